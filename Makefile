@@ -1,0 +1,37 @@
+# Two commands set up everything they need: make demo, make test.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: demo test check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard"
+	@echo "make test    the test suite"
+	@echo "make check   formatter, linter, type checker"
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "stbench needs Python 3.11, 3.12 or 3.13: install one, or name it with make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' hatchling editables
+	@touch $@
+
+demo: .venv/.ready
+	$(BIN)/stbench run --dataset simulated --method flag --preset small --genes 50
+
+test: .venv/.ready
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,57 @@
+"""Where the H&E picture of a slide comes from: a full image, or patches somebody cut before."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageArray = NDArray[np.uint8]  # (height, width, 3) RGB
+
+
+@dataclass(frozen=True)
+class PatchSpec:
+    """Geometry of the square cut around each spot; exactly one of ``um`` and ``px`` is given.
+
+    Args:
+        um: side in micrometres.
+        px: side in full-resolution pixels.
+        out_px: side of the patch handed to the encoder; None keeps the source resolution.
+    """
+
+    um: float | None = None
+    px: int | None = None
+    out_px: int | None = None
+
+
+class ImageSource(ABC):
+    """Serves the picture of one slide.
+
+    Attributes:
+        um_per_px: micrometres per full-resolution pixel, None when unknown.
+    """
+
+    um_per_px: float | None
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Hash of the picture's bytes, part of the feature cache's key."""
+
+    @abstractmethod
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of the full-resolution image in pixels, None when only patches exist. Does not decode it."""
+
+    @abstractmethod
+    def thumbnail(self, longest_px: int) -> ImageArray:
+        """The picture reduced by area averaging so that no side is longer than ``longest_px``."""
+
+    @abstractmethod
+    def patches(self, spot_ids: list[str], xy: NDArray[np.float32], spec: PatchSpec) -> Iterator[ImageArray]:
+        """(side, side, 3) patches in the order of ``spot_ids``; what lies outside the picture is filled with white.
+
+        Raises:
+            DataError: the picture cannot be decoded, or ``spec`` needs a pixel size that is unknown.
+        """

@@ -1,0 +1,134 @@
+"""What a run leaves behind: one JSON file with a versioned schema, documented by the models of this file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stbench.errors import DataError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "record.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TaskFacts(_Part):
+    """What was predicted from what: everything that decides whether two numbers may be compared."""
+
+    hash: str = Field(description="identity of the task; rows of one leaderboard share it")
+    dataset: str
+    simulated: bool
+    n_genes: int
+    genes: list[str] = Field(description="panel, in column order")
+    normalization: str = Field(description="scale of expression and predictions, e.g. log1p of raw counts, natural log")
+    encoder: str = Field(description="key of the image encoder")
+    patch: str = Field(description="patch geometry, e.g. 224 px")
+    protocol: str = Field(
+        description="how slides were split: slide, patient, kfold-..., lopo-... or the split file's name"
+    )
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+    patients: dict[str, str | None] = Field(description="patient of every slide used")
+    leak_fraction: float | None = Field(description="share of test slides with a training patient; None when unknown")
+    left_out: dict[str, str] = Field(default={}, description="slides of the cohort not used, with the reason")
+    n_spots: dict[str, int] = Field(description="spots of every slide used")
+    data_digest: str = Field(description="hash of counts, positions and pictures used")
+
+
+class Summary(_Part):
+    """One metric over the test slides."""
+
+    mean: float | None = Field(description="mean over slides where it is defined; None when it is defined on none")
+    std: float | None = Field(description="sample standard deviation over slides; None below two")
+    per_slide: dict[str, float | None]
+    n_undefined: dict[str, int] = Field(default={}, description="genes left out per slide, where any")
+
+
+class DrawSummary(_Part):
+    """One metric of single draws."""
+
+    mean: float | None = Field(description="mean over draws of the mean over slides")
+    std_draws: float | None = Field(description="sample standard deviation over draws of the mean over slides")
+    std_slides: float | None = Field(description="sample standard deviation over slides of the mean over draws")
+    per_slide: dict[str, list[float | None]] = Field(description="slide to one value per draw")
+
+
+class Record(_Part):
+    """One method on one task."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["done", "refused", "failed"]
+    reason: str | None = Field(default=None, description="why the run was refused or failed")
+    task: TaskFacts
+    method: str
+    title: str
+    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"]
+    entry: str
+    preset: str
+    settings: dict[str, Any]
+    seed: int
+    draws: int
+    encoder: str = Field(description="key of the encoder this method was given; differs from the task's for bound ones")
+    command: str = Field(description="command that repeats the run")
+    metrics: dict[str, Summary] = Field(default={}, description="of the declared prediction: the mean of the draws")
+    metrics_single_draw: dict[str, DrawSummary] = Field(
+        default={}, description="of one draw; empty for point predictions"
+    )
+    metrics_posterior_mean: dict[str, Summary] = Field(
+        default={}, description="of the direct posterior mean, if offered"
+    )
+    seconds: dict[str, float] = Field(default={}, description="wall time of fit, predict and score")
+    peak_memory_mb: float | None = None
+    peak_gpu_memory_mb: float | None = None
+    hardware: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    created: str = ""
+    notes: list[str] = []
+
+
+def write_record(record: Record, folder: Path) -> Path:
+    """Write ``record.json`` into ``folder``; it appears only when complete."""
+    path = folder / FILE_NAME
+    temporary = path.with_name(FILE_NAME + ".part")
+    temporary.write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read a record from its file or its run folder.
+
+    Raises:
+        DataError: missing, not JSON, of another schema version, or not a record.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
+        return Record.model_validate(content)
+    except (OSError, json.JSONDecodeError, ValidationError) as error:
+        raise DataError(f"expected a record in {path}, found {str(error).splitlines()[0]}; run it again") from error
+
+
+def find_records(places: list[Path]) -> list[Path]:
+    """Every ``record.json`` at or below the given files and folders, sorted.
+
+    Raises:
+        DataError: a place holds none.
+    """
+    found: list[Path] = []
+    for place in places:
+        here = [place] if place.is_file() else sorted(place.rglob(FILE_NAME))
+        if not here:
+            raise DataError(f"expected {FILE_NAME} in {place}, found none; give the folder that stbench run wrote")
+        found += here
+    return sorted(set(found))

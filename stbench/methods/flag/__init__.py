@@ -1,0 +1,1 @@
+"""FLAG (arXiv:2605.18055): a spatial graph encoder conditions a diffusion transformer whose tokens are genes."""

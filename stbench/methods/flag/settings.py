@@ -1,0 +1,92 @@
+"""Settings of FLAG, free of torch. Defaults are the paper's (Table 5); ``methods/flag.toml`` holds the presets."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from stbench.training.settings import TrainingSettings
+
+
+class DiffusionSettings(TrainingSettings):
+    """Noise, parameterisation and sampler, shared by every diffusion method on windows."""
+
+    sigma_min: float = Field(
+        default=0.01, gt=0, description="smallest noise level, in units of the diffused expression"
+    )
+    sigma_max: float = Field(default=10.0, gt=0, description="largest noise level")
+    parameterization: Literal["epsilon", "raw", "edm", "flow"] = Field(
+        default="epsilon", description="what the network's output means; raw: the score itself, as released"
+    )
+    start: Literal["training-mean", "zero"] = Field(
+        default="training-mean", description="centre of the initial noise (epsilon and raw; the others standardise)"
+    )
+    solver: Literal["heun", "dpmpp-2m", "euler", "edm-heun", "midpoint"] = Field(
+        default="heun", description="sampler; heun is the paper's, midpoint goes with flow"
+    )
+    passes: int = Field(default=201, ge=1, description="network evaluations per draw")
+    validation_passes: int = Field(default=41, ge=1, description="the same in validation, where one draw is taken")
+    clip_negative: bool = Field(default=True, description="set negative predictions to 0, draw by draw")
+
+    @model_validator(mode="after")
+    def _solver_fits(self) -> Self:
+        if self.solver == "midpoint" and self.parameterization != "flow":
+            raise ValueError(f"solver midpoint needs parameterization flow, not {self.parameterization}")
+        if self.parameterization == "flow" and self.solver not in ("midpoint", "heun"):
+            raise ValueError(f"parameterization flow needs solver midpoint or heun, not {self.solver}")
+        if self.sigma_max <= self.sigma_min:
+            raise ValueError(f"sigma_max {self.sigma_max} must be above sigma_min {self.sigma_min}")
+        return self
+
+
+class GraphSettings(DiffusionSettings):
+    """The spot graph and its transformer, shared by FLAG and the graph-diffusion methods."""
+
+    hidden_dim: int = Field(default=384, ge=8, description="width of graph encoder and gene transformer")
+    graph_layers: int = Field(default=6, ge=1, description="blocks of the graph encoder")
+    graph_heads: int = Field(default=8, ge=1, description="attention heads of the graph encoder")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout of the graph encoder")
+    attention: Literal["scalar", "channel"] = Field(
+        default="scalar", description="one score per head (Eq. 60), or one per channel as released"
+    )
+    edge_stream: bool = Field(default=False, description="let edge states evolve from block to block, as released")
+    edge_channels: Literal["both", "distance", "histology", "none"] = Field(
+        default="both", description="which edge conditions the encoder sees (Table 14)"
+    )
+    adaptive_norm: bool = Field(default=True, description="condition the encoder's norms on time and pooled conditions")
+    sigma: float = Field(default=224.0, gt=0, description="width of the distance kernel, full-resolution px (Table 13)")
+    window_px: float = Field(default=2048.0, gt=0, description="side of a window, full-resolution px")
+    window_sampling: Literal["grid", "random"] = Field(
+        default="grid", description="training windows: the fixed grid, or squares around random spots"
+    )
+    standardize_features: bool = Field(
+        default=True, description="z-score features with training statistics, clipped to 5; off as released"
+    )
+    feature_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of image features dropped in training")
+
+
+class FlagSettings(GraphSettings):
+    """FLAG's own switches; see the differences on its card."""
+
+    dit_layers: int = Field(default=12, ge=1, description="blocks of the gene transformer")
+    dit_heads: int = Field(default=6, ge=1, description="attention heads of the gene transformer")
+    mlp_ratio: float = Field(default=4.0, gt=0, description="feed-forward expansion of the gene transformer")
+    gene_dim: int = Field(default=512, ge=1, description="width between spatial embedding and condition (Eq. 61)")
+    graph: bool = Field(
+        default=True, description="spatial graph encoder; off: each spot from its own features (Table 2)"
+    )
+    diffusion: bool = Field(default=True, description="off: a supervised regressor with the same network (Table 2)")
+    prior: str = Field(default="coexpression", description="gene prior aligned with: none, coexpression or file:PATH")
+    align_layer: int = Field(default=8, ge=1, description="gene-transformer block whose tokens are aligned, from 1")
+    align_weight: float = Field(default=0.5, ge=0, description="weight of the alignment loss")
+    projector_dim: int = Field(default=2048, ge=1, description="width of the alignment projector")
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> Self:
+        if self.prior != "none" and self.align_layer > self.dit_layers:
+            raise ValueError(f"align_layer {self.align_layer} must not be above dit_layers {self.dit_layers}")
+        for heads in ("graph_heads", "dit_heads"):
+            if self.hidden_dim % getattr(self, heads):
+                raise ValueError(f"hidden_dim {self.hidden_dim} must be a multiple of {heads} {getattr(self, heads)}")
+        return self

@@ -1,0 +1,162 @@
+"""Slides as padded batches of windows, for every method whose spots talk within a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stbench.features.graph import edge_attributes, windows
+from stbench.methods.base import FloatArray, LabelledSlide, SlideInputs
+
+SpotIndex = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """Windows padded to the largest one.
+
+    Args:
+        features: (B, N, d) standardised image features.
+        edges: (B, N, N, 2) distance kernel and cosine of the raw features, Eqs. 58-59; zero diagonal.
+        mask: (B, N) True for real spots.
+        expression: (B, N, G) on the task's scale, None at prediction.
+        spots: for each window, the rows of its slide.
+    """
+
+    features: Tensor
+    edges: Tensor
+    mask: Tensor
+    expression: Tensor | None
+    spots: tuple[SpotIndex, ...]
+
+    def to(self, device: str) -> WindowBatch:
+        expression = None if self.expression is None else self.expression.to(device)
+        return WindowBatch(
+            self.features.to(device), self.edges.to(device), self.mask.to(device), expression, self.spots
+        )
+
+
+@dataclass(frozen=True)
+class WindowGeometry:
+    """How spots become a graph.
+
+    Args:
+        window_px: side of a window in full-resolution pixels.
+        sigma_px: width of the distance kernel in full-resolution pixels, Eq. 58.
+        channels: edge channels kept; the others are set to zero (Table 14).
+    """
+
+    window_px: float
+    sigma_px: float
+    channels: str = "both"
+
+
+def collate(
+    slide: SlideInputs,
+    features: FloatArray,
+    chosen: Sequence[SpotIndex],
+    geometry: WindowGeometry,
+    expression: FloatArray | None = None,
+) -> WindowBatch:
+    """Pad windows of one slide into a batch.
+
+    Args:
+        slide: the slide; its raw features give the cosine channel.
+        features: (n_spots, d) standardised features.
+        chosen: rows of the spots of each window.
+        geometry: kernel width and channels.
+        expression: (n_spots, G) or None.
+    """
+    size = max(len(spots) for spots in chosen)
+    batch = len(chosen)
+    nodes = torch.zeros(batch, size, features.shape[1])
+    edges = torch.zeros(batch, size, size, 2)
+    mask = torch.zeros(batch, size, dtype=torch.bool)
+    target = None if expression is None else torch.zeros(batch, size, expression.shape[1])
+    for row, spots in enumerate(chosen):
+        n = len(spots)
+        nodes[row, :n] = torch.from_numpy(features[spots])
+        edges[row, :n, :n] = _edges(slide, spots, geometry)
+        mask[row, :n] = True
+        if target is not None and expression is not None:
+            target[row, :n] = torch.from_numpy(expression[spots])
+    return WindowBatch(nodes, edges, mask, target, tuple(chosen))
+
+
+def _edges(slide: SlideInputs, spots: SpotIndex, geometry: WindowGeometry) -> Tensor:
+    edges = torch.as_tensor(edge_attributes(slide.xy[spots], slide.features[spots], geometry.sigma_px))
+    if geometry.channels in ("distance", "none"):
+        edges[..., 1] = 0
+    if geometry.channels in ("histology", "none"):
+        edges[..., 0] = 0
+    return edges
+
+
+def grid_batches(
+    slide: SlideInputs, features: FloatArray, geometry: WindowGeometry, max_spots: int
+) -> Iterator[WindowBatch]:
+    """The grid windows of a slide, in batches of at most ``max_spots`` padded spots (one window at least)."""
+    pending: list[SpotIndex] = []
+    for spots in sorted(windows(slide.xy, geometry.window_px), key=len):
+        if pending and len(spots) * (len(pending) + 1) > max_spots:
+            yield collate(slide, features, pending, geometry)
+            pending = []
+        pending.append(spots)
+    yield collate(slide, features, pending, geometry)
+
+
+class TrainingWindows:
+    """Windows of the training slides, addressed by micro-step so that a resumed run sees the same ones.
+
+    Args:
+        slides: labelled slides.
+        features: standardised features of each slide.
+        geometry: window side, kernel width, channels.
+        batch: windows per micro-step, all of one slide.
+        sampling: ``"grid"`` visits the fixed grid once an epoch in random order (the paper's windows);
+            ``"random"`` centres each window on a random spot, so that borders move.
+        seed: seed of the order.
+    """
+
+    def __init__(
+        self,
+        slides: Sequence[LabelledSlide],
+        features: Sequence[FloatArray],
+        geometry: WindowGeometry,
+        *,
+        batch: int,
+        sampling: str,
+        seed: int,
+    ) -> None:
+        self.slides, self.features, self.geometry = slides, features, geometry
+        self.batch, self.sampling, self.seed = batch, sampling, seed
+        grids = [windows(slide.inputs.xy, geometry.window_px) for slide in slides]
+        self._groups = [(s, grid[k : k + batch]) for s, grid in enumerate(grids) for k in range(0, len(grid), batch)]
+        self._weights = np.array([slide.inputs.n_spots for slide in slides], dtype=float)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, index: int) -> WindowBatch:
+        """The batch of micro-step ``index``, counted over all epochs."""
+        epoch, position = divmod(index, len(self))
+        if self.sampling == "grid":
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
+            slide, chosen = self._groups[order[position]]
+        else:
+            slide, chosen = self._random(np.random.default_rng([self.seed, epoch, position]))
+        labelled = self.slides[slide]
+        return collate(labelled.inputs, self.features[slide], chosen, self.geometry, labelled.expression)
+
+    def _random(self, rng: np.random.Generator) -> tuple[int, list[SpotIndex]]:
+        slide = int(rng.choice(len(self.slides), p=self._weights / self._weights.sum()))
+        xy = self.slides[slide].inputs.xy
+        half = self.geometry.window_px / 2
+        centres = xy[rng.integers(len(xy), size=self.batch)] + rng.uniform(-half, half, size=(self.batch, 2)) / 2
+        inside = (np.abs(xy[None] - centres[:, None]) <= half).all(axis=2)
+        return slide, [np.flatnonzero(row) for row in inside]

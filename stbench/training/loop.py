@@ -1,0 +1,282 @@
+"""The one training loop: device, precision, accumulation, clipping, EMA, validation, checkpoint and resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from stbench.errors import DataError, RunFailedError
+from stbench.reporting import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from stbench.training.settings import TrainingSettings
+
+CHECKPOINT = "training.pt"
+
+
+class Objective(Protocol):
+    """What a method wants minimised, and how it wants its weights judged."""
+
+    @property
+    def epoch_length(self) -> int:
+        """Micro-steps of one pass over the training windows."""
+
+    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss terms of micro-step ``index`` (counted over all epochs); ``"total"`` is what is minimised.
+
+        Everything random comes from ``generator``, so that a resumed run repeats an uninterrupted one.
+        """
+
+    def score(self, module: nn.Module) -> float:
+        """Quality on the validation slides, higher is better."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training went.
+
+    Args:
+        score: best validation score, that of the weights the module is left with.
+        updates: optimiser updates made.
+        best_update: update at which the best weights were seen.
+        seconds: wall time.
+    """
+
+    score: float
+    updates: int
+    best_update: int
+    seconds: float
+
+
+class Stepper:
+    """Backward, accumulate, clip, step and average: what happens between a loss and new weights.
+
+    Args:
+        module: the network.
+        optimizer: its optimiser.
+        settings: accumulation, clipping and averaging rules.
+    """
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.settings = settings
+        self.ema = AveragedModel(module, multi_avg_fn=self._average, use_buffers=True)
+        self.ema.n_averaged += 1  # the average starts from the initial weights, as released
+        self.updates = 0
+        self._pending = 0
+
+    def micro_step(self, loss: Tensor) -> Tensor:
+        """Add the gradient of one loss; updates the weights after ``settings.accumulate`` of them.
+
+        Returns:
+            Norm of the gradient accumulated so far, before any clipping.
+        """
+        rules = self.settings
+        (loss / rules.accumulate if rules.accumulate_rule == "mean" else loss).backward()  # type: ignore[no-untyped-call]
+        self._pending += 1
+        due = self._pending == rules.accumulate
+        limit = rules.clip if due or rules.clip_rule == "micro" else math.inf
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), limit)
+        if due:
+            self._update()
+        return norm
+
+    def _update(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * self._lr_factor()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update_parameters(self.module)
+        self.updates += 1
+        self._pending = 0
+
+    def _lr_factor(self) -> float:
+        rules = self.settings
+        warm = min(1.0, (self.updates + 1) / (rules.warmup_updates + 1))
+        if rules.schedule == "constant" or rules.max_updates is None:
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.updates / rules.max_updates)))
+
+    def _average(self, averaged: Any, current: Any, n_averaged: Any) -> None:
+        n = self.updates
+        decay = min(self.settings.ema, (1 + n) / (10 + n)) if self.settings.ema_warmup else self.settings.ema
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+def choose_precision(settings: TrainingSettings, device: str) -> torch.dtype | None:
+    """The autocast type, None for plain float32.
+
+    bfloat16 on a CPU gains only at large widths and needs its own instructions, so ``auto`` never takes it there.
+    """
+    if settings.precision == "bf16" or (settings.precision == "auto" and device == "cuda" and _gpu_has_bf16()):
+        return torch.bfloat16
+    return None
+
+
+def _gpu_has_bf16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def total_updates(settings: TrainingSettings, epoch_length: int) -> int:
+    """Optimiser updates of a full training: the smaller of ``epochs`` and ``max_updates``."""
+    by_epochs = max(1, settings.epochs * epoch_length // settings.accumulate)
+    return min(by_epochs, settings.max_updates or by_epochs)
+
+
+class Trainer:
+    """Trains one module.
+
+    Args:
+        module: the network, on its device.
+        objective: losses and validation score.
+        settings: rules of the loop.
+        seed: seed of batches, noise and dropout.
+        device: ``"cpu"`` or ``"cuda"``.
+        folder: where checkpoints go, None for none.
+        reporter: where progress goes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        objective: Objective,
+        settings: TrainingSettings,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        folder: Path | None = None,
+        reporter: Reporter = SILENT,
+    ) -> None:
+        self.module, self.objective, self.settings = module, objective, settings
+        self.seed, self.device, self.folder, self.reporter = seed, device, folder, reporter
+        optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self.stepper = Stepper(module, optimizer, settings)
+        self.best_score = -math.inf
+        self.best_update = 0
+        self.best_state = _copy(self.stepper.ema.module)
+        self.stale = 0
+
+    def run(self, *, resume: bool = False) -> Outcome:
+        """Train to the end and leave the best averaged weights in the module, in evaluation mode.
+
+        Args:
+            resume: go on from the checkpoint in ``folder`` if there is one.
+
+        Raises:
+            RunFailedError: a loss or gradient is not finite; names the step, the loss terms and the last checkpoint.
+            DataError: the checkpoint to resume from is damaged or of another module.
+        """
+        start = time.perf_counter()
+        if resume:
+            self._load()
+        goal = total_updates(self.settings, self.objective.epoch_length)
+        every = max(1, self.settings.validate_every * self.objective.epoch_length // self.settings.accumulate)
+        with self.reporter.track("training", goal) as advance:
+            advance(self.stepper.updates)
+            while self.stepper.updates < goal and self.stale < self.settings.patience:
+                self._one_update()
+                due = self.stepper.updates % every == 0 or self.stepper.updates == goal
+                if due:
+                    self._validate()
+                advance(1, note=f"validation {self.best_score:.3f}" if due else "")
+        self.module.load_state_dict(self.best_state)
+        self.module.eval()
+        return Outcome(self.best_score, self.stepper.updates, self.best_update, time.perf_counter() - start)
+
+    def seconds_per_update(self) -> float:
+        """Wall time of one update, from two measured micro-steps; throw the trainer and its module away afterwards."""
+        generator = torch.Generator().manual_seed(self.seed)
+        self._micro_step(0, generator)  # the first one pays for memory and library start-up
+        start = time.perf_counter()
+        self._micro_step(1, generator)
+        return (time.perf_counter() - start) * self.settings.accumulate
+
+    def _one_update(self) -> None:
+        self.module.train()
+        update = self.stepper.updates
+        generator = torch.Generator().manual_seed(_mix(self.seed, update))
+        with torch.random.fork_rng(devices=[0] if self.device == "cuda" else []):
+            torch.manual_seed(_mix(self.seed, update) + 1)  # dropout
+            for k in range(self.settings.accumulate):
+                self._micro_step(update * self.settings.accumulate + k, generator)
+
+    def _micro_step(self, index: int, generator: torch.Generator) -> None:
+        with torch.autocast(self.device, dtype=self._dtype, enabled=self._dtype is not None):
+            terms = self.objective.losses(self.module, index, generator)
+        norm = self.stepper.micro_step(terms["total"])
+        if not bool(torch.isfinite(norm)):
+            raise RunFailedError(self._diagnosis(self.stepper.updates, terms))
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        return choose_precision(self.settings, self.device)
+
+    def _diagnosis(self, update: int, terms: dict[str, Tensor]) -> str:
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+        kept = f"last good checkpoint at update {self.best_update}" if self.folder else "no checkpoint was kept"
+        return (
+            f"training gave a value that is not finite at update {update} ({values}); {kept}; lower the learning rate"
+        )
+
+    def _validate(self) -> None:
+        with torch.no_grad():
+            score = self.objective.score(self.stepper.ema.module.eval())
+        if not math.isfinite(score):
+            raise RunFailedError(self._diagnosis(self.stepper.updates, {"validation": torch.tensor(score)}))
+        if score > self.best_score:
+            self.best_score, self.best_update, self.stale = score, self.stepper.updates, 0
+            self.best_state = _copy(self.stepper.ema.module)
+        else:
+            self.stale += 1
+        self._save()
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        temporary = self.folder / f"{CHECKPOINT}.part"
+        state = {
+            "module": self.module.state_dict(),
+            "ema": self.stepper.ema.module.state_dict(),
+            "best": self.best_state,
+            "optimizer": self.stepper.optimizer.state_dict(),
+            "counters": [self.stepper.updates, self.best_update, self.stale],
+            "best_score": self.best_score,
+            "settings": self.settings.model_dump_json(),
+        }
+        torch.save(state, temporary)
+        temporary.replace(self.folder / CHECKPOINT)
+
+    def _load(self) -> None:
+        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
+            return
+        path = self.folder / CHECKPOINT
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.module.load_state_dict(state["module"])
+            self.stepper.ema.module.load_state_dict(state["ema"])
+            self.stepper.optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # torch raises half a dozen types for damaged files
+            first = str(error).splitlines()[0]
+            raise DataError(
+                f"expected a training checkpoint in {path}, found {first}; delete it to start anew"
+            ) from error
+        if state["settings"] != self.settings.model_dump_json():
+            raise DataError(f"the checkpoint {path} was made with other training settings; choose another --out")
+        self.stepper.updates, self.best_update, self.stale = state["counters"]
+        self.best_score, self.best_state = state["best_score"], state["best"]
+
+
+def _mix(seed: int, update: int) -> int:
+    return (seed * 1_000_003 + update) * 2 + 17
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,17 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Data root with the real slides, or skip."""
+    root = Path(os.environ.get("STBENCH_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
+    if not (root / "her2st").is_dir():
+        pytest.skip("no real slides: set STBENCH_DATA to a data root that holds her2st/")
+    return root
