@@ -77,7 +77,8 @@ class Stepper:
         """Add the gradient of one loss; updates the weights after ``settings.accumulate`` of them.
 
         Returns:
-            Norm of the gradient accumulated so far, before any clipping.
+            Norm of the gradient accumulated so far, before any clipping; the weights stay as they are when it is not
+            finite.
         """
         rules = self.settings
         (loss / rules.accumulate if rules.accumulate_rule == "mean" else loss).backward()  # type: ignore[no-untyped-call]
@@ -85,7 +86,7 @@ class Stepper:
         due = self._pending == rules.accumulate
         limit = rules.clip if due or rules.clip_rule == "micro" else math.inf
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), limit)
-        if due:
+        if due and bool(torch.isfinite(norm)):
             self._update()
         return norm
 
@@ -220,7 +221,7 @@ class Trainer:
         return choose_precision(self.settings, self.device)
 
     def _diagnosis(self, update: int, terms: dict[str, Tensor]) -> str:
-        values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+        values = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in terms.items())
         kept = f"last good checkpoint at update {self.best_update}" if self.folder else "no checkpoint was kept"
         return (
             f"training gave a value that is not finite at update {update} ({values}); {kept}; lower the learning rate"

@@ -1,0 +1,138 @@
+"""The training loop on a problem with a known answer: fit y = 2x with one weight."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from stbench.errors import DataError, RunFailedError
+from stbench.training.loop import CHECKPOINT, Stepper, Trainer, total_updates
+from stbench.training.settings import TrainingSettings
+
+
+class Line:
+    """y = 2x from eight points drawn per micro-step."""
+
+    epoch_length = 4
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.fail_at = fail_at
+        self.seen: list[int] = []
+
+    def losses(self, module, index, generator):
+        self.seen.append(index)
+        x = torch.randn(8, 1, generator=generator)
+        loss = ((module(x) - 2 * x) ** 2).mean()
+        return {"total": loss * (math.nan if index == self.fail_at else 1), "fit": loss}
+
+    def score(self, module):
+        return -abs(float(module.weight) - 2)
+
+
+def line_settings(**changes) -> TrainingSettings:
+    values = {"lr": 0.05, "weight_decay": 0, "accumulate": 2, "epochs": 30, "validate_every": 2, "ema": 0.9} | changes
+    return TrainingSettings(**values)
+
+
+def new_module() -> nn.Linear:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(module.weight)
+    return module
+
+
+def test_training_finds_the_slope_and_returns_the_best_average():
+    module = new_module()
+    outcome = Trainer(module, Line(), line_settings()).run()
+    assert float(module.weight.detach()) == pytest.approx(2, abs=0.05)
+    assert outcome.score == pytest.approx(-abs(float(module.weight.detach()) - 2))
+    assert not module.training
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = new_module()
+    Trainer(whole, Line(), line_settings(), seed=3).run()
+    with pytest.raises(RunFailedError):
+        Trainer(new_module(), Line(fail_at=41), line_settings(), seed=3, folder=tmp_path).run()
+    resumed, second = new_module(), Line()
+    Trainer(resumed, second, line_settings(), seed=3, folder=tmp_path).run(resume=True)
+    assert min(second.seen) > 0, "the second run started anew"
+    assert torch.equal(whole.weight, resumed.weight)
+
+
+def test_a_value_that_is_not_finite_names_step_terms_and_checkpoint(tmp_path):
+    with pytest.raises(RunFailedError, match=r"update 20 \(total nan, fit .*last good checkpoint at update \d+"):
+        Trainer(new_module(), Line(fail_at=41), line_settings(), folder=tmp_path).run()
+
+
+def test_accumulating_with_the_mean_equals_one_large_batch():
+    x = torch.arange(1.0, 5.0)[:, None]
+    small, large = new_module(), new_module()
+    for module, parts in ((small, x.split(1)), (large, (x,))):
+        rules = line_settings(accumulate=len(parts), clip=100.0)
+        stepper = Stepper(module, torch.optim.SGD(module.parameters(), lr=rules.lr), rules)
+        for part in parts:
+            stepper.micro_step(((module(part) - 2 * part) ** 2).mean())
+    assert torch.allclose(small.weight, large.weight)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("update", 1.0), ("micro", 1.0 - 0.25)])
+def test_clip_rules_differ_on_gradients_that_cancel(rule, expected):
+    """Gradients 4 then -0.25 with limit 1: clipped once, the sum 3.75 becomes 1; clipped each time, 1 - 0.25."""
+    module = new_module()
+    rules = line_settings(accumulate=2, accumulate_rule="sum", clip=1.0, clip_rule=rule, lr=1.0)
+    stepper = Stepper(module, torch.optim.SGD(module.parameters(), lr=1.0), rules)
+    for slope in (4.0, -0.25):
+        stepper.micro_step(module.weight.sum() * slope)
+    assert float(module.weight.detach()) == pytest.approx(-expected, abs=1e-5)
+
+
+def test_average_starts_from_the_initial_weights():
+    module = new_module()
+    rules = line_settings(accumulate=1, accumulate_rule="sum", ema=0.9, ema_warmup=False, clip=100.0, lr=1.0)
+    stepper = Stepper(module, torch.optim.SGD(module.parameters(), lr=1.0), rules)
+    stepper.micro_step(module.weight.sum() * -1.0)
+    assert float(stepper.ema.module.weight.detach()) == pytest.approx(0.1)
+    stepper.micro_step(module.weight.sum() * -1.0)
+    assert float(stepper.ema.module.weight.detach()) == pytest.approx(0.9 * 0.1 + 0.1 * 2)
+
+
+def test_stops_when_nothing_improves():
+    class Flat(Line):
+        def score(self, module):
+            return 0.0
+
+    outcome = Trainer(new_module(), Flat(), line_settings(patience=3, validate_every=1)).run()
+    assert outcome.updates == 2 * 4
+    assert outcome.best_update == 2
+
+
+def test_cosine_ends_near_zero_and_warmup_starts_small():
+    rules = line_settings(schedule="cosine", max_updates=10, warmup_updates=3, accumulate=1)
+    module = new_module()
+    stepper = Stepper(module, torch.optim.SGD(module.parameters(), lr=1.0), rules)
+    rates = []
+    for _ in range(10):
+        stepper.micro_step(module.weight.sum())
+        rates.append(stepper.optimizer.param_groups[0]["lr"] / rules.lr)
+    assert rates[0] == pytest.approx(0.25)
+    assert max(rates) == rates[3]
+    assert rates[-1] < 0.05
+
+
+def test_updates_are_bounded_by_epochs_and_by_max_updates():
+    assert total_updates(line_settings(epochs=10), epoch_length=4) == 20
+    assert total_updates(line_settings(epochs=10, max_updates=7), epoch_length=4) == 7
+    assert total_updates(line_settings(epochs=1, accumulate=16), epoch_length=4) == 1
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match=rf"{CHECKPOINT}.*delete it"):
+        Trainer(new_module(), Line(), line_settings(), folder=tmp_path).run(resume=True)
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path):
+    Trainer(new_module(), Line(), line_settings(epochs=2), folder=tmp_path).run()
+    with pytest.raises(DataError, match="other training settings"):
+        Trainer(new_module(), Line(), line_settings(epochs=4), folder=tmp_path).run(resume=True)
