@@ -6,6 +6,8 @@ nuclei (17). Deterministic, and finite for constant patches.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +105,7 @@ def _shrink(image: ByteImage, factor: int) -> ByteImage:
 def _stain_moments(stains: FloatImage) -> NDArray[np.float64]:
     channels = np.ascontiguousarray(stains.reshape(-1, 3).T)
     deviations = [channel - channel.mean(dtype=np.float64) for channel in channels]
-    sds = [float(np.sqrt(np.mean(deviation * deviation))) for deviation in deviations]
+    sds = [math.sqrt(_mean_product(deviation, deviation)) for deviation in deviations]
     moments = [_moments(*each) for each in zip(channels, deviations, sds, strict=True)]
     pairs = [_correlation(deviations[i], deviations[j], sds[i] * sds[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     return np.concatenate([*moments, pairs])
@@ -115,8 +117,8 @@ def _moments(values: FloatImage, deviation: NDArray[np.float64], sd: float) -> N
     if sd < _FLAT:
         return np.array([values.mean(dtype=np.float64), 0, 0, 0, *percentiles])
     squared = deviation * deviation
-    skewness = np.mean(squared * deviation) / sd**3
-    kurtosis = np.mean(squared * squared) / sd**4 - 3
+    skewness = _mean_product(squared, deviation) / sd**3
+    kurtosis = _mean_product(squared, squared) / sd**4 - 3
     return np.array([values.mean(dtype=np.float64), sd, skewness, kurtosis, *percentiles])
 
 
@@ -129,5 +131,9 @@ def _percentiles(values: FloatImage) -> NDArray[np.float64]:
 
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64], scale: float) -> float:
-    # a sum of products instead of a matrix product: BLAS results depend on the number of threads
-    return float(np.mean(first * second)) / scale if scale > _FLAT**2 else 0.0
+    return _mean_product(first, second) / scale if scale > _FLAT**2 else 0.0
+
+
+def _mean_product(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    # einsum, not dot: results of BLAS depend on its number of threads
+    return float(np.einsum("i,i->", first, second)) / len(first)

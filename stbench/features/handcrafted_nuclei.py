@@ -46,11 +46,16 @@ def nuclei(H: FloatImage, E: FloatImage, scale: float) -> NDArray[np.float64]:
         return np.concatenate([density, np.zeros(11)])
     dark = blur(H, _H_BLUR * scale)[rows, columns].astype(np.float64)
     pink = blur(E, _E_BLUR * scale)[rows, columns].astype(np.float64)
-    distances, _ = cKDTree(np.column_stack([rows, columns])).query(np.column_stack([rows, columns]), k=4)
-    nearest, third = distances[:, 1], distances[:, 3]
+    nearest, third = _spacing(np.column_stack([rows, columns]))
     sizes = np.array(_SIGMAS)[size_of] * scale
     colour = [dark.mean(), dark.std(), np.quantile(dark, 0.9), pink.mean(), pink.std(), response.mean(), response.std()]
     return np.concatenate([density, colour, [nearest.mean(), nearest.std(), third.mean(), sizes.mean()]])
+
+
+def _spacing(places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distance of each place to its nearest and to its third neighbour."""
+    distances = np.asarray(cKDTree(places).query(places, k=_FEWEST)[0], dtype=np.float64)
+    return distances[:, 1], distances[:, 3]
 
 
 def _responses(H: FloatImage, scale: float) -> FloatImage:

@@ -132,12 +132,8 @@ def band_energy(channels: FloatImage, scale: float) -> NDArray[np.float64]:
     current, done = channels, 0.0
     for sigma in _BAND_SIGMAS:
         coarser = blur_further(current, done, sigma * scale)
-        energies.append(_energy(current - coarser))
+        _, sd = cv2.meanStdDev(cv2.subtract(current, coarser))
+        mean_absolute = cv2.mean(cv2.absdiff(current, coarser))[: len(sd)]
+        energies.append(np.column_stack([sd[:, 0], mean_absolute]))
         current, done = coarser, sigma * scale
-    return np.stack(energies).transpose(2, 0, 1).ravel()
-
-
-def _energy(band: FloatImage) -> NDArray[np.float64]:
-    """(2, c) sd and mean absolute value over the pixels."""
-    flat = np.ascontiguousarray(band.reshape(-1, band.shape[-1]).T)
-    return np.stack([flat.std(axis=1, dtype=np.float64), np.abs(flat).mean(axis=1, dtype=np.float64)])
+    return np.concatenate(energies, axis=1).ravel()

@@ -1,0 +1,108 @@
+"""Arrays on disk under the hash of what they were computed from; damaged entries are rebuilt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from stbench.errors import DataError, SettingError
+from stbench.reporting import SILENT, Reporter
+
+HalfArray = NDArray[np.float16]
+
+_NAME = "features"
+_CHECKSUM = "sha256"
+
+
+def cached(directory: Path, key: str, compute: Callable[[], HalfArray], reporter: Reporter = SILENT) -> HalfArray:
+    """Read an entry, or compute and store it. Of several processes that miss the same entry one computes it.
+
+    Args:
+        directory: folder of the cache, made when absent.
+        key: hash of everything the array depends on, in hexadecimal digits.
+        compute: makes the array.
+        reporter: is told of a damaged entry.
+
+    Returns:
+        The float16 array, the same bits from a miss and from a hit.
+
+    Raises:
+        SettingError: the folder cannot be written.
+    """
+    with _locked(directory, key):
+        path = directory / f"{key}.safetensors"
+        stored = _read_or_report(path, reporter)
+        if stored is not None:
+            return stored
+        computed = np.ascontiguousarray(compute(), dtype=np.float16)
+        _write(path, computed)
+        return computed
+
+
+@contextmanager
+def _locked(directory: Path, key: str) -> Iterator[None]:
+    lock = FileLock(directory / f"{key}.lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unwritable(directory: Path, error: OSError) -> SettingError:
+    return SettingError(
+        f"expected a feature cache that can be written at {directory}, found: {error}; choose another folder"
+    )
+
+
+def _read_or_report(path: Path, reporter: Reporter) -> HalfArray | None:
+    if not path.is_file():
+        return None
+    try:
+        return _read(path)
+    except DataError as error:
+        reporter.info(f"{error}; it is rebuilt")
+        return None
+
+
+def _read(path: Path) -> HalfArray:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            expected = (file.metadata() or {}).get(_CHECKSUM)
+            array: HalfArray = file.get_tensor(_NAME)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"feature cache entry {path} is damaged ({error})") from error
+    if _checksum(array) != expected:
+        raise DataError(f"feature cache entry {path} is damaged (its checksum differs)")
+    return array
+
+
+def _write(path: Path, array: HalfArray) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file({_NAME: array}, str(temporary), metadata={_CHECKSUM: _checksum(array)})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(path.parent, OSError(str(error))) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checksum(array: HalfArray) -> str:
+    return hashlib.sha256(repr((array.shape, array.dtype.str)).encode() + array.tobytes()).hexdigest()

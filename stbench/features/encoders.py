@@ -1,0 +1,147 @@
+"""Image encoders: what turns an H&E patch into a vector. Nothing here downloads anything."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.errors import SettingError, UnknownNameError
+
+FloatArray = NDArray[np.float32]
+PatchArray = NDArray[np.uint8]  # (b, side, side, 3) RGB
+
+HANDCRAFTED = "handcrafted-v1"
+HANDCRAFTED_CONTEXT = "handcrafted-v1-ctx"
+MEAN_RGB = "mean-rgb"
+TIMM = "timm:"
+
+
+class Encoder(ABC):
+    """Turns patches into vectors.
+
+    Attributes:
+        key: identity of the computation: name, version, hash of weights and transform. Equal keys, equal features.
+        dim: width of a vector.
+        context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
+    """
+
+    key: str
+    dim: int
+    context: int = 1
+
+    @abstractmethod
+    def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
+        """Encode a batch; a patch's vector does not depend on the rest of the batch.
+
+        Args:
+            patches: (b, side, side, 3) uint8 RGB.
+            white_point: (3,) colour of bare glass on the slide, 0-255.
+            um_per_px: micrometres per pixel of the patches, None when unknown.
+
+        Returns:
+            (b, dim) float32.
+
+        Raises:
+            DataError: the patches are too small or of the wrong shape.
+        """
+
+
+class MeanRgb(Encoder):
+    """Mean colour of the patch, 0-1: the floor every image encoder must beat."""
+
+    key = f"{MEAN_RGB}/1"
+    dim = 3
+
+    def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
+        mean: FloatArray = (patches.mean(axis=(1, 2), dtype=np.float64) / 255).astype(np.float32)
+        return mean
+
+
+class Handcrafted(Encoder):
+    """The descriptor of :mod:`stbench.features.handcrafted`, optionally also on a crop of twice the side.
+
+    Args:
+        context: 1, or 2 to append the descriptor of the doubled crop reduced to the declared side (306 numbers).
+        workers: threads that share a batch, all available cores when None; the result does not depend on it.
+    """
+
+    def __init__(self, context: int = 1, workers: int | None = None) -> None:
+        self.context = context
+        self.dim = 153 * context
+        self.key = f"{HANDCRAFTED if context == 1 else HANDCRAFTED_CONTEXT}/1"
+        self._workers = workers or _available_cores()
+
+    def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
+        import cv2
+
+        from stbench.features.handcrafted import REFERENCE_UM_PER_PX
+
+        cv2.setNumThreads(1)  # the pool below already uses every core
+        scale = 1.0 if um_per_px is None else REFERENCE_UM_PER_PX / um_per_px
+
+        def describe(patch: PatchArray) -> FloatArray:
+            return self._describe(patch, white_point, scale)
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            rows = list(pool.map(describe, patches))
+        return np.stack(rows) if rows else np.empty((0, self.dim), dtype=np.float32)
+
+    def _describe(self, patch: PatchArray, white_point: NDArray[np.float64], scale: float) -> FloatArray:
+        import cv2
+
+        from stbench.features.handcrafted import descriptor
+
+        if self.context == 1:
+            return descriptor(np.ascontiguousarray(patch), white_point, scale).astype(np.float32)
+        side = patch.shape[0] // 2
+        start = (patch.shape[0] - side) // 2
+        inner = np.ascontiguousarray(patch[start : start + side, start : start + side])
+        outer = cv2.resize(np.ascontiguousarray(patch), (side, side), interpolation=cv2.INTER_AREA)
+        near, far = descriptor(inner, white_point, scale), descriptor(outer, white_point, scale / 2)
+        return np.concatenate([near, far]).astype(np.float32)
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu") -> Encoder:
+    """The encoder behind a name.
+
+    Args:
+        spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3) or
+            ``timm:<architecture>``.
+        weights: local weight file, or folder that holds one; for ``timm:`` only, and required there.
+        device: torch device of ``timm:`` encoders.
+
+    Raises:
+        UnknownNameError: no such encoder or timm architecture; lists the nearest.
+        SettingError: weights are missing, or given for an encoder that has none.
+        DataError: the weights cannot be read or do not fit the architecture.
+    """
+    if spec.startswith(TIMM):
+        if weights is None:
+            raise SettingError(
+                f"encoder {spec!r} expected a local weight file, found none; name the file or its folder as the "
+                "encoder's weights (nothing is downloaded, and random weights are refused)"
+            )
+        from stbench.features.timm_encoder import TimmEncoder
+
+        return TimmEncoder(spec.removeprefix(TIMM), weights, device)
+    makers = {
+        HANDCRAFTED: Handcrafted,
+        HANDCRAFTED_CONTEXT: lambda: Handcrafted(context=2),
+        MEAN_RGB: MeanRgb,
+    }
+    if spec not in makers:
+        raise UnknownNameError("encoder", spec, [*makers, "timm:<architecture>"])
+    if weights is not None:
+        raise SettingError(f"encoder {spec!r} expected no weights, found {weights}; leave them out or use timm:<name>")
+    return makers[spec]()

@@ -1,0 +1,132 @@
+"""Features of a slide: patches, encoder, cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.image import ImageArray, ImageSource, PatchSpec
+from stbench.data.slide import Slide
+from stbench.errors import DataError
+from stbench.features.cache import HalfArray, cached
+from stbench.features.encoders import Encoder
+from stbench.reporting import SILENT, Reporter
+
+FloatArray = NDArray[np.float32]
+
+DEFAULT_WHITE = 245.0
+_VERSION = 1  # raise it when patches, white point or rounding change
+_BATCH = 64
+_REDUCTION = 8
+_LONGEST_THUMBNAIL_PX = 1024
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+def slide_features(
+    slide: Slide, encoder: Encoder, patch: PatchSpec, cache_dir: Path | None = None, reporter: Reporter = SILENT
+) -> FloatArray:
+    """Encode the patch around every spot.
+
+    Values are rounded to float16 whether or not a cache is used, so a hit equals a miss bit for bit.
+
+    Args:
+        slide: a slide with an image.
+        encoder: what makes vectors of patches.
+        patch: geometry of the patch.
+        cache_dir: folder of the feature cache, None computes anew.
+        reporter: where progress goes, and word of a damaged cache entry.
+
+    Returns:
+        (n_spots, encoder.dim) float32, rows in the order of the slide's spots, not standardised.
+
+    Raises:
+        DataError: the slide has no image, the image cannot be decoded, or a feature is not finite.
+        SettingError: the cache folder cannot be written.
+    """
+    image = slide.image
+    if image is None:
+        raise DataError(f"slide {slide.id} has no image; leave it out or choose a method that needs no features")
+
+    def compute() -> HalfArray:
+        return _compute(slide, image, encoder, patch, reporter)
+
+    stored = (
+        compute() if cache_dir is None else cached(cache_dir, _key(slide, image, encoder, patch), compute, reporter)
+    )
+    return stored.astype(np.float32)
+
+
+def white_point(image: ImageSource) -> NDArray[np.float64]:
+    """(3,) colour of bare glass, 0-255: the 99th percentile of each channel of the coarse picture.
+
+    245 where there are patches only, because what they show need not include glass.
+    """
+    size = image.size()
+    if size is None:
+        return np.full(3, DEFAULT_WHITE)
+    longest = max(1, min(max(size) // _REDUCTION, _LONGEST_THUMBNAIL_PX))
+    thumbnail = image.thumbnail(longest)
+    return np.asarray(np.percentile(thumbnail.reshape(-1, 3), 99, axis=0), dtype=np.float64)
+
+
+def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -> str:
+    geometry = [patch.um, patch.px, patch.out_px, slide.um_per_px]
+    said = json.dumps([_VERSION, encoder.key, geometry, image.digest(), slide.spot_ids])
+    return hashlib.sha256(said.encode() + np.ascontiguousarray(slide.xy).tobytes()).hexdigest()
+
+
+def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec, reporter: Reporter) -> HalfArray:
+    white = white_point(image)
+    patches = image.patches(slide.spot_ids, slide.xy, _widened(patch, encoder.context))
+    rows = [np.empty((0, encoder.dim), dtype=np.float32)]
+    with reporter.track(f"features of {slide.id}", slide.n_spots) as advance:
+        for batch in _batches(patches):
+            pixel = _um_per_px(patch, slide.um_per_px, batch.shape[1] / encoder.context)
+            rows.append(encoder.encode(batch, white_point=white, um_per_px=pixel))
+            advance(len(batch))
+    features = np.concatenate(rows)
+    _check(features, slide, encoder)
+    return np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+
+
+def _check(features: FloatArray, slide: Slide, encoder: Encoder) -> None:
+    if features.shape != (slide.n_spots, encoder.dim):
+        raise DataError(
+            f"slide {slide.id}: expected {slide.n_spots} x {encoder.dim} features from {encoder.key}, "
+            f"found {features.shape[0]} x {features.shape[1]}; its image serves the wrong number of patches"
+        )
+    broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"slide {slide.id}, spot {slide.spot_ids[broken[0]]}: {encoder.key} gave a feature that is not finite "
+            f"({len(broken)} spots in all); check the encoder's weights"
+        )
+
+
+def _batches(patches: Iterator[ImageArray]) -> Iterator[ImageArray]:
+    while batch := list(islice(patches, _BATCH)):
+        yield np.stack(batch)
+
+
+def _widened(patch: PatchSpec, context: int) -> PatchSpec:
+    """The spec of a cut ``context`` times as wide at the same resolution."""
+    return PatchSpec(
+        um=None if patch.um is None else patch.um * context,
+        px=None if patch.px is None else patch.px * context,
+        out_px=None if patch.out_px is None else patch.out_px * context,
+    )
+
+
+def _um_per_px(patch: PatchSpec, slide_um_per_px: float | None, side_px: float) -> float | None:
+    """Micrometres per pixel of patches that came out ``side_px`` wide."""
+    if patch.um is not None:
+        return patch.um / side_px
+    if patch.px is not None and slide_um_per_px is not None:
+        return slide_um_per_px * patch.px / side_px
+    return None

@@ -1,0 +1,202 @@
+"""Gene priors by name, and those a user brings as a file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stbench.errors import DataError, SettingError, UnknownNameError
+from stbench.priors.coexpression import coexpression_embedding
+from stbench.priors.per_spot import PerSpotTable, read_gene_names
+
+FloatArray = NDArray[np.float32]
+
+_FILE = "file:"
+_MASK = "?missing=mask"
+_LISTED = 5  # genes named in an error
+
+
+@dataclass(frozen=True)
+class GenePrior:
+    """What is known of the panel genes before a slide is seen.
+
+    Args:
+        embedding: (G, d) float32, one vector per gene in panel order; zeros where the mask is False. Of a prior that
+            differs from spot to spot it is the mean over the training spots.
+        mask: (G,) True where a gene has a vector.
+        source: the spec it was built from.
+        per_spot: where the vectors of single spots are, None for a prior with one vector per gene.
+    """
+
+    embedding: FloatArray
+    mask: NDArray[np.bool_]
+    source: str
+    per_spot: PerSpotTable | None = None
+
+    def of(self, slide_id: str, n_spots: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Vectors and mask for one slide: (n_spots, G, d) and (n_spots, G) of a per-spot prior, else (G, d) and (G,).
+
+        Raises:
+            DataError: the slide's file of a per-spot prior cannot be used.
+        """
+        return (self.embedding, self.mask) if self.per_spot is None else self.per_spot.read(slide_id, n_spots)
+
+    @property
+    def dim(self) -> int:
+        """Width d of the vectors."""
+        return int(self.embedding.shape[1])
+
+
+def build_prior(
+    spec: str, expression: Sequence[FloatArray], genes: Sequence[str], slides: Sequence[str] = ()
+) -> GenePrior | None:
+    """Build a gene prior from training data only.
+
+    Args:
+        spec: ``none``; ``coexpression``, 64 principal components of the training co-expression; or ``file:PATH``, an
+            ``.npz`` with arrays ``genes`` (text) and ``embedding`` (rows x d), or a ``.csv`` / ``.tsv`` with a header,
+            genes in its first column and numbers in the others. ``file:PATH?missing=mask`` masks panel genes the file
+            lacks. Rows of other genes are ignored. PATH may be a folder of per-spot arrays, see
+            :class:`stbench.priors.per_spot.PerSpotTable`.
+        expression: per training slide (n_spots, G) expression.
+        genes: panel genes in column order.
+        slides: names of the training slides, parallel to ``expression``; needed for per-spot arrays alone.
+
+    Returns:
+        The prior, None for ``none``.
+
+    Raises:
+        UnknownNameError: no such prior.
+        SettingError: an unknown option behind the path, or per-spot arrays without names of the training slides.
+        DataError: the training expression or the file does not fit the panel, or the file cannot be used.
+    """
+    if spec == "none":
+        return None
+    if spec == "coexpression":
+        _check_expression(expression, genes)
+        embedding, mask = coexpression_embedding(expression)
+        return GenePrior(embedding, mask, spec)
+    if not spec.startswith(_FILE):
+        raise UnknownNameError("gene prior", spec, ["none", "coexpression", "file:PATH"])
+    place, question, option = spec.removeprefix(_FILE).partition("?")
+    if question and question + option != _MASK:
+        raise SettingError(f"gene prior {spec!r}: expected the option {_MASK!r}, found {question + option!r}")
+    path = Path(place)
+    names, table = (read_gene_names(path), None) if path.is_dir() else read_embedding(path)
+    rows = _rows_of_panel(names, tuple(genes), spec, mask_missing=bool(question))
+    if table is None:
+        return _per_spot_prior(PerSpotTable(path, len(names), rows), spec, slides, expression)
+    return GenePrior(np.where(rows[:, None] >= 0, table[rows], np.float32(0)), rows >= 0, spec)
+
+
+def _per_spot_prior(
+    table: PerSpotTable, spec: str, slides: Sequence[str], expression: Sequence[FloatArray]
+) -> GenePrior:
+    if len(slides) != len(expression):
+        raise SettingError(f"gene prior {spec!r} differs from spot to spot, which this method cannot use; give a table")
+    spots = [(slide, len(values)) for slide, values in zip(slides, expression, strict=True)]
+    return GenePrior(*table.mean(spots), spec, table)
+
+
+def _check_expression(expression: Sequence[FloatArray], genes: Sequence[str]) -> None:
+    if not expression:
+        raise DataError("gene prior 'coexpression' expected at least one training slide, found none")
+    for index, slide in enumerate(expression):
+        if slide.ndim != 2 or slide.shape[1] != len(genes):
+            raise DataError(
+                f"gene prior 'coexpression', training slide {index}: expected (n_spots, {len(genes)}) expression, "
+                f"found {slide.shape}"
+            )
+        if not np.isfinite(slide).all():
+            raise DataError(f"gene prior 'coexpression', training slide {index}: found a value that is not finite")
+
+
+def _rows_of_panel(names: list[str], genes: tuple[str, ...], spec: str, *, mask_missing: bool) -> NDArray[np.int64]:
+    """(G,) row of each panel gene in a table, -1 where it lacks one."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"gene prior {spec!r}: expected each gene once, found {_some(repeated)} repeated")
+    row_of = {name: row for row, name in enumerate(names)}
+    missing = [gene for gene in genes if gene not in row_of]
+    if len(missing) == len(genes):
+        raise DataError(
+            f"gene prior {spec!r}: expected rows for {len(genes)} panel genes ({_some(list(genes))}), found none among "
+            f"{len(names)} rows ({_some(names)}); check that both use gene symbols"
+        )
+    if missing and not mask_missing:
+        raise DataError(
+            f"gene prior {spec!r}: expected a row for each of {len(genes)} panel genes, {len(missing)} are missing "
+            f"({_some(missing)}); append {_MASK!r} to mask them"
+        )
+    return np.array([row_of.get(gene, -1) for gene in genes])
+
+
+def read_embedding(path: Path) -> tuple[list[str], FloatArray]:
+    """Read a table of gene vectors.
+
+    Args:
+        path: ``.npz``, ``.csv`` or ``.tsv`` as described in :func:`build_prior`.
+
+    Returns:
+        Gene names and (rows, d) float32 vectors.
+
+    Raises:
+        DataError: no such file, another type, truncated, a value that is missing or no number.
+    """
+    readers = {".npz": _read_npz, ".csv": _read_text, ".tsv": _read_text}
+    if path.suffix not in readers:
+        raise DataError(f"expected a gene prior as .npz, .csv or .tsv, found {path.name!r}; convert it")
+    if not path.is_file():
+        raise DataError(f"expected a gene prior at {path}, found no such file")
+    names, table = readers[path.suffix](path)
+    broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"gene prior {path}: expected finite numbers, found a missing or infinite one in the row of "
+            f"{names[broken[0]]!r} ({len(broken)} rows in all)"
+        )
+    return names, table
+
+
+def _read_npz(path: Path) -> tuple[list[str], FloatArray]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names, table = np.asarray(file["genes"]), np.asarray(file["embedding"], dtype=np.float32)
+    except KeyError as error:
+        raise DataError(f"gene prior {path}: expected arrays 'genes' and 'embedding', found no {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"gene prior {path}: expected an .npz of text and numbers, found: {error}") from error
+    if names.ndim != 1 or table.ndim != 2 or len(names) != len(table) or table.shape[1] == 0:
+        raise DataError(
+            f"gene prior {path}: expected 'genes' (rows,) and 'embedding' (rows, d), "
+            f"found {names.shape} and {table.shape}"
+        )
+    return [str(name) for name in names], table
+
+
+def _read_text(path: Path) -> tuple[list[str], FloatArray]:
+    separator = "\t" if path.suffix == ".tsv" else ","
+    try:
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise DataError(f"gene prior {path}: expected a table with a header, found: {reason}") from error
+    if frame.shape[1] < 2 or frame.empty or not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(
+            f"gene prior {path}: expected a header over a column of genes and at least one of numbers, separated by "
+            f"{separator!r}, found {frame.shape[1]} columns and {len(frame)} rows under the header"
+        )
+    names = [str(name) for name in frame.iloc[:, 0]]
+    numbers = frame.iloc[:, 1:].apply(pd.to_numeric, errors="coerce")
+    return names, numbers.to_numpy(dtype=np.float32)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
