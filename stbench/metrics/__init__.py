@@ -1,0 +1,52 @@
+"""Metrics as plain functions on arrays: ``pcc(true, pred)``, ``gsc(true, pred)``, ``ssc(true, pred, xy)`` and others.
+
+Names are imported when first used, so that the command line starts without scipy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stbench.metrics.accuracy import PooledPcc, mae, mse, partial_pcc, pcc
+    from stbench.metrics.generative import coverage_error, crps, draw_variance, variance_ratio
+    from stbench.metrics.score import Score
+    from stbench.metrics.structure import gsc, moran_bias, morans_i, spatial_weights, ssc
+    from stbench.metrics.summary import score_slide
+
+__all__ = [
+    "PooledPcc",
+    "Score",
+    "coverage_error",
+    "crps",
+    "draw_variance",
+    "gsc",
+    "mae",
+    "moran_bias",
+    "morans_i",
+    "mse",
+    "partial_pcc",
+    "pcc",
+    "score_slide",
+    "spatial_weights",
+    "ssc",
+    "variance_ratio",
+]
+
+_HOMES = {
+    "accuracy": ("PooledPcc", "mae", "mse", "partial_pcc", "pcc"),
+    "generative": ("coverage_error", "crps", "draw_variance", "variance_ratio"),
+    "score": ("Score",),
+    "structure": ("gsc", "moran_bias", "morans_i", "spatial_weights", "ssc"),
+    "summary": ("score_slide",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,221 @@
+"""Whether a prediction keeps the relations between genes and the smoothness of their maps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
+
+from stbench.errors import DataError
+from stbench.metrics.score import Centred, FloatArray, Score, as_matrix, as_pair, centred, correlation
+
+TIE = 0.02  # neighbours this much further away than the k-th are ties
+MAX_PITCHES = 2.0  # longer edges join fragments across gaps
+MAX_CONSTANT = 0.05  # share of panel genes that a prediction may leave constant
+MIN_MORAN_SD = 1e-6  # below it the predicted Moran's I differ by rounding only
+RANK_ONE = 1e-9  # 1 - |c| below which every pair of predicted genes is one map
+
+
+def gsc(true: ArrayLike, pred: ArrayLike) -> Score:
+    """Gene-gene structure correlation (Eqs. 18-19): do genes vary together as they do in the truth?
+
+    Pearson correlation, over gene pairs, of the true and the predicted gene-gene correlations of one slide. Range
+    [-1, 1], higher is better; invariant to shift and positive scale of each gene. Genes constant in the truth or in the
+    prediction are left out and counted. Undefined if the prediction makes more than 5 % of the panel constant, if all
+    its genes are one map (rank one), or if fewer than 3 genes are left.
+
+    Args:
+        true: (n_spots, n_genes) expression, any scale.
+        pred: (n_spots, n_genes), same scale.
+
+    Returns:
+        ``n_used`` counts genes.
+
+    Raises:
+        DataError: shapes differ or a value is not finite.
+    """
+    truth, prediction = (centred(matrix) for matrix in as_pair(true, pred))
+    used = ~(truth.constant | prediction.constant)
+    n_used, n_undefined = int(used.sum()), int((~used).sum())
+    if reason := _unusable(truth, prediction):
+        return Score(None, n_used, n_undefined, reason=reason)
+    v_true, v_pred = _pairs(truth, used), _pairs(prediction, used)
+    if (np.abs(v_pred) > 1 - RANK_ONE).all():
+        return Score(None, n_used, n_undefined, reason="the prediction has rank one: every gene is the same map")
+    value = correlation(centred(v_true[:, None]), centred(v_pred[:, None]))[0]
+    reason = "gene-gene correlations are all equal" if np.isnan(value) else ""
+    return Score(value, n_used, n_undefined, reason=reason)
+
+
+def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: bool = False) -> Score:
+    """Spatial structure correlation (Eqs. 20-22): do the maps of the genes have the smoothness of the truth?
+
+    Pearson correlation, over genes, of true and predicted Moran's I on one slide. Range [-1, 1], higher is better. It
+    does not see an overall smoothing: print :func:`moran_bias` beside it. Genes constant in the truth or in the
+    prediction are left out and counted. Undefined if the prediction makes more than 5 % of the panel constant, if the
+    predicted Moran's I are all equal (sd below 1e-6, as for rank-one predictions), or if fewer than 3 genes are left.
+
+    Args:
+        true: (n_spots, n_genes) expression, any scale.
+        pred: (n_spots, n_genes), same scale.
+        xy: (n_spots, 2) spot centres, any unit.
+        k: neighbours per spot.
+        paper: take exactly k neighbours in spot order and keep long edges, as the paper; see :func:`spatial_weights`.
+
+    Returns:
+        ``n_used`` counts genes.
+
+    Raises:
+        DataError: shapes differ or a value is not finite.
+    """
+    truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
+    i_true, i_pred = _moran(truth, weights), _moran(prediction, weights)
+    used = ~(np.isnan(i_true) | np.isnan(i_pred))
+    n_used, n_undefined = int(used.sum()), int((~used).sum())
+    if reason := _unusable(truth, prediction) or ("" if n_used else "no spot has a neighbour"):
+        return Score(None, n_used, n_undefined, reason=reason)
+    if i_pred[used].std() < MIN_MORAN_SD:
+        return Score(None, n_used, n_undefined, reason="the predicted Moran's I are equal up to rounding")
+    value = correlation(centred(i_true[used, None]), centred(i_pred[used, None]))[0]
+    reason = "the true Moran's I are all equal" if np.isnan(value) else ""
+    return Score(value, n_used, n_undefined, reason=reason)
+
+
+def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: bool = False) -> Score:
+    """Mean over genes of predicted minus true Moran's I: above 0 the maps are too smooth, below 0 too rough.
+
+    Range [-2, 2], best at 0. Genes constant in the truth or in the prediction are left out and counted; with none left
+    the score is undefined.
+
+    Args:
+        true: (n_spots, n_genes) expression, any scale.
+        pred: (n_spots, n_genes), same scale.
+        xy: (n_spots, 2) spot centres, any unit.
+        k: neighbours per spot.
+        paper: as in :func:`ssc`.
+
+    Raises:
+        DataError: shapes differ or a value is not finite.
+    """
+    truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
+    difference = _moran(prediction, weights) - _moran(truth, weights)
+    used = ~np.isnan(difference)
+    if not used.any():
+        return Score(None, 0, len(used), difference, "no gene has a Moran's I on both sides")
+    return Score(float(difference[used].mean()), int(used.sum()), int((~used).sum()), difference)
+
+
+def morans_i(values: ArrayLike, weights: csr_matrix) -> FloatArray:
+    """Moran's I of every gene map (Eq. 21).
+
+    Args:
+        values: (n_spots, n_genes) expression, any scale.
+        weights: (n_spots, n_spots) spatial weights, e.g. of :func:`spatial_weights`. Spots without neighbours stay in
+            the mean and the variance and add nothing to the sum of weights.
+
+    Returns:
+        (n_genes,) values, 1 for the smoothest maps, -1/(n_spots - 1) expected of noise; NaN for constant genes, and for
+        all genes when no spot has a neighbour.
+
+    Raises:
+        DataError: a value is not finite, or the shapes do not fit.
+    """
+    matrix = as_matrix(values, "expression")
+    if weights.shape != (len(matrix), len(matrix)):
+        raise DataError(f"expected weights between {len(matrix)} spots as in the expression, found {weights.shape}")
+    return _moran(centred(matrix), weights)
+
+
+def spatial_weights(
+    xy: ArrayLike, k: int = 8, *, ties: bool = True, max_pitches: float | None = MAX_PITCHES
+) -> csr_matrix:
+    """Symmetrised k-nearest-neighbour graph with weights 0 and 1 (Eq. 20).
+
+    Args:
+        xy: (n_spots, 2) spot centres, any unit.
+        k: neighbours per spot, capped at n_spots - 1.
+        ties: take every spot within 2 % of the k-th distance, so that the order of spots does not matter; False takes
+            exactly k, ties by spot order.
+        max_pitches: drop edges longer than this many pitches (median distance to the 4 nearest spots); None keeps all.
+
+    Returns:
+        (n_spots, n_spots) CSR float64, symmetric, empty diagonal.
+
+    Raises:
+        DataError: the positions are not finite or not (n_spots, 2), or k is below 1.
+    """
+    positions = as_matrix(xy, "positions")
+    if positions.shape[1] != 2 or k < 1:
+        raise DataError(f"expected positions (n_spots, 2) and k >= 1, found {positions.shape} and k = {k}")
+    n = len(positions)
+    k = min(k, n - 1)
+    if k == 0:
+        return csr_matrix((n, n), dtype=np.float64)
+    distance, neighbour = _candidates(positions, k)
+    if ties:
+        kept = distance <= (1 + TIE) * distance[:, k - 1 : k]
+    else:
+        kept = np.zeros(distance.shape, dtype=bool)
+        kept[:, :k] = True
+    if max_pitches is not None:
+        kept &= distance <= (1 + TIE) * max_pitches * _pitch(distance)
+    kept &= np.isfinite(distance)
+    rows = np.repeat(np.arange(n), kept.sum(axis=1))
+    directed = csr_matrix((np.ones(len(rows)), (rows, neighbour[kept])), shape=(n, n))
+    return csr_matrix(directed.maximum(directed.T))
+
+
+def _candidates(positions: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Distances and indices of at least k other spots, and of all ties with the k-th, by distance then spot order."""
+    n = len(positions)
+    tree = cKDTree(positions)
+    count = min(n, 2 * k + 2)
+    while True:
+        found, neighbour = tree.query(positions, k=np.arange(1, count + 1))
+        distance: FloatArray = np.where(neighbour == np.arange(n)[:, None], np.inf, found)
+        reach = (1 + TIE) * np.sort(distance, axis=1)[:, k - 1]
+        if count == n or (np.max(found, axis=1) > reach).all():
+            break
+        count = min(n, 2 * count)
+    order = np.lexsort((neighbour, distance), axis=1)
+    return np.take_along_axis(distance, order, axis=1), np.take_along_axis(neighbour, order, axis=1)
+
+
+def _pitch(distance: FloatArray) -> float:
+    """Distance between grid neighbours, from four of them: where spots are jittered, the nearest alone is too near."""
+    nearest = distance[:, :4]
+    return float(np.median(nearest[np.isfinite(nearest)]))
+
+
+def _maps(
+    true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int, *, paper: bool
+) -> tuple[Centred, Centred, csr_matrix]:
+    truth, prediction = as_pair(true, pred)
+    weights = spatial_weights(xy, k, ties=False, max_pitches=None) if paper else spatial_weights(xy, k)
+    if weights.shape[0] != len(truth):
+        raise DataError(f"expected positions of {len(truth)} spots as in the truth, found {weights.shape[0]}")
+    return centred(truth), centred(prediction), weights
+
+
+def _moran(maps: Centred, weights: csr_matrix) -> FloatArray:
+    n, s0 = len(maps.z), weights.sum()
+    if s0 == 0:
+        return np.full(maps.z.shape[1], np.nan)
+    cross: FloatArray = np.einsum("ij,ij->j", maps.z, weights @ maps.z)
+    return np.where(maps.constant, np.nan, n / s0 * cross / np.where(maps.constant, 1.0, maps.sum_squares))
+
+
+def _pairs(maps: Centred, used: NDArray[np.bool_]) -> FloatArray:
+    """Strict upper triangle of the gene-gene correlations (Eq. 18)."""
+    unit = maps.z[:, used] / np.sqrt(maps.sum_squares[used])
+    return (unit.T @ unit)[np.triu_indices(unit.shape[1], 1)]
+
+
+def _unusable(truth: Centred, prediction: Centred) -> str:
+    """Why no structure can be compared, empty if it can."""
+    flat = int((prediction.constant & ~truth.constant).sum())
+    if flat > MAX_CONSTANT * len(prediction.constant):
+        return f"the prediction is constant for {flat} of {len(prediction.constant)} genes"
+    left = int((~(truth.constant | prediction.constant)).sum())
+    return f"{left} genes vary in truth and prediction, 3 are needed" if left < 3 else ""

@@ -1,0 +1,66 @@
+"""Every registered metric on one slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stbench.catalogue import MetricCard, find_metric, load_entry, metric_cards
+from stbench.metrics.score import Score
+
+DRAWS = "draws"
+SLIDES = "slides"
+KEYWORDS = {"xy": "xy", "depth": "log_depth"}
+"""What a card's ``needs`` may name, and the keyword under which the entry receives it.
+
+Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and ``slides`` marks a metric of
+several slides together, which no single slide can be scored by.
+"""
+
+
+def score_slide(
+    true: ArrayLike,
+    pred: ArrayLike,
+    xy: ArrayLike,
+    *,
+    draws: ArrayLike | None = None,
+    log_depth: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Score]:
+    """Score one prediction of one slide by registered metrics.
+
+    A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with ``xy=``
+    and ``log_depth=`` where the card asks for them, and returns a :class:`Score` or a float.
+
+    Args:
+        true: (n_spots, n_genes) expression.
+        pred: (n_spots, n_genes) declared prediction, same scale.
+        xy: (n_spots, 2) spot centres.
+        draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
+        log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
+        names: metrics wanted; None takes all registered ones that one slide can be scored by.
+
+    Returns:
+        Score by metric name, in the order of ``names``; undefined scores are there, with their reason.
+
+    Raises:
+        UnknownNameError: a name is not registered.
+        DataError: shapes do not fit or a value is not finite.
+    """
+    given: dict[str, Any] = {"xy": xy, "depth": log_depth}
+    sample = np.asarray(pred)[None] if draws is None else draws
+    cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
+    return {card.name: _score(card, true, pred, sample, given) for card in cards if _possible(card, given)}
+
+
+def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
+    return all(need == DRAWS or given.get(need) is not None for need in card.needs)
+
+
+def _score(card: MetricCard, true: ArrayLike, pred: ArrayLike, draws: ArrayLike, given: dict[str, Any]) -> Score:
+    keywords = {KEYWORDS[need]: given[need] for need in card.needs if need != DRAWS}
+    found = load_entry(card.entry)(true, draws if DRAWS in card.needs else pred, **keywords)
+    return found if isinstance(found, Score) else Score(found)

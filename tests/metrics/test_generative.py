@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from stbench.errors import DataError
+from stbench.metrics import coverage_error, crps, draw_variance, mae, variance_ratio
+
+
+def stack(*values):
+    return np.array(values, dtype=float).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize(("draws", "truth", "expected"), [((0, 1), 0, 0), ((0, 2, 4), 1, 1 / 3), ((4, 0, 2), 1, 1 / 3)])
+def test_fair_crps_of_hand_sized_draws(draws, truth, expected):
+    assert crps([[truth]], stack(*draws)) == pytest.approx(expected)
+
+
+def test_crps_of_one_draw_is_the_mean_absolute_error(slide):
+    true, pred, _ = slide()
+    assert crps(true, pred[None]) == pytest.approx(mae(true, pred))
+
+
+@pytest.mark.parametrize("n_draws", [2, 8, 20])
+def test_crps_of_a_perfect_sampler_does_not_depend_on_the_number_of_draws(n_draws):
+    generator = np.random.default_rng(0)
+    true, draws = generator.normal(size=(3000, 20)), generator.normal(size=(n_draws, 3000, 20))
+    assert crps(true, draws) == pytest.approx(1 / np.sqrt(np.pi), abs=0.01)
+
+
+def test_crps_equals_the_double_sum_across_blocks_of_spots(slide):
+    generator = np.random.default_rng(0)
+    true, draws = generator.normal(size=(2500, 3)), generator.normal(size=(5, 2500, 3))
+    pairs = np.abs(draws[:, None] - draws[None]).sum(axis=(0, 1)) / (2 * 5 * 4)
+    expected = (np.abs(draws - true).mean(axis=0) - pairs).mean()
+    before = draws.copy()
+    assert crps(true, draws) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_array_equal(draws, before)
+
+
+def test_variance_ratio_is_the_median_over_genes_and_counts_flat_predictions():
+    true = np.array([[0.0, 0, 0, 1], [1, 1, 1, 1]])
+    score = variance_ratio(true, [[0, 0, 5, 0], [2, 1, 5, 1]])
+    np.testing.assert_allclose(score.per_gene, [4, 1, 0, np.nan])
+    assert (score, score.n_used, score.n_undefined) == (1, 3, 1)
+
+
+def test_draw_variance_equals_numpy(slide):
+    true, _, _ = slide()
+    draws = np.random.default_rng(0).normal(5, 2, size=(6, *true.shape)).astype(np.float32)
+    assert draw_variance(true, draws) == pytest.approx(draws.astype(float).var(axis=0, ddof=1).mean(), abs=1e-9)
+    assert draw_variance(true, np.repeat(draws[:1], 4, axis=0)) == 0
+
+
+@pytest.mark.parametrize("n_draws", [2, 8])
+def test_coverage_error_of_a_perfect_sampler_is_zero_also_with_ties(n_draws):
+    generator = np.random.default_rng(0)
+    for sample in (generator.normal, lambda size: generator.poisson(0.7, size)):
+        score = coverage_error(sample(size=(4000, 20)), sample(size=(n_draws, 4000, 20)))
+        assert abs(score) < 0.01
+
+
+def test_coverage_error_sees_draws_that_are_too_narrow_or_too_wide():
+    generator = np.random.default_rng(0)
+    true, draws = generator.normal(size=(2000, 5)), generator.normal(size=(8, 2000, 5))
+    assert coverage_error(true, 0.3 * draws) < -0.2
+    assert coverage_error(true, 3 * draws) > 0.1
+    assert coverage_error([[1.0]], stack(0, 2, 4)) == pytest.approx(1 - 0.5)
+
+
+@pytest.mark.parametrize("metric", [draw_variance, coverage_error])
+def test_spread_of_one_draw_is_undefined(slide, metric):
+    true, pred, _ = slide()
+    score = metric(true, pred[None])
+    assert (score.value, score.reason) == (None, "needs at least two draws, found one")
+
+
+def test_draws_that_do_not_fit_are_refused(slide):
+    true, pred, _ = slide()
+    with pytest.raises(DataError, match=r"\(n_draws, \*\(121, 12\)\), found \(121, 12\)"):
+        crps(true, pred)
+    draws = np.stack([pred, pred])
+    draws[1, 2, 3] = np.inf
+    with pytest.raises(DataError, match="draw 1, found inf at spot 2, gene 3"):
+        crps(true, draws)

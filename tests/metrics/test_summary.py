@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+import stbench.metrics
+from stbench.catalogue import MetricCard, load_entry, metric_cards
+from stbench.errors import UnknownNameError
+from stbench.metrics import Score, crps, mae, partial_pcc, pcc, score_slide, ssc, summary
+
+
+def test_every_card_leads_to_its_metric():
+    for card in metric_cards().values():
+        assert callable(load_entry(card.entry))
+        assert card.description
+
+
+def test_every_public_name_exists():
+    for name in stbench.metrics.__all__:
+        assert getattr(stbench.metrics, name).__name__
+    with pytest.raises(AttributeError, match="no attribute 'rmse'"):
+        stbench.metrics.rmse  # noqa: B018
+
+
+def test_a_slide_is_scored_by_every_metric_of_single_slides(slide):
+    true, pred, xy = slide()
+    depth, draws = np.arange(121.0), np.stack([pred, pred + 1])
+    scores = score_slide(true, pred, xy, draws=draws, log_depth=depth)
+    assert set(scores) == set(metric_cards()) - {"pooled-pcc"}
+    assert scores["pcc"] == pcc(true, pred)
+    assert scores["ssc"] == ssc(true, pred, xy)
+    assert scores["crps"] == crps(true, draws)
+    assert scores["partial-pcc"] == partial_pcc(true, pred, depth)
+
+
+def test_a_point_prediction_is_its_own_only_draw_and_depth_is_optional(slide):
+    true, pred, xy = slide()
+    scores = score_slide(true, pred, xy)
+    assert scores["crps"] == pytest.approx(mae(true, pred))
+    assert scores["coverage-error"].value is None
+    assert "partial-pcc" not in scores
+
+
+def test_metrics_can_be_chosen_and_unknown_ones_name_the_nearest(slide):
+    assert list(score_slide(*slide(), names=["mse", "gsc"])) == ["mse", "gsc"]
+    with pytest.raises(UnknownNameError, match="did you mean gsc"):
+        score_slide(*slide(), names=["gcs"])
+
+
+def test_a_third_party_metric_needs_a_card_and_a_function(slide, tmp_path, monkeypatch):
+    file = tmp_path / "extra.py"
+    file.write_text("def bias(true, pred, xy):\n    return float((pred - true).mean()) + 0 * xy.sum()\n")
+    card = MetricCard(name="bias", title="bias", entry=f"{file}:bias", direction="none", needs=["xy"])
+    monkeypatch.setattr(summary, "metric_cards", lambda: {"bias": card})
+    true, _, xy = slide()
+    scores = score_slide(true, true + 2, xy)
+    assert isinstance(scores["bias"], Score)
+    assert scores["bias"].value == pytest.approx(2, abs=1e-6)
+
+
+def test_the_inputs_of_a_metric_are_not_modified(slide):
+    true, pred, xy = slide()
+    draws, depth = np.stack([pred, pred + 1]), np.arange(121.0)
+    given = (true, pred, xy, draws, depth)
+    before = [array.copy() for array in given]
+    score_slide(true, pred, xy, draws=draws, log_depth=depth)
+    for array, copy in zip(given, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
