@@ -1,0 +1,80 @@
+"""Gene panels of exact size, chosen on training slides only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from stbench.errors import SettingError
+
+EXCLUDED_PREFIXES = ("MT-", "RPS", "RPL")
+
+
+def candidate_genes(genes: Iterable[str]) -> list[str]:
+    """Sorted gene names without mitochondrial and ribosomal ones (``MT-``, ``RPS``, ``RPL``; any case)."""
+    return sorted(gene for gene in genes if not gene.upper().startswith(EXCLUDED_PREFIXES))
+
+
+class Moments:
+    """Streaming mean and standard deviation of raw counts per gene, one training slide at a time."""
+
+    def __init__(self, genes: Sequence[str]) -> None:
+        self.genes = list(genes)
+        self._n = 0
+        self._sum = np.zeros(len(self.genes))
+        self._squares = np.zeros(len(self.genes))
+
+    def update(self, counts: csr_matrix) -> None:
+        """Add the spots of a slide: (n_spots, n_genes) UMI, columns in the order of ``genes``."""
+        values = counts.astype(np.float64)
+        self._n += values.shape[0]
+        self._sum += np.asarray(values.sum(axis=0)).ravel()
+        self._squares += np.asarray(values.multiply(values).sum(axis=0)).ravel()
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(n_genes,) UMI per spot."""
+        return self._sum / max(self._n, 1)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """(n_genes,) standard deviation over spots, UMI."""
+        return np.sqrt(np.maximum(self._squares / max(self._n, 1) - self.mean**2, 0))
+
+
+def hmhvg(mean: NDArray[np.float64], std: NDArray[np.float64], n_genes: int) -> NDArray[np.int64]:
+    """Genes that rank high both by mean and by standard deviation (paper Eq. 17), exactly ``n_genes`` of them.
+
+    The paper intersects the top K of both rankings and searches K. The intersection grows by up to two genes with K, so
+    an exact size needs a rule: genes are ordered by the worse of their two ranks (the K at which they enter), then by
+    the rank of their mean, and the first ``n_genes`` are taken. Equal values rank in the order given.
+
+    Args:
+        mean: (n,) mean counts.
+        std: (n,) standard deviation of counts.
+        n_genes: size of the panel.
+
+    Returns:
+        (n_genes,) indices, most highly ranked first.
+
+    Raises:
+        SettingError: fewer than 2 genes asked for, or more than there are.
+    """
+    if n_genes < 2:
+        raise SettingError(f"expected at least 2 genes (a correlation needs two), found --genes {n_genes}")
+    if n_genes > len(mean):
+        raise SettingError(
+            f"expected at most {len(mean)} genes (those common to all slides, without {', '.join(EXCLUDED_PREFIXES)}), "
+            f"found --genes {n_genes}; ask for fewer"
+        )
+    by_mean, by_std = _ranks(mean), _ranks(std)
+    return np.lexsort((by_mean, np.maximum(by_mean, by_std)))[:n_genes]
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[np.argsort(-values, kind="stable")] = np.arange(len(values))
+    return ranks

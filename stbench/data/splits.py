@@ -1,0 +1,162 @@
+"""Which slides train, validate and test. Validation equal to test cannot be expressed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stbench.data.slide import SlideRef
+from stbench.errors import DataError, UnknownNameError, UserError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint, non-empty lists of slide ids.
+
+    Raises:
+        UserError: a part is empty, or a slide is named twice.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            if not getattr(self, part):
+                raise UserError(f"split: expected at least one {part} slide, found none")
+        twice = [slide for slide, n in Counter(self.slides).items() if n > 1]
+        if twice:
+            raise UserError(f"split: expected every slide once, found {twice[0]} twice; remove one of the two")
+
+    @property
+    def slides(self) -> tuple[str, ...]:
+        """All slides, training first."""
+        return self.train + self.validation + self.test
+
+
+def split_sizes(n: int) -> tuple[int, int, int]:
+    """Sizes of a 7:2:1 split: floor(0.7 n), floor(0.2 n) and the rest, at least one each.
+
+    Raises:
+        UserError: fewer than three.
+    """
+    if n < 3:
+        raise UserError(f"expected at least 3 slides for train, validation and test, found {n}; add slides")
+    validation = max(1, math.floor(n * 2 / 10))
+    train = min(max(1, math.floor(n * 7 / 10)), n - validation - 1)
+    return train, validation, n - train - validation
+
+
+def split_by_slide(refs: Sequence[SlideRef], seed: int) -> Split:
+    """The literature's protocol: slides at random, 7:2:1, whoever they belong to."""
+    return Split(*_deal([ref.id for ref in refs], seed))
+
+
+def split_by_patient(refs: Sequence[SlideRef], seed: int) -> Split:
+    """Patients at random, 7:2:1; no patient on two sides.
+
+    Raises:
+        UserError: a patient is unknown, or there are fewer than three.
+    """
+    patients = _patients(refs)
+    if len(patients) < 3:
+        raise UserError(
+            f"expected at least 3 patients for a split by patient, found {len(patients)}; use --split slide"
+        )
+    parts = _deal(list(patients), seed)
+    return Split(*(tuple(slide for patient in part for slide in patients[patient]) for part in parts))
+
+
+def k_fold(refs: Sequence[SlideRef], k: int, seed: int) -> list[Split]:
+    """k splits whose test parts partition the slides; the next fold validates.
+
+    Raises:
+        UserError: k below 3 or above the number of slides.
+    """
+    if not 3 <= k <= len(refs):
+        raise UserError(f"expected between 3 and {len(refs)} folds (the number of slides), found {k}")
+    order = np.random.default_rng(seed).permutation(len(refs))
+    folds = [tuple(refs[i].id for i in part) for part in np.array_split(order, k)]
+    return [_fold(folds, test) for test in range(k)]
+
+
+def leave_one_patient_out(refs: Sequence[SlideRef]) -> list[Split]:
+    """One split per patient, who is tested; the next patient validates.
+
+    Raises:
+        UserError: a patient is unknown, or there are fewer than three.
+    """
+    folds = [tuple(slides) for slides in _patients(refs).values()]
+    if len(folds) < 3:
+        raise UserError(f"expected at least 3 patients to leave one out and validate on another, found {len(folds)}")
+    return [_fold(folds, test) for test in range(len(folds))]
+
+
+def read_split(path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None) -> Split:
+    """Read ``{"train": [...], "validation": [...], "test": [...]}``.
+
+    Args:
+        path: JSON file.
+        refs: usable slides of the cohort.
+        left_out: slides of the cohort that cannot be used, with the reason.
+
+    Raises:
+        DataError: not such a file, or it names a slide that is left out.
+        UnknownNameError: it names a slide the cohort does not have.
+        UserError: an empty part, or a slide named twice.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"expected a split as JSON in {path}, found: {error}") from error
+    if not isinstance(content, dict) or set(content) != set(PARTS):
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"split {path}: expected the keys train, validation and test, found {found}")
+    known = {ref.id for ref in refs}
+    for part in PARTS:
+        for slide in content[part]:
+            if slide in (left_out or {}):
+                raise DataError(f"split {path}: {part} slide {slide} cannot be used: {(left_out or {})[slide]}")
+            if slide not in known:
+                raise UnknownNameError(f"slide (in {part} of {path})", str(slide), known)
+    return Split(*(tuple(content[part]) for part in PARTS))
+
+
+def leak_fraction(split: Split, refs: Sequence[SlideRef]) -> float | None:
+    """Share of test slides whose patient also has a training slide; None when a patient is unknown."""
+    patient = {ref.id: ref.patient for ref in refs}
+    trained = {patient[slide] for slide in split.train}
+    if None in trained or any(patient[slide] is None for slide in split.test):
+        return None
+    return sum(patient[slide] in trained for slide in split.test) / len(split.test)
+
+
+def _deal(names: list[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    train, validation, _ = split_sizes(len(names))
+    shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    parts = shuffled[:train], shuffled[train : train + validation], shuffled[train + validation :]
+    return tuple(tuple(sorted(part)) for part in parts)  # type: ignore[return-value]
+
+
+def _fold(folds: list[tuple[str, ...]], test: int) -> Split:
+    validation = (test + 1) % len(folds)
+    train = [slide for k, fold in enumerate(folds) if k not in (test, validation) for slide in fold]
+    return Split(tuple(train), folds[validation], folds[test])
+
+
+def _patients(refs: Sequence[SlideRef]) -> dict[str, list[str]]:
+    slides: dict[str, list[str]] = {}
+    for ref in refs:
+        if ref.patient is None:
+            raise UserError(f"slide {ref.id}: its patient is unknown, so slides cannot be kept apart by patient")
+        slides.setdefault(ref.patient, []).append(ref.id)
+    return slides
