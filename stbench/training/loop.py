@@ -179,12 +179,11 @@ class Trainer:
         if resume:
             self._load()
         goal = total_updates(self.settings, self.objective.epoch_length)
-        every = max(1, self.settings.validate_every * self.objective.epoch_length // self.settings.accumulate)
         with self.reporter.track("training", goal) as advance:
             advance(self.stepper.updates)
             while self.stepper.updates < goal and self.stale < self.settings.patience:
                 self._one_update()
-                due = self.stepper.updates % every == 0 or self.stepper.updates == goal
+                due = self.stepper.updates % self.settings.validate_every == 0 or self.stepper.updates == goal
                 if due:
                     self._validate()
                 advance(1, note=f"validation {self.best_score:.3f}" if due else "")

@@ -27,7 +27,7 @@ class TrainingSettings(BaseModel):
     )
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the weight average, per update")
     ema_warmup: bool = Field(default=True, description="let the decay grow as (1 + n) / (10 + n), n updates")
-    validate_every: int = Field(default=10, ge=1, description="epochs between evaluations")
+    validate_every: int = Field(default=200, ge=1, description="updates between evaluations")
     patience: int = Field(default=20, ge=1, description="evaluations without improvement before stopping")
     precision: Literal["auto", "float32", "bf16"] = Field(
         default="auto", description="auto: bfloat16 autocast on GPUs that have it, float32 elsewhere"

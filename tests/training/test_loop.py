@@ -31,7 +31,7 @@ class Line:
 
 
 def line_settings(**changes) -> TrainingSettings:
-    values = {"lr": 0.05, "weight_decay": 0, "accumulate": 2, "epochs": 30, "validate_every": 2, "ema": 0.9} | changes
+    values = {"lr": 0.05, "weight_decay": 0, "accumulate": 2, "epochs": 30, "validate_every": 4, "ema": 0.9} | changes
     return TrainingSettings(**values)
 
 
@@ -102,7 +102,7 @@ def test_stops_when_nothing_improves():
         def score(self, module):
             return 0.0
 
-    outcome = Trainer(new_module(), Flat(), line_settings(patience=3, validate_every=1)).run()
+    outcome = Trainer(new_module(), Flat(), line_settings(patience=3, validate_every=2)).run()
     assert outcome.updates == 2 * 4
     assert outcome.best_update == 2
 
