@@ -26,7 +26,13 @@ class DiffusionSettings(TrainingSettings):
         default="heun", description="sampler; heun is the paper's, midpoint goes with flow"
     )
     passes: int = Field(default=201, ge=1, description="network evaluations per draw")
-    validation_passes: int = Field(default=41, ge=1, description="the same in validation, where one draw is taken")
+    validation_passes: int = Field(default=41, ge=1, description="the same in validation")
+    validation_draws: int = Field(default=1, ge=1, description="draws averaged in validation")
+    time_scale: float = Field(
+        default=1.0,
+        gt=0,
+        description="factor on the noise time before its sinusoids; 1 as released, where 3 of 4 hardly turn",
+    )
     clip_negative: bool = Field(default=True, description="set negative predictions to 0, draw by draw")
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ class WindowBatch:
 
     Args:
         features: (B, N, d) standardised image features.
-        edges: (B, N, N, 2) distance kernel and cosine of the raw features, Eqs. 58-59; zero diagonal.
+        edges: (B, N, N, 2) distance kernel and cosine of the features, Eqs. 58-59; zero diagonal.
         mask: (B, N) True for real spots.
         expression: (B, N, G) on the task's scale, None at prediction.
         spots: for each window, the rows of its slide.
@@ -66,8 +66,8 @@ def collate(
     """Pad windows of one slide into a batch.
 
     Args:
-        slide: the slide; its raw features give the cosine channel.
-        features: (n_spots, d) standardised features.
+        slide: the slide.
+        features: (n_spots, d) features as the network sees them; they give the cosine channel too.
         chosen: rows of the spots of each window.
         geometry: kernel width and channels.
         expression: (n_spots, G) or None.
@@ -81,15 +81,15 @@ def collate(
     for row, spots in enumerate(chosen):
         n = len(spots)
         nodes[row, :n] = torch.from_numpy(features[spots])
-        edges[row, :n, :n] = _edges(slide, spots, geometry)
+        edges[row, :n, :n] = _edges(slide, features, spots, geometry)
         mask[row, :n] = True
         if target is not None and expression is not None:
             target[row, :n] = torch.from_numpy(expression[spots])
     return WindowBatch(nodes, edges, mask, target, tuple(chosen))
 
 
-def _edges(slide: SlideInputs, spots: SpotIndex, geometry: WindowGeometry) -> Tensor:
-    edges = torch.as_tensor(edge_attributes(slide.xy[spots], slide.features[spots], geometry.sigma_px))
+def _edges(slide: SlideInputs, features: FloatArray, spots: SpotIndex, geometry: WindowGeometry) -> Tensor:
+    edges = torch.as_tensor(edge_attributes(slide.xy[spots], features[spots], geometry.sigma_px))
     if geometry.channels in ("distance", "none"):
         edges[..., 1] = 0
     if geometry.channels in ("histology", "none"):
@@ -158,5 +158,4 @@ class TrainingWindows:
         xy = self.slides[slide].inputs.xy
         half = self.geometry.window_px / 2
         centres = xy[rng.integers(len(xy), size=self.batch)] + rng.uniform(-half, half, size=(self.batch, 2)) / 2
-        inside = (np.abs(xy[None] - centres[:, None]) <= half).all(axis=2)
-        return slide, [np.flatnonzero(row) for row in inside]
+        return slide, [np.flatnonzero(np.abs(xy - centre).max(axis=1) <= half) for centre in centres]

@@ -1,0 +1,35 @@
+"""FLAG's alignment losses (paper Eqs. 8, 56-57 and Appendix F)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gene_alignment(projected: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
+    """Negative mean cosine between projected tokens and gene embeddings over valid entries, Eq. 8; 0 if there is none.
+
+    Args:
+        projected: (S, G, z) projected tokens.
+        embeddings: (S, G, z) or (G, z) gene embeddings.
+        mask: (S, G) or (G,) above one half where a gene has an embedding.
+    """
+    cosine = torch.nn.functional.cosine_similarity(projected, embeddings.expand_as(projected), dim=-1, eps=1e-12)
+    valid = (mask > 0.5).expand_as(cosine)
+    if not bool(valid.any()):
+        return projected.sum() * 0
+    return -cosine[valid].mean()
+
+
+def spot_alignment(projected: Tensor, embeddings: Tensor, *, squared: bool = False) -> Tensor:
+    """Alignment of the gene-averaged tokens with one embedding per spot.
+
+    Args:
+        projected: (S, G, z) projected tokens.
+        embeddings: (S, z) spot embeddings.
+        squared: squared L2 distance (Eq. 57) instead of the released negative cosine.
+    """
+    pooled = projected.mean(dim=1)
+    if squared:
+        return (pooled - embeddings).square().sum(dim=-1).mean()
+    return -torch.nn.functional.cosine_similarity(pooled, embeddings, dim=-1, eps=1e-12).mean()

@@ -1,0 +1,131 @@
+"""FLAG's network: graph encoder, condition, gene transformer, projector (paper Sections 3.4-3.5, Appendix G)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stbench.methods.flag.settings import FlagSettings
+from stbench.methods.nn.dit import GeneTransformer
+from stbench.methods.nn.graph_transformer import GraphSizes, GraphTransformer
+from stbench.methods.nn.time import sinusoid
+
+TIME_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class FlagOutput:
+    """What one forward pass gives.
+
+    Args:
+        value: (B, N, G) output F, 0 for padding.
+        projected: (S, G, z) projected tokens of the S real spots, None unless asked for.
+    """
+
+    value: Tensor
+    projected: Tensor | None
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoid of the scaled time and a two-layer map."""
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.maps = nn.Sequential(nn.Linear(TIME_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        embedded: Tensor = self.maps(sinusoid(t * self.scale, TIME_WIDTH))
+        return embedded
+
+
+class FlagNetwork(nn.Module):
+    """Denoises every spot of a window under its spatial context.
+
+    Args:
+        settings: widths, depths and switches.
+        n_genes: G.
+        n_features: d, width of the image features.
+        prior_dim: z, width of the gene prior; 0 builds no projector.
+    """
+
+    def __init__(self, settings: FlagSettings, n_genes: int, n_features: int, prior_dim: int = 0) -> None:
+        super().__init__()
+        D = settings.hidden_dim
+        self.settings = settings
+        self.time = TimeEmbedding(D, settings.time_scale)
+        self.graph: GraphTransformer | None = None
+        if settings.graph:
+            self.graph = GraphTransformer(graph_sizes(settings, n_genes, n_features))
+            self.condition = nn.Sequential(
+                nn.Linear(n_genes, settings.gene_dim), nn.SiLU(), nn.Linear(settings.gene_dim, D)
+            )
+        else:
+            self.condition = nn.Sequential(nn.Linear(n_features, n_features), nn.SiLU(), nn.Linear(n_features, D))
+        self.genes = GeneTransformer(n_genes, D, settings.dit_layers, settings.dit_heads, settings.mlp_ratio)
+        self.projector = _projector(D, settings.projector_dim, prior_dim) if prior_dim else None
+        self.apply(_xavier)
+        for name, parameter in self.time.named_parameters():
+            if name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.02)
+        self.genes.reset_parameters()
+
+    def forward(
+        self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor, *, project: bool = False
+    ) -> FlagOutput:
+        """One pass.
+
+        Args:
+            x: (B, N, G) noisy expression as the parameterisation scales it.
+            t: (B,) noise time in [0, 1].
+            features: (B, N, d) image features.
+            edges: (B, N, N, 2) edge condition.
+            mask: (B, N) True for real spots.
+            project: also return the projected tokens of block ``align_layer``; training alone needs them.
+        """
+        c = self.spot_condition(x, t, features, edges, mask)[mask]  # (S, D)
+        out, states = self.genes(x[mask], c)
+        value = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out.to(x.dtype))
+        if not project or self.projector is None:
+            return FlagOutput(value, None)
+        return FlagOutput(value, self.projector(states[self.settings.align_layer - 1]).float())
+
+    def spot_condition(self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) time plus projected spatial context (Eq. 61), or plus the spot's own image without a graph."""
+        tau = self.time(t)
+        if self.graph is None:
+            return tau.unsqueeze(1) + self.condition(features)
+        spatial, _ = self.graph(x, None, tau, features, edges, mask)
+        return tau.unsqueeze(1) + self.condition(spatial)
+
+
+def graph_sizes(settings: FlagSettings, n_genes: int, n_features: int) -> GraphSizes:
+    """Sizes of the graph encoder that settings ask for."""
+    return GraphSizes(
+        n_genes=n_genes,
+        node_condition=n_features,
+        hidden=settings.hidden_dim,
+        layers=settings.graph_layers,
+        heads=settings.graph_heads,
+        dropout=settings.dropout,
+        channel_attention=settings.attention == "channel",
+        edge_stream=settings.edge_stream,
+        edge_condition=0 if settings.edge_channels == "none" else 2,
+        adaptive_norm=settings.adaptive_norm,
+    )
+
+
+def _projector(width: int, inner: int, prior_dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU(), nn.Linear(inner, prior_dim)
+    )
+
+
+def _xavier(module: nn.Module) -> None:
+    """Over the backbone too, as released: it overwrites the zeros of the adaptive norms."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,87 @@
+"""Training noise and sampling on windows of a slide, shared by the diffusion methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stbench.methods.base import FloatArray, draw_seed
+from stbench.methods.nn.precondition import PARAMETERIZATIONS, Network, Parameterization
+from stbench.methods.nn.sde import VESDE
+from stbench.methods.nn.windows import WindowBatch
+
+Denoising = Callable[[WindowBatch], Network]  # a batch's conditions bound to the network
+
+
+def parameterization(name: str, sigma_min: float, sigma_max: float) -> Parameterization:
+    """The parameterisation of that name with its noise limits."""
+    return PARAMETERIZATIONS[name](VESDE(sigma_min, sigma_max))
+
+
+def training_noise(p: Parameterization, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(B,) levels, one per window, and (B, N, G) unit noise, drawn on the CPU so that devices agree."""
+    sigma = p.levels(len(clean), generator)
+    z = torch.randn(clean.shape, generator=generator)
+    return sigma.to(clean.device), z.to(clean.device)
+
+
+def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_genes: int) -> Tensor:
+    """(n_draws, n_spots, n_genes) unit noise; draw k depends on seed, slide and k alone."""
+    parts = []
+    for draw in draws:
+        generator = torch.Generator().manual_seed(draw_seed(seed, slide_id, draw))
+        parts.append(torch.randn(n_spots, n_genes, generator=generator))
+    return torch.stack(parts)
+
+
+@torch.no_grad()
+def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Callable[[WindowBatch, Tensor], Tensor]) -> Tensor:
+    """Apply a sampler to every window and put the spots back in their places.
+
+    Args:
+        batches: windows that cover the slide.
+        noise: (n_draws, n_spots, G) unit noise of the slide.
+        solve: maps a batch and its noise (B, N, G) to clean expression (B, N, G).
+
+    Returns:
+        (n_draws, n_spots, G) on the CPU.
+    """
+    result = torch.zeros_like(noise)
+    for batch in batches:
+        device = batch.features.device
+        for k in range(len(noise)):
+            clean = solve(batch, _gather(batch, noise[k]).to(device)).cpu()
+            for row, spots in enumerate(batch.spots):
+                result[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
+    return result
+
+
+def _gather(batch: WindowBatch, values: Tensor) -> Tensor:
+    padded = values.new_zeros(*batch.mask.shape, values.shape[-1])
+    for row, spots in enumerate(batch.spots):
+        padded[row, : len(spots)] = values[torch.from_numpy(spots)]
+    return padded
+
+
+class Scale:
+    """Between the task's expression and what the network diffuses.
+
+    Args:
+        mean: (G,) training mean per gene.
+        std: (G,) training standard deviation per gene; constant genes count as 1.
+        standardized: whether the network sees (y - mean) / std, or y itself.
+    """
+
+    def __init__(self, mean: FloatArray, std: FloatArray, *, standardized: bool) -> None:
+        self.mean = mean
+        self.shift = mean if standardized else np.zeros_like(mean)
+        self.factor = np.where(std > 0, std, 1).astype(np.float32) if standardized else np.ones_like(std)
+
+    def inward(self, y: FloatArray) -> FloatArray:
+        return ((y - self.shift) / self.factor).astype(np.float32)
+
+    def outward(self, y: FloatArray) -> FloatArray:
+        return (y * self.factor + self.shift).astype(np.float32)

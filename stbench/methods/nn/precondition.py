@@ -1,0 +1,117 @@
+"""What a network's output means: four parameterisations of one denoiser D(x, sigma) = E[clean | x].
+
+``raw`` and ``epsilon`` work on expression as it is, ``edm`` and ``flow`` on genes standardised with training data.
+Every network is called as ``F(x_in, t)`` with x_in (B, N, G) and t (B,).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stbench.methods.nn.sde import T_MIN, VESDE
+
+Network = Callable[[Tensor, Tensor], Tensor]
+
+
+def _wide(level: Tensor) -> Tensor:
+    return level[:, None, None]
+
+
+class Parameterization(ABC):
+    """One way to train and read a denoising network.
+
+    Args:
+        sde: noise limits.
+    """
+
+    standardized = False
+    has_mean = False
+
+    def __init__(self, sde: VESDE) -> None:
+        self.sde = sde
+
+    @abstractmethod
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) noise levels sigma for training."""
+
+    @abstractmethod
+    def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        """(B, N, G) weighted squared error for clean y, levels (B,) and unit noise z (B, N, G)."""
+
+    @abstractmethod
+    def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        """(B, N, G) estimate of the clean expression behind ``x = clean + sigma * noise``."""
+
+
+class Raw(Parameterization):
+    """The output is the score itself, as released; loss (sigma F + z)^2 (Algorithm 1)."""
+
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.sde.sigma(T_MIN + (1 - T_MIN) * torch.rand(n, generator=generator))
+
+    def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        s = _wide(sigma)
+        return (s * network(y + s * z, self.sde.time(sigma)) + z).square()
+
+    def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        return x + _wide(sigma).square() * network(x, self.sde.time(sigma))
+
+
+class Epsilon(Raw):
+    """The output is sigma times the score, so that its target has unit size; loss (F + z)^2 (Algorithm 1)."""
+
+    def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        return (network(y + _wide(sigma) * z, self.sde.time(sigma)) + z).square()
+
+    def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        return x + _wide(sigma) * network(x, self.sde.time(sigma))
+
+
+class Edm(Parameterization):
+    """Karras et al. 2022, Section 5, with sigma_data = 1."""
+
+    standardized = True
+    has_mean = True
+    log_mean, log_std = -0.4, 1.2
+
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.exp(self.log_mean + self.log_std * torch.randn(n, generator=generator))
+
+    def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        s = _wide(sigma)
+        return (self.denoise(network, y + s * z, sigma) - y).square() * (1 + s**2) / s**2
+
+    def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        s = _wide(sigma)
+        c_in = (1 + s**2).rsqrt()
+        return c_in**2 * x + s * c_in * network(c_in * x, self.sde.time(sigma))
+
+
+class Flow(Parameterization):
+    """Straight paths x = (1 - tau) y + tau z with velocity z - y; sigma = tau / (1 - tau)."""
+
+    standardized = True
+    has_mean = True
+    _logit_normal = 0.8  # share of levels from the sigmoid of a normal, the rest uniform
+
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        bell = torch.sigmoid(torch.randn(n, generator=generator))
+        flat = torch.rand(n, generator=generator)
+        tau = torch.where(torch.rand(n, generator=generator) < self._logit_normal, bell, flat)
+        return tau / (1 - tau)
+
+    def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        tau = sigma / (1 + sigma)
+        return (network(y + _wide(tau) * (z - y), tau) - (z - y)).square()
+
+    def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        tau = sigma / (1 + sigma)
+        u = x / _wide(1 + sigma)
+        return u - _wide(tau) * network(u, tau)
+
+
+PARAMETERIZATIONS: dict[str, type[Parameterization]] = {"raw": Raw, "epsilon": Epsilon, "edm": Edm, "flow": Flow}
