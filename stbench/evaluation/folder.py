@@ -1,0 +1,172 @@
+"""The folder of a run: whom it belongs to, what happened in it, and whether a new run may use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stbench.errors import DataError, UserError
+from stbench.evaluation.predictions import FOLDER as PREDICTIONS
+from stbench.evaluation.record import FILE_NAME as RECORD
+
+KEY = "run.json"
+LOG = "log.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+WORK = "work"
+_OWN = (KEY, LOG, CHECKPOINT, RECORD)
+
+
+class RunKey(BaseModel):
+    """What makes two runs the same run.
+
+    Args:
+        task: hash of the task.
+        method: name of the method.
+        entry: where its class is.
+        settings: every resolved setting.
+        seed: seed of fitting and sampling.
+        draws: samples drawn per slide.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    method: str
+    entry: str
+    settings: dict[str, Any]
+    seed: int
+    draws: int
+
+    def differences(self, other: RunKey) -> list[str]:
+        """``name found -> asked`` for everything in which ``other``, what is asked, differs."""
+        mine, theirs = _flat(self), _flat(other)
+        names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+        return [f"{name} {mine.get(name)!r} -> {theirs.get(name)!r}" for name in names]
+
+
+def _flat(key: RunKey) -> dict[str, Any]:
+    said = json.loads(key.model_dump_json())
+    settings = {f"setting {name}": value for name, value in said.pop("settings").items()}
+    return {**said, **settings}
+
+
+@dataclass
+class RunFolder:
+    """A folder claimed by one run.
+
+    Args:
+        path: the folder.
+        key: the run it belongs to.
+        continues: whether an earlier attempt of the same run left something in it.
+    """
+
+    path: Path
+    key: RunKey
+    continues: bool = False
+    _made: bool = False
+    _start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / CHECKPOINT
+
+    @property
+    def work(self) -> Path:
+        """Folder of training checkpoints, gone when the run is done."""
+        return self.path / WORK
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append one line of JSON to ``log.jsonl``, with the seconds since this attempt began."""
+        line = json.dumps({"event": event, "at_s": round(time.perf_counter() - self._start, 3), **facts}, default=str)
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Every complete line of the log with this event, oldest first."""
+        found = []
+        for line in _lines(self.path / LOG):
+            try:
+                said = json.loads(line)
+            except json.JSONDecodeError:  # an attempt was killed while it wrote
+                continue
+            if said.get("event") == event:
+                found.append(said)
+        return found
+
+    def finish(self) -> None:
+        """Remove what only an unfinished run needs."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Remove everything of this run, unless an earlier attempt had begun it."""
+        if self.continues:
+            return
+        for name in _OWN:
+            (self.path / name).unlink(missing_ok=True)
+        for name in (WORK, PREDICTIONS):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        if self._made and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def claim(path: Path, key: RunKey, *, resume: bool) -> RunFolder:
+    """Take a folder for a run.
+
+    Args:
+        path: the folder; made when absent.
+        key: the run.
+        resume: whether the folder may hold an earlier attempt of the same run.
+
+    Raises:
+        UserError: the folder holds another run (the message names what differs), the same run while ``resume`` is
+            off, or files that are no run.
+        DataError: its ``run.json`` cannot be read.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"expected a folder for the run at {path}, found a file; choose another --out")
+    if (path / KEY).is_file():
+        _check_same(path, read_key(path), key, resume)
+        return RunFolder(path, key, continues=True)
+    found = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
+    if found:
+        raise UserError(f"expected an empty or new folder at {path}, found {found[0]}; choose another --out")
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _write_key(path, key)
+    except OSError as error:
+        raise UserError(f"expected to write the run to {path}, found: {error}; choose another --out") from error
+    return RunFolder(path, key, _made=made)
+
+
+def _check_same(path: Path, found: RunKey, asked: RunKey, resume: bool) -> None:
+    differing = found.differences(asked)
+    if differing:
+        raise UserError(f"{path} belongs to another run: {'; '.join(differing)}; choose another --out")
+    if not resume:
+        raise UserError(f"{path} already holds this run; --resume continues it, or choose another --out")
+
+
+def read_key(path: Path) -> RunKey:
+    """The run a folder belongs to; raises DataError when its ``run.json`` is damaged."""
+    try:
+        return RunKey.model_validate_json((path / KEY).read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"expected the key of a run in {path / KEY}, found: {reason}; choose another --out") from error
+
+
+def _write_key(path: Path, key: RunKey) -> None:
+    temporary = path / (KEY + ".part")
+    temporary.write_text(key.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path / KEY)

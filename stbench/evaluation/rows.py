@@ -1,0 +1,179 @@
+"""Rows of a leaderboard: records of one task, seeds averaged, one row per way of predicting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from stbench.evaluation.record import DrawSummary, Record, Summary
+from stbench.evaluation.summaries import mean_of, std_of
+
+PRIMARY = "pcc"
+NO_ENCODER = "none"
+METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one row.
+
+    Args:
+        mean: mean over slides, None where the metric is defined on none.
+        std_slides: sample standard deviation over slides, None below two.
+        std_draws: sample standard deviation over draws, None but for rows of single draws.
+        per_slide: slide to value, averaged over seeds and draws; empty for pooled metrics.
+        n_undefined: genes left out, summed over slides; the largest of the seeds.
+    """
+
+    mean: float | None
+    std_slides: float | None = None
+    std_draws: float | None = None
+    per_slide: dict[str, float | None] = field(default_factory=dict)
+    n_undefined: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        label: what is printed.
+        block: ``methods``, ``controls`` or ``ceilings``.
+        ranked: whether it may carry a rank and be the best; oracles and ceilings may not.
+        cells: metric to cell.
+        n_seeds: how many seeds are averaged; they never raise the number of slides.
+    """
+
+    label: str
+    block: str
+    ranked: bool
+    cells: dict[str, Cell]
+    n_seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone, oldest name first."""
+
+    name: str
+    records: tuple[Record, ...]
+
+    @property
+    def first(self) -> Record:
+        return self.records[0]
+
+    @property
+    def done(self) -> list[Record]:
+        return [record for record in self.records if record.status == "done"]
+
+
+def groups(records: Iterable[Record]) -> list[Group]:
+    """Put runs that differ in their seed alone together; of two runs with one seed the later counts."""
+    found: dict[str, dict[int, Record]] = {}
+    for record in sorted(
+        records, key=lambda record: (record.status == "done", record.created, record.model_dump_json())
+    ):
+        found.setdefault(_identity(record), {})[record.seed] = record
+    members = [tuple(runs[seed] for seed in sorted(runs)) for _, runs in sorted(found.items())]
+    firsts = [runs[0] for runs in members]
+    return [Group(_name(runs[0], firsts), runs) for runs in members]
+
+
+def _identity(record: Record) -> str:
+    parts = [record.method, record.entry, record.settings, record.draws, record.encoder]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _name(record: Record, everybody: Sequence[Record]) -> str:
+    """Name of the method, with whatever tells it from the other runs of that method."""
+    others = [other for other in everybody if other.method == record.method]
+    said = []
+    if len({other.entry for other in others}) > 1:
+        said.append(record.entry)
+    if len({other.preset for other in others}) > 1:
+        said.append(record.preset)
+    if len({other.draws for other in others}) > 1:
+        said.append(f"{record.draws} draws")
+    said += [f"{name}={_brief(value)}" for name, value in record.settings.items() if _varies(name, record, others)]
+    bound = record.encoder not in (NO_ENCODER, record.task.encoder)
+    said += [record.encoder.partition("/")[0]] if bound else []
+    return f"{record.method} ({', '.join(said)})" if said else record.method
+
+
+def _varies(name: str, record: Record, others: Sequence[Record]) -> bool:
+    same = [other for other in others if other.preset == record.preset and other.entry == record.entry]
+    return len({_brief(other.settings.get(name)) for other in same}) > 1
+
+
+def _brief(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def rows_of(group: Group) -> list[Row]:
+    """Rows of one method: mean of the draws, one draw, direct posterior mean; never mixed in one row."""
+    record = group.first
+    block = {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}.get(record.kind, METHODS)
+    ranked = record.kind not in ("oracle", "ceiling")
+
+    def row(label: str, cells: dict[str, Cell]) -> Row:
+        shown = f"[{label}]" if record.kind == "oracle" else label
+        return Row(shown, block, ranked, cells, len(group.done))
+
+    declared = _cells([run.metrics for run in group.done])
+    posterior = _cells([run.metrics_posterior_mean for run in group.done])
+    rows = []
+    if record.draws > 1:
+        rows.append(row(f"{group.name}, mean of {record.draws}", declared))
+    if single := _draw_cells([run.metrics_single_draw for run in group.done]):
+        rows.append(row(f"{group.name}, 1 draw", single))
+    elif record.draws == 1:
+        rows.append(row(group.name, declared))
+    if posterior:
+        rows.append(row(_mean_name(group.name), posterior))
+    return rows
+
+
+def _mean_name(name: str) -> str:
+    method, space, rest = name.partition(" ")
+    return f"{method}-mean{space}{rest}"
+
+
+def _cells(runs: Sequence[dict[str, Summary]]) -> dict[str, Cell]:
+    metrics = dict.fromkeys(name for run in runs for name in run)
+    return {name: _cell([run[name] for run in runs if name in run]) for name in metrics}
+
+
+def _cell(seeds: Sequence[Summary]) -> Cell:
+    slides = dict.fromkeys(slide for summary in seeds for slide in summary.per_slide)
+    per_slide = {slide: mean_of([summary.per_slide.get(slide) for summary in seeds]) for slide in slides}
+    undefined = max((sum(summary.n_undefined.values()) for summary in seeds), default=0)
+    if not per_slide:
+        return Cell(mean_of([summary.mean for summary in seeds]), n_undefined=undefined)
+    values = list(per_slide.values())
+    return Cell(mean_of(values), std_of(values), per_slide=per_slide, n_undefined=undefined)
+
+
+def _draw_cells(runs: Sequence[dict[str, DrawSummary]]) -> dict[str, Cell]:
+    metrics = dict.fromkeys(name for run in runs for name in run)
+    return {name: _draw_cell([run[name] for run in runs if name in run]) for name in metrics}
+
+
+def _draw_cell(seeds: Sequence[DrawSummary]) -> Cell:
+    slides = dict.fromkeys(slide for summary in seeds for slide in summary.per_slide)
+    per_slide = {slide: mean_of([mean_of(summary.per_slide.get(slide, [])) for summary in seeds]) for slide in slides}
+    std_draws = mean_of([summary.std_draws for summary in seeds])
+    if not per_slide:
+        return Cell(mean_of([summary.mean for summary in seeds]), std_draws=std_draws)
+    values = list(per_slide.values())
+    return Cell(mean_of(values), std_of(values), std_draws, per_slide)
+
+
+def ordered(rows: Iterable[Row], block: str) -> list[Row]:
+    """Rows of a block from best to worst by the primary metric; undefined ones last, ties by name."""
+
+    def place(row: Row) -> tuple[bool, float, str]:
+        mean = row.cells[PRIMARY].mean if PRIMARY in row.cells else None
+        return mean is None, -(mean or 0.0), row.label
+
+    return sorted((row for row in rows if row.block == block), key=place)

@@ -1,0 +1,323 @@
+"""A task: what is to be predicted from what. Its hash decides which numbers may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from stbench.catalogue import DatasetCard
+from stbench.data.cohort import Cohort
+from stbench.data.image import PatchSpec
+from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
+from stbench.data.panel import Moments, candidate_genes, hmhvg
+from stbench.data.slide import Slide
+from stbench.data.splits import PARTS, Split, leak_fraction, read_split, split_by_patient, split_by_slide
+from stbench.evaluation.identity import data_digest, patch_text, slide_digest, task_hash
+from stbench.evaluation.record import TaskFacts
+from stbench.features.encoders import Encoder, load_encoder
+from stbench.features.extract import slide_features
+from stbench.methods.base import LabelledSlide, SlideInputs
+from stbench.reporting import SILENT, Reporter
+
+FloatArray = NDArray[np.float32]
+
+NO_ENCODER = "none"
+PROTOCOLS = ("slide", "patient")
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What the user chooses of a task.
+
+    Args:
+        genes: size of the panel.
+        split: ``slide`` (7:2:1), ``patient`` (7:2:1 of patients), or the path of a split file.
+        seed: seed of the split.
+        normalization: ``log1p``, ``log2p1`` or ``cp10k-log1p``.
+        encoder: image encoder by name.
+        weights: local weight file of the encoder, for those that need one.
+        patch: geometry of the patches; the cohort's default when None.
+    """
+
+    genes: int
+    split: str = "slide"
+    seed: int = 0
+    normalization: str = "log1p"
+    encoder: str = "handcrafted-v1"
+    weights: Path | None = None
+    patch: PatchSpec | None = None
+
+
+@dataclass(frozen=True)
+class TestSlide:
+    """A test slide: what a method may see, and the truth that only scores see.
+
+    Args:
+        inputs: what is known without the truth.
+        expression: (n_spots, n_genes) float32 on the task's scale.
+        total_counts: (n_spots,) UMI per spot over all measured genes.
+        spot_ids: names of the spots.
+    """
+
+    __test__ = False  # not a test case, whatever its name begins with
+
+    inputs: SlideInputs
+    expression: FloatArray
+    total_counts: NDArray[np.float64]
+    spot_ids: list[str]
+
+    @property
+    def log_depth(self) -> NDArray[np.float64]:
+        """(n_spots,) natural log of one plus the UMI of each spot."""
+        return np.log1p(self.total_counts)
+
+
+@dataclass(frozen=True)
+class TaskSlides:
+    """The slides of a task with the features of one encoder, in fresh arrays a method may do with as it likes.
+
+    Args:
+        encoder: key of the encoder, ``none`` where features are withheld.
+        train: training slides.
+        validation: validation slides.
+        test: test slides.
+    """
+
+    encoder: str
+    train: list[LabelledSlide]
+    validation: list[LabelledSlide]
+    test: list[TestSlide]
+
+
+@dataclass
+class Task:
+    """A task ready to run; made by :func:`build_task`.
+
+    Args:
+        facts: what decides whether two numbers may be compared.
+        settings: what the user chose.
+        patch: geometry of the patches.
+    """
+
+    facts: TaskFacts
+    settings: TaskSettings
+    patch: PatchSpec
+    _kept: dict[str, Slide]  # panel columns only
+    _device: str = "cpu"
+    _cache_dir: Path | None = None
+    _reporter: Reporter = SILENT
+    _features: dict[str, tuple[str, dict[str, FloatArray]]] = field(default_factory=dict)
+
+    @property
+    def train(self) -> list[LabelledSlide]:
+        return self.slides().train
+
+    @property
+    def validation(self) -> list[LabelledSlide]:
+        return self.slides().validation
+
+    @property
+    def test(self) -> list[TestSlide]:
+        return self.slides().test
+
+    def slides(self, encoder: str | None = None, *, depth: bool = False) -> TaskSlides:
+        """The slides with the features of an encoder.
+
+        Args:
+            encoder: name of the encoder, the task's own when None; ``none`` gives features of width 0.
+            depth: whether the inputs carry the spots' total counts, which oracles alone may see.
+
+        Raises:
+            UserError: the encoder or an image cannot be read.
+        """
+        key, features = self._encoded(encoder or self.settings.encoder)
+        inputs = {
+            id_: _inputs(slide, self.facts.patients[id_], features[id_].copy(), depth)
+            for id_, slide in self._kept.items()
+        }
+        truth = {id_: self._expression(slide) for id_, slide in self._kept.items()}
+        test = [
+            TestSlide(inputs[id_], truth[id_], self._kept[id_].total_counts, self._kept[id_].spot_ids)
+            for id_ in self.facts.test
+        ]
+        return TaskSlides(
+            key,
+            [LabelledSlide(inputs[id_], truth[id_]) for id_ in self.facts.train],
+            [LabelledSlide(inputs[id_], truth[id_]) for id_ in self.facts.validation],
+            test,
+        )
+
+    def _expression(self, slide: Slide) -> FloatArray:
+        return normalize(slide.counts, slide.total_counts, self.settings.normalization)
+
+    def _encoded(self, name: str) -> tuple[str, dict[str, FloatArray]]:
+        if name not in self._features:
+            if name == NO_ENCODER:
+                empty = {id_: np.empty((slide.n_spots, 0), dtype=np.float32) for id_, slide in self._kept.items()}
+                self._features[name] = (NO_ENCODER, empty)
+            else:
+                own = name == self.settings.encoder
+                encoder = load_encoder(name, weights=self.settings.weights if own else None, device=self._device)
+                self._features[name] = (encoder.key, self._encode(encoder))
+        return self._features[name]
+
+    def _encode(self, encoder: Encoder) -> dict[str, FloatArray]:
+        with self._reporter.track(f"features {encoder.key}", len(self._kept)) as advance:
+            found = {}
+            for id_, slide in self._kept.items():
+                found[id_] = slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
+                advance(note=id_)
+        return found
+
+
+def _inputs(slide: Slide, patient: str | None, features: FloatArray, depth: bool) -> SlideInputs:
+    return SlideInputs(
+        slide_id=slide.id,
+        patient=patient,
+        features=features,
+        xy=slide.xy.copy(),
+        array_xy=None if slide.array_xy is None else slide.array_xy.copy(),
+        um_per_px=slide.um_per_px,
+        total_counts=slide.total_counts.copy() if depth else None,
+    )
+
+
+def build_task(
+    cohort: Cohort,
+    card: DatasetCard,
+    settings: TaskSettings,
+    cache_dir: Path | None = None,
+    reporter: Reporter = SILENT,
+    device: str = "cpu",
+) -> Task:
+    """Split a cohort, choose its panel on the training slides and keep what a run needs.
+
+    The cohort is read twice, one slide in memory at a time: first for the gene names of all slides and the moments of
+    the training ones, then for the columns of the panel. The candidates of the panel are the genes that every slide
+    names, test slides included: names are no labels. What is ranked is training counts alone.
+
+    Args:
+        cohort: the slides.
+        card: the cohort's card.
+        settings: what the user chose.
+        cache_dir: folder of the feature cache, None computes anew.
+        reporter: where progress goes.
+        device: torch device of the encoder; no part of the task's identity.
+
+    Returns:
+        The task. Features are extracted when a method first asks for them.
+
+    Raises:
+        UserError: the split, the panel or a slide is not possible; the message says where.
+    """
+    check_normalization(settings.normalization)
+    patch = settings.patch or default_patch(card)
+    encoder = load_encoder(settings.encoder, weights=settings.weights, device=device)
+    split = make_split(cohort, settings)
+    genes = _panel(cohort, split, settings.genes, reporter)
+    kept = {
+        slide.id: replace(slide, adata=slide.adata[:, genes].copy())
+        for slide in _read(cohort, sorted(split.slides), "reading the panel", reporter)
+    }
+    facts = _facts(cohort, card, settings, split, list(kept.values()), encoder.key, patch)
+    return Task(facts, settings, patch, kept, device, cache_dir, reporter)
+
+
+def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
+    """The split the settings name; raises UserError where it is not possible on the cohort."""
+    if settings.split == "slide":
+        return split_by_slide(cohort.refs, settings.seed)
+    if settings.split == "patient":
+        return split_by_patient(cohort.refs, settings.seed)
+    return read_split(Path(settings.split), cohort.refs, cohort.left_out)
+
+
+def default_patch(card: DatasetCard) -> PatchSpec:
+    """The patch a cohort's card declares."""
+    said = card.patch
+    return PatchSpec(
+        um=said.get("um"),
+        px=int(said["px"]) if "px" in said else None,
+        out_px=int(said["out_px"]) if "out_px" in said else None,
+    )
+
+
+def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> Iterator[Slide]:
+    with reporter.track(what, len(ids)) as advance:
+        for id_ in ids:
+            yield cohort.load(id_)
+            advance(note=id_)
+
+
+def _panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter) -> list[str]:
+    train, others = sorted(split.train), sorted(split.validation + split.test)
+    common: set[str] | None = None
+    moments = Moments([])
+    for slide in _read(cohort, train + others, "reading gene names", reporter):
+        if common is None:
+            moments = Moments(candidate_genes(slide.genes))
+            common = set(moments.genes)
+        common &= set(slide.genes)
+        if slide.id in split.train:
+            moments.update(_aligned(slide, moments.genes))
+    shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ())]
+    chosen = hmhvg(moments.mean[shared], moments.std[shared], n_genes)
+    return [moments.genes[shared[i]] for i in chosen]
+
+
+def _aligned(slide: Slide, genes: Sequence[str]) -> csr_matrix:
+    """(n_spots, len(genes)) counts; genes the slide lacks are zero here and no candidates later."""
+    column = {gene: i for i, gene in enumerate(genes)}
+    pairs = [(i, column[gene]) for i, gene in enumerate(slide.genes) if gene in column]
+    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    pick = csr_matrix((np.ones(len(pairs), dtype=np.int64), (rows, columns)), shape=(len(slide.genes), len(genes)))
+    return csr_matrix(slide.counts @ pick)
+
+
+def _facts(
+    cohort: Cohort,
+    card: DatasetCard,
+    settings: TaskSettings,
+    split: Split,
+    kept: Sequence[Slide],
+    encoder: str,
+    patch: PatchSpec,
+) -> TaskFacts:
+    patient = {ref.id: ref.patient for ref in cohort.refs}
+    patients = {slide.id: patient[slide.id] for slide in kept}
+    genes = kept[0].genes
+    parts = {part: sorted(getattr(split, part)) for part in PARTS}
+    digest = data_digest({slide.id: slide_digest(slide) for slide in kept})
+    unused = {id_: "not named by the split" for id_ in cohort.ids if id_ not in patients}
+    identity = task_hash(
+        dataset=cohort.name,
+        genes=genes,
+        **parts,
+        patients=patients,
+        normalization=settings.normalization,
+        encoder=encoder,
+        patch=patch,
+        digest=digest,
+    )
+    return TaskFacts(
+        hash=identity,
+        dataset=cohort.name,
+        simulated=card.simulated,
+        n_genes=len(genes),
+        genes=genes,
+        normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
+        encoder=encoder,
+        patch=patch_text(patch),
+        protocol=settings.split if settings.split in PROTOCOLS else Path(settings.split).name,
+        **parts,
+        patients=patients,
+        leak_fraction=leak_fraction(split, cohort.refs),
+        left_out={**cohort.left_out, **unused},
+        n_spots={slide.id: slide.n_spots for slide in kept},
+        data_digest=digest,
+    )

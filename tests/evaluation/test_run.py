@@ -1,0 +1,285 @@
+"""From a task to a record: folders, failures, isolation of the truth."""
+
+import json
+from dataclasses import replace
+
+import anndata
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.record import read_record
+from stbench.evaluation.rescore import rescore
+from stbench.evaluation.run import declared_draws, duration, run_method
+from stbench.evaluation.task import build_task
+
+from .conftest import make_cohort, scrambled
+
+
+class Told:
+    """A reporter that remembers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, message):
+        self.lines.append(message)
+
+    def track(self, description, total):
+        from stbench.reporting import SILENT
+
+        return SILENT.track(description, total)
+
+
+def test_done(task, method, tmp_path):
+    card = method("SlideMean", kind="generative", draws=3)
+    record = run_method(task, card, folder=tmp_path / "run", command="stbench run ...", seed=4)
+    assert (record.status, record.draws, record.seed, record.command) == ("done", 3, 4, "stbench run ...")
+    assert read_record(tmp_path / "run") == record
+    assert set(record.metrics["pcc"].per_slide) == {"P2-s1", "P3-s0", "P3-s1"}
+    assert len(record.metrics_single_draw["mse"].per_slide["P3-s0"]) == 3
+    assert record.metrics_posterior_mean["pcc"].mean is None
+    assert record.metrics_posterior_mean["pcc"].n_undefined == {"P2-s1": 5, "P3-s0": 5, "P3-s1": 5}
+    assert record.metrics["mse"].mean < record.metrics_single_draw["mse"].mean
+    assert record.peak_memory_mb > 10
+    assert set(record.seconds) == {"fit", "predict", "score"}
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.safetensors",
+        "log.jsonl",
+        "predictions",
+        "record.json",
+        "run.json",
+    ]
+    events = [json.loads(line)["event"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert events == ["start", "estimate", "fit", "slide", "slide", "slide", "done"]
+
+
+def test_prediction_file(task, method, tmp_path):
+    run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path)
+    adata = anndata.read_h5ad(tmp_path / "predictions" / "P3-s0.h5ad")
+    truth = next(slide for slide in task.test if slide.inputs.slide_id == "P3-s0")
+    assert list(adata.var_names) == task.facts.genes
+    assert list(adata.obs_names) == truth.spot_ids
+    assert set(adata.layers) == {"truth", "draw_0", "draw_1", "posterior_mean"}
+    np.testing.assert_array_equal(adata.layers["truth"], truth.expression)
+    np.testing.assert_allclose(adata.X, (adata.layers["draw_0"] + adata.layers["draw_1"]) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(adata.obsm["spatial"], truth.inputs.xy)
+
+
+def test_metrics_are_those_of_the_mean(task, method, tmp_path):
+    record = run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path)
+    adata = anndata.read_h5ad(tmp_path / "predictions" / "P3-s0.h5ad")
+    assert record.metrics["mse"].per_slide["P3-s0"] == pytest.approx(
+        float(np.square(adata.X - adata.layers["truth"]).mean()), rel=1e-6
+    )
+
+
+def test_point_prediction_has_no_single_draws(task, method, tmp_path):
+    record = run_method(task, method("SlideMean"), folder=tmp_path, draws=5)
+    assert record.draws == 1
+    assert record.metrics_single_draw == {}
+
+
+def test_a_sampler_switched_to_a_point_prediction(task, method, tmp_path):
+    record = run_method(task, method("Point", kind="generative", draws=8), folder=tmp_path)
+    assert (record.status, record.draws, record.metrics_single_draw) == ("done", 1, {})
+    assert rescore(tmp_path).metrics_single_draw == {}
+
+
+def test_one_sample_is_a_single_draw(task, method, tmp_path):
+    record = run_method(task, method("SlideMean", kind="generative", draws=8), folder=tmp_path, draws=1)
+    assert record.draws == 1
+    assert record.metrics_single_draw["mse"].mean == record.metrics["mse"].mean
+
+
+def checkpoint(folder):
+    """Bytes of every tensor, and the metadata (whose order in the file is not fixed)."""
+    with safe_open(str(folder / "checkpoint.safetensors"), framework="np") as file:
+        return {name: file.get_tensor(name).tobytes() for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def test_labels_of_test_slides_change_scores_alone(slides, card, settings, method, tmp_path):
+    changed = [scrambled(slide) if slide.id in ("P3-s0", "P3-s1", "P2-s1") else slide for slide in slides]
+    generative = method("SlideMean", kind="generative", draws=2)
+    records = []
+    for name, some in (("a", slides), ("b", changed)):
+        task = build_task(make_cohort(some), card, settings)
+        records.append(run_method(task, generative, folder=tmp_path / name))
+    assert checkpoint(tmp_path / "a") == checkpoint(tmp_path / "b")
+    for slide in ("P2-s1", "P3-s0", "P3-s1"):
+        first, second = (anndata.read_h5ad(tmp_path / name / "predictions" / f"{slide}.h5ad") for name in "ab")
+        for layer in ("draw_0", "draw_1", "posterior_mean"):
+            np.testing.assert_array_equal(first.layers[layer], second.layers[layer])
+    assert records[0].metrics["mse"].mean != records[1].metrics["mse"].mean
+
+
+@pytest.mark.parametrize(("kind", "needs", "value"), [
+    ("oracle", [], 10), ("oracle", ["features"], 13), ("control", [], 0), ("control", ["features"], 3),
+    ("discriminative", [], 3), ("generative", ["features"], 3),
+])  # fmt: skip
+def test_depth_is_for_oracles_and_features_for_who_asks(task, method, tmp_path, kind, needs, value):
+    record = run_method(task, method("Depth", kind=kind, needs=needs), folder=tmp_path)
+    adata = anndata.read_h5ad(tmp_path / "predictions" / "P3-s0.h5ad")
+    np.testing.assert_array_equal(adata.X, value)
+    assert record.encoder == ("mean-rgb/1" if value % 10 else "none")
+
+
+def test_bound_encoder(slides, card, settings, method, tmp_path):
+    task = build_task(make_cohort(slides), card, replace(settings, encoder="handcrafted-v1"))
+    record = run_method(task, method("Depth", encoder="mean-rgb"), folder=tmp_path)
+    assert (record.encoder, record.task.encoder) == ("mean-rgb/1", "handcrafted-v1/1")
+
+
+def test_a_method_cannot_spoil_the_task(task, method, tmp_path):
+    run_method(task, method("Vandal"), folder=tmp_path / "a")
+    spoilt = run_method(task, method("SlideMean"), folder=tmp_path / "b")
+    fresh = run_method(replace(task, _features={}), method("SlideMean"), folder=tmp_path / "c")
+    assert spoilt.metrics == fresh.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("PredictsNan", "slide P2-s1: 1 of 80 predicted values are not finite"),
+        ("WrongShape", "slide P2-s1: expected a prediction of shape (1, 16, 5) in float32, found (1, 15, 5)"),
+        ("WrongType", "in float64"),
+        ("Crashes", "ZeroDivisionError: division"),
+        ("GivesUp", "the loss is not finite after 3 updates"),
+    ],
+)
+def test_a_method_that_fails_leaves_a_row(task, method, tmp_path, name, said):
+    record = run_method(task, method(name), folder=tmp_path)
+    assert record.status == "failed"
+    assert said in record.reason
+    assert "\n" not in record.reason
+    assert "Traceback" in (tmp_path / "log.jsonl").read_text()
+    assert read_record(tmp_path) == record
+
+
+def test_a_method_that_refuses_leaves_a_row(task, method, tmp_path):
+    record = run_method(task, method("Refuses"), folder=tmp_path)
+    assert (record.status, record.reason) == ("refused", "needs more than two slides")
+
+
+def test_a_wrong_setting_is_the_users(task, method, tmp_path):
+    with pytest.raises(SettingError, match="prior file"):
+        run_method(task, method("BadInput"), folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UnknownNameError, match="scale"):
+        run_method(task, method("SlideMean"), folder=tmp_path / "run", overrides={"scal": "1"})
+    with pytest.raises(SettingError, match="at least 1 draw"):
+        run_method(task, method("SlideMean"), folder=tmp_path / "run", draws=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_of_another_run(task, method, tmp_path):
+    run_method(task, method("SlideMean"), folder=tmp_path)
+    with pytest.raises(UserError, match=r"setting scale 0.1 -> 0.2; seed 0 -> 1|seed 0 -> 1; setting scale 0.1 -> 0.2"):
+        run_method(task, method("SlideMean"), folder=tmp_path, seed=1, overrides={"scale": "0.2"}, resume=True)
+
+
+def test_folder_of_the_same_run(task, method, tmp_path):
+    run_method(task, method("SlideMean"), folder=tmp_path)
+    with pytest.raises(UserError, match="--resume continues it, or choose another --out"):
+        run_method(task, method("SlideMean"), folder=tmp_path)
+
+
+def test_folder_of_something_else(task, method, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match=r"found thesis\.txt"):
+        run_method(task, method("SlideMean"), folder=tmp_path)
+    with pytest.raises(UserError, match="found a file"):
+        run_method(task, method("SlideMean"), folder=tmp_path / "thesis.txt")
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_damaged_key(task, method, tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match="expected the key of a run"):
+        run_method(task, method("SlideMean"), folder=tmp_path, resume=True)
+
+
+def test_resume_returns_the_finished_record(task, method, tmp_path):
+    first = run_method(task, method("SlideMean"), folder=tmp_path)
+    before = (tmp_path / "record.json").stat().st_mtime_ns
+    assert run_method(task, method("SlideMean"), folder=tmp_path, resume=True) == first
+    assert (tmp_path / "record.json").stat().st_mtime_ns == before
+
+
+def test_resume_after_an_interrupted_prediction(task, method, tmp_path, monkeypatch):
+    card = method("Interrupted", kind="generative", draws=2)
+    monkeypatch.setenv("STBENCH_TEST_STOP", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run_method(task, card, folder=tmp_path / "a")
+    monkeypatch.delenv("STBENCH_TEST_STOP")
+    with (tmp_path / "a" / "log.jsonl").open("a") as log:
+        log.write('{"event": "sli')  # killed while writing
+    first_slide = (tmp_path / "a" / "predictions" / "P2-s1.h5ad").stat().st_mtime_ns
+    record = run_method(task, card, folder=tmp_path / "a", resume=True)
+    assert record.status == "done"
+    assert record.notes == ["resumed after fitting"]
+    assert (tmp_path / "a" / "predictions" / "P2-s1.h5ad").stat().st_mtime_ns == first_slide
+    straight = run_method(task, card, folder=tmp_path / "b")
+    assert straight.metrics == record.metrics
+    assert straight.metrics_single_draw == record.metrics_single_draw
+
+
+def test_resume_after_interrupted_fitting(task, method, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_method(task, method("StopsFitting"), folder=tmp_path)
+    record = run_method(task, method("StopsFitting"), folder=tmp_path, resume=True)
+    assert record.status == "done"
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_failed_run_is_tried_again(task, method, tmp_path):
+    first = run_method(task, method("Crashes"), folder=tmp_path)
+    again = run_method(task, method("Crashes"), folder=tmp_path, resume=True)
+    assert first.status == again.status == "failed"
+    assert (tmp_path / "log.jsonl").read_text().count('"start"') == 2
+
+
+def test_damaged_checkpoint_is_fitted_again(task, method, tmp_path):
+    record = run_method(task, method("SlideMean"), folder=tmp_path)
+    (tmp_path / "record.json").unlink()
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
+    told = Told()
+    again = run_method(task, method("SlideMean"), folder=tmp_path, resume=True, reporter=told)
+    assert again.metrics == record.metrics
+    assert "fit the method again" in told.lines[0]
+
+
+def test_slow_methods_say_so(task, method, tmp_path):
+    told = Told()
+    card = method("Slow", presets={"small": {}})
+    run_method(task, card, folder=tmp_path / "a", reporter=told)
+    run_method(task, card, folder=tmp_path / "b", reporter=told, preset="small")
+    run_method(task, method("SlideMean"), folder=tmp_path / "c", reporter=told)
+    assert told.lines == [
+        "slow: about 20 min on cpu (measured on a few steps); --preset small is made for this machine",
+        "slow: about 20 min on cpu (measured on a few steps)",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(42.4, "about 42 s"), (240, "about 4 min"), (9000, "about 2.5 h")])
+def test_duration(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_declared_draws(method):
+    assert declared_draws(method("SlideMean", kind="generative", draws=8), None) == 8
+    assert declared_draws(method("SlideMean", kind="generative", draws=8), 3) == 3
+    assert declared_draws(method("SlideMean", kind="control", draws=8), 1) == 1
+    assert declared_draws(method("SlideMean"), 3) == 1
+
+
+def test_rescore_agrees_with_the_run(task, method, tmp_path):
+    record = run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path)
+    again = rescore(tmp_path)
+    assert again.metrics == record.metrics
+    assert again.metrics_single_draw == record.metrics_single_draw
+    assert again.metrics_posterior_mean == record.metrics_posterior_mean
+    (tmp_path / "predictions" / "P3-s0.h5ad").write_bytes(b"half")
+    with pytest.raises(UserError, match="expected a prediction of slide P3-s0"):
+        rescore(tmp_path)

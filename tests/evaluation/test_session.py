@@ -1,0 +1,113 @@
+"""Names and options become a plan; a plan says how to repeat itself."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from stbench.data.image import PatchSpec
+from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.choices import Choices, default_cache, pairs, parse_patch
+from stbench.evaluation.cohorts import open_dataset
+from stbench.evaluation.session import CONTROLS, plan
+
+NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"
+
+
+def planned(tmp_path, *methods, **choices):
+    return plan(Choices(methods=methods, device="cpu", **choices), tmp_path)
+
+
+def settings(session):
+    return {run.card.name: run.settings.model_dump() for run in session.runs}
+
+
+def test_controls_follow_the_methods_asked_for(tmp_path):
+    session = planned(tmp_path, NEIGHBOURS)
+    names = [run.card.name for run in session.runs]
+    assert names == [NEIGHBOURS, *(name for name in CONTROLS if name != NEIGHBOURS)]
+    assert [run.requested for run in session.runs] == [True] + [False] * (len(CONTROLS) - 1)
+    assert [run.card.name for run in planned(tmp_path, RIDGE, controls=False).runs] == [RIDGE]
+
+
+def test_a_plain_setting_goes_to_the_methods_asked_for_that_have_it(tmp_path):
+    found = settings(planned(tmp_path, RIDGE, NEIGHBOURS, overrides=("k=3", "clip=4")))
+    assert (found[NEIGHBOURS]["k"], found[RIDGE]["clip"]) == (3, 4.0)
+    assert found["ridge-rgb"]["clip"] == 5.0
+
+
+def test_a_named_setting_goes_to_one_method_and_wins(tmp_path):
+    overrides = ("clip=4", "ridge-rgb.clip=3", "ridge.clip=2")
+    found = settings(planned(tmp_path, RIDGE, overrides=overrides))
+    assert (found[RIDGE]["clip"], found["ridge-rgb"]["clip"]) == (2.0, 3.0)
+    assert settings(planned(tmp_path, RIDGE, overrides=overrides[::-1])) == found
+
+
+def test_a_setting_that_only_a_control_has_must_name_it(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown setting of ridge 'k'"):
+        planned(tmp_path, RIDGE, overrides=("k=3",))
+    assert settings(planned(tmp_path, RIDGE, overrides=(f"{NEIGHBOURS}.k=3",)))[NEIGHBOURS]["k"] == 3
+
+
+def test_nothing_to_run(tmp_path):
+    with pytest.raises(UserError, match="at least one --method"):
+        planned(tmp_path)
+
+
+def test_planning_writes_nothing(tmp_path):
+    planned(tmp_path, RIDGE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_what_differs_from_the_defaults():
+    assert Choices(methods=(RIDGE,)).command() == "stbench run --method ridge --dataset simulated --genes 50"
+    choices = Choices(
+        methods=("my file.py:M", RIDGE),
+        dataset="her2st",
+        genes=200,
+        split="a.json",
+        draws=4,
+        weights=Path("w.safetensors"),
+        overrides=("k=3", "clip=4"),
+        controls=False,
+        data_root=Path("elsewhere"),
+        device="cuda",
+    )
+    assert shlex.split(choices.command()) == [
+        *("stbench", "run", "--method", "my file.py:M", "--method", "ridge", "--dataset", "her2st", "--genes", "200"),
+        *("--split", "a.json", "--draws", "4", "--weights", "w.safetensors", "--set", "k=3", "--set", "clip=4"),
+        "--no-controls",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [(None, None), ("224px", PatchSpec(px=224)), ("112um", PatchSpec(um=112)), ("55.5um", PatchSpec(um=55.5))],
+)
+def test_patch(text, spec):
+    assert parse_patch(text) == spec
+
+
+@pytest.mark.parametrize("text", ["", "224", "px", "-1px", "0um", "1.5px", "224 px", "1e3px"])
+def test_no_patch(text):
+    with pytest.raises(SettingError, match="--patch: expected a side"):
+        parse_patch(text)
+
+
+def test_pairs():
+    assert pairs("--set", ["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("STBENCH_CACHE", str(tmp_path / "own"))
+    assert default_cache() == tmp_path / "own"
+    monkeypatch.delenv("STBENCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "stbench"
+
+
+def test_simulated_sizes(tmp_path):
+    cohort, card = open_dataset("simulated", None, ("n_patients=2", "sections_per_patient=2"), tmp_path)
+    assert (cohort.ids, card.simulated) == (("P01S1", "P01S2", "P02S1", "P02S2"), True)
+    paper, _ = open_dataset("simulated", None, ("paper", "n_spots=100"), tmp_path)
+    assert (len(paper.refs), {ref.n_spots for ref in paper.refs}) == (36, {100})

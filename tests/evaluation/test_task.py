@@ -1,0 +1,126 @@
+"""Splits, panels and what a method may see."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stbench.data.image import PatchSpec
+from stbench.data.slide import Slide
+from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.task import TaskSettings, build_task, default_patch
+
+from .conftest import GENES, make_cohort, make_slide, scrambled
+
+
+def test_slides_come_sorted_and_on_the_scale(task, slides):
+    assert [slide.inputs.slide_id for slide in task.train] == ["P0-s0", "P0-s1", "P1-s0"]
+    first = task.train[0]
+    columns = [GENES.index(gene) for gene in task.facts.genes]
+    np.testing.assert_allclose(first.expression, np.log1p(slides[0].counts.toarray()[:, columns]), rtol=1e-6)
+    assert first.inputs.features.shape == (16, 3)
+    assert first.inputs.total_counts is None
+
+
+def test_facts_say_what_was_used(task):
+    facts = task.facts
+    assert (facts.protocol, facts.n_genes, facts.dataset) == ("mine.json", 5, "tiny")
+    assert facts.leak_fraction == 0
+    assert facts.left_out == {"P9-s0": "no image", "P1-s1": "not named by the split"}
+    assert facts.patients["P3-s0"] == "P3"
+
+
+def test_candidates_are_genes_every_slide_names(slides, card, settings):
+    slides[7] = make_slide("P3-s1", "P3", GENES[:6])
+    found = build_task(make_cohort(slides), card, settings).facts.genes
+    assert set(found) <= set(GENES[:6])
+    with pytest.raises(SettingError, match="at most 6 genes"):
+        build_task(make_cohort(slides), card, replace(settings, genes=7))
+
+
+def test_gene_order_of_a_slide_does_not_matter(slides, card, settings):
+    turned = [replace(slide, adata=slide.adata[:, ::-1].copy()) if i % 2 else slide for i, slide in enumerate(slides)]
+    first, second = (build_task(make_cohort(some), card, settings) for some in (slides, turned))
+    assert first.facts == second.facts
+    np.testing.assert_array_equal(first.test[0].expression, second.test[0].expression)
+
+
+def test_test_counts_do_not_move_the_panel(slides, card, settings):
+    changed = [scrambled(slide) if slide.id in ("P3-s0", "P3-s1", "P2-s1") else slide for slide in slides]
+    first, second = (build_task(make_cohort(some), card, settings).facts for some in (slides, changed))
+    assert first.genes == second.genes
+    assert first.hash != second.hash
+
+
+def test_hash_ignores_how_the_same_task_came_about(slides, card, settings, tmp_path):
+    task = build_task(make_cohort(slides), card, settings)
+    other = tmp_path / "renamed.json"
+    other.write_text(
+        '{"test": ["P2-s1", "P3-s0", "P3-s1"], "train": ["P0-s0", "P0-s1", "P1-s0"], "validation": ["P2-s0"]}'
+    )
+    again = build_task(make_cohort(slides[::-1]), card, replace(settings, split=str(other), seed=9))
+    assert task.facts.hash == again.facts.hash
+
+
+@pytest.mark.parametrize(
+    "change", [{"genes": 4}, {"normalization": "log2p1"}, {"encoder": "handcrafted-v1"}, {"patch": PatchSpec(px=9)}]
+)
+def test_hash_sees_what_decides_comparability(slides, card, settings, change):
+    first = build_task(make_cohort(slides), card, settings).facts.hash
+    assert build_task(make_cohort(slides), card, replace(settings, **change)).facts.hash != first
+
+
+def test_one_slide_in_memory_at_a_time(slides, card, settings):
+    reads = []
+    cohort = make_cohort(slides)
+    counted = replace(cohort, reader=lambda id_: reads.append(id_) or cohort.reader(id_))
+    task = build_task(counted, card, settings)
+    assert len(reads) == 2 * 7
+    assert all(isinstance(slide, Slide) and slide.adata.n_vars == 5 for slide in task._kept.values())
+
+
+def test_other_encoder_and_depth(task):
+    blind = task.slides("none", depth=True)
+    assert blind.encoder == "none"
+    assert blind.train[0].inputs.features.shape == (16, 0)
+    assert blind.test[0].inputs.total_counts is not None
+    assert task.slides().test[0].inputs.total_counts is None
+
+
+def test_arrays_are_fresh(task):
+    task.train[0].expression[:] = 7
+    task.train[0].inputs.xy[:] = 7
+    assert not (task.train[0].expression == 7).all()
+    assert not (task.train[0].inputs.xy == 7).all()
+
+
+def test_splits_by_name(slides, card):
+    leaky = build_task(make_cohort(slides), card, TaskSettings(genes=5, seed=1, encoder="mean-rgb")).facts
+    strict = build_task(make_cohort(slides), card, TaskSettings(genes=5, split="patient", encoder="mean-rgb")).facts
+    assert (leaky.protocol, strict.protocol) == ("slide", "patient")
+    assert [len(part) for part in (leaky.train, leaky.validation, leaky.test)] == [5, 1, 2]
+    assert strict.leak_fraction == 0
+
+
+def test_unknown_patients_are_said(slides, card, settings):
+    unknown = [replace(slide, patient=None) for slide in slides]
+    assert build_task(make_cohort(unknown), card, settings).facts.leak_fraction is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"genes": 1}, SettingError, "--genes 1"),
+        ({"genes": 99}, SettingError, "at most 12"),
+        ({"normalization": "log3"}, UnknownNameError, "log3"),
+        ({"encoder": "mean-rbg"}, UnknownNameError, "mean-rgb"),
+        ({"split": "nowhere.json"}, UserError, "nowhere.json"),
+    ],
+)
+def test_bad_settings(slides, card, settings, change, error, said):
+    with pytest.raises(error, match=said):
+        build_task(make_cohort(slides), card, replace(settings, **change))
+
+
+def test_default_patch(card):
+    assert default_patch(card) == PatchSpec(px=8)
