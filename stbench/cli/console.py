@@ -1,0 +1,144 @@
+"""Progress on stderr, tables and numbers on stdout. rich is imported when something is shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from threading import Timer
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from stbench.reporting import Advance
+
+_PATIENCE_S = 2.0
+_PLAIN_EVERY_S = 30.0
+_FILE_WIDTH = 10_000  # columns in a file or a pipe, where nothing should wrap
+
+
+def say(text: str) -> None:
+    """One line of results on stdout."""
+    print(text, flush=True)
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int | None = None) -> None:
+    """A table on stdout.
+
+    Args:
+        columns: headings.
+        rows: cells as text; an empty row draws a line.
+        numbers: first column whose cells are aligned on the right.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for place, column in enumerate(columns):
+        right = numbers is not None and place >= numbers
+        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in rows:
+        if row:
+            table.add_row(*row)
+        else:
+            table.add_section()
+    _console(sys.stdout).print(table, markup=False, highlight=False)
+
+
+def say_aligned(lines: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns on stdout."""
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, value in lines:
+        say(f"{name:<{width}}  {value}")
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, width=None if stream.isatty() else _FILE_WIDTH)
+
+
+class ConsoleReporter:
+    """Messages and progress on stderr; a bar appears only for what takes longer than two seconds.
+
+    Where stderr is no terminal, a line is written every half minute instead of a bar.
+    """
+
+    def info(self, message: str) -> None:
+        """Show one line above the bars."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Advance]:
+        """Show progress while the block runs."""
+        inner = self._bar(description, total) if self._console.is_terminal else self._lines(description, total)
+        with inner as advance:
+            yield advance
+
+    @cached_property
+    def _console(self) -> Console:
+        return _console(sys.stderr)
+
+    @cached_property
+    def _progress(self) -> Progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        return Progress(*columns, console=self._console, transient=True)
+
+    @contextmanager
+    def _bar(self, description: str, total: int) -> Iterator[Advance]:
+        progress = self._progress
+        task = progress.add_task(description, total=total, visible=False, note="")
+        timer = Timer(_PATIENCE_S, self._show, [task])
+        timer.daemon = True
+        timer.start()
+
+        def advance(steps: int = 1, *, note: str = "") -> None:
+            progress.update(task, advance=steps, note=note)
+
+        try:
+            yield advance
+        finally:
+            timer.cancel()
+            timer.join()
+            progress.remove_task(task)
+            if not progress.tasks:
+                progress.stop()
+
+    def _show(self, task: TaskID) -> None:
+        self._progress.start()
+        self._progress.update(task, visible=True)
+
+    @contextmanager
+    def _lines(self, description: str, total: int) -> Iterator[Advance]:
+        started = said = time.monotonic()
+        done = 0
+
+        def advance(steps: int = 1, *, note: str = "") -> None:
+            nonlocal done, said
+            done += steps
+            now = time.monotonic()
+            if now - said >= _PLAIN_EVERY_S and done < total:
+                said = now
+                complain(f"{description}: {done}/{total} {note}".rstrip())
+
+        yield advance
+        spent = time.monotonic() - started
+        if spent >= _PATIENCE_S:
+            complain(f"{description}: {done}/{total} in {spent:.0f} s")

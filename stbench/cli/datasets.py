@@ -1,0 +1,98 @@
+"""`stbench datasets`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Cohorts: list, show, check, export.", rich_markup_mode=None)
+
+DataRoot = Annotated[Path | None, typer.Option(envvar="STBENCH_DATA", help="Folder that holds one folder per cohort.")]
+Simulate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE", help="Setting of the simulated cohort, or 'paper' for the paper's size; repeatable."
+    ),
+]
+Name = Annotated[str, typer.Argument(help="Registered name, or a folder in a known layout.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """Every registered cohort."""
+    from stbench.catalogue import dataset_cards
+    from stbench.cli.console import say_table
+
+    say_table(
+        ["dataset", "slides", "spots", "patients", "organ", "layouts", "licence"],
+        [
+            [
+                name,
+                "settable" if card.simulated else str(card.n_slides or len(card.slides)),
+                "settable" if card.simulated else str(card.n_spots),
+                str(len({slide.patient for slide in card.slides})) if card.slides else "settable",
+                card.organ,
+                ", ".join(card.layouts) or "generated",
+                card.licence,
+            ]
+            for name, card in dataset_cards().items()
+        ],
+    )
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
+    """What a cohort holds, its licence, and how to get it."""
+    from stbench.catalogue import find_dataset
+    from stbench.cli.console import say, say_aligned, say_table
+
+    card = find_dataset(name)
+    facts = ["title", "organ", "technology", "licence", "citation", "source"]
+    say_aligned([("dataset", name), *((fact, getattr(card, fact)) for fact in facts if getattr(card, fact))])
+    if card.slides:
+        say("")
+        rows = [[slide.id, slide.section, slide.patient, str(slide.n_spots)] for slide in card.slides]
+        say_table(["slide", "section", "patient", "spots"], rows, numbers=3)
+    if card.simulated:
+        from stbench.data.simulator import SimulationSettings
+
+        say("")
+        fields = SimulationSettings.model_fields.items()
+        say_table(["--simulate", "default", "what"], [[key, str(f.default), f.description or ""] for key, f in fields])
+
+
+@app.command()
+def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> None:
+    """Audit the files of a cohort; exit code 1 when something is wrong."""
+    from stbench.cli.console import ConsoleReporter, say, say_table
+    from stbench.data.audit import audit
+    from stbench.evaluation.choices import default_cache
+    from stbench.evaluation.cohorts import open_dataset
+
+    reporter = ConsoleReporter()
+    cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
+    report = audit(cohort, reporter=reporter)
+    say_table(["check", "verdict", "detail"], [])
+    say(str(report))
+
+
+@app.command()
+def export(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
+    data_root: DataRoot = None,
+    simulate: Simulate = None,
+    patch_px: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 224,
+    um_per_px: Annotated[float, typer.Option(help="Pixel size of the patches in micrometres.")] = 0.5,
+    with_wsi: Annotated[bool, typer.Option("--with-wsi", help="Whole pictures in place of patches.")] = False,
+) -> None:
+    """Write a cohort in the layout of HEST-1k."""
+    from stbench.cli.console import ConsoleReporter, say
+    from stbench.data.export import export_hest
+    from stbench.evaluation.choices import default_cache
+    from stbench.evaluation.cohorts import open_dataset
+
+    reporter = ConsoleReporter()
+    cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
+    export_hest(cohort, folder, patch_px=patch_px, um_per_px=um_per_px, with_wsi=with_wsi, reporter=reporter)
+    say(f"{len(cohort.refs)} slides in {folder}")

@@ -1,0 +1,87 @@
+"""Entry point: commands, and how errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from stbench.cli import datasets, leaderboard, methods, metrics, run
+from stbench.cli.console import complain
+from stbench.errors import StbenchError, UserError
+
+PROGRAM = "stbench"
+DEBUG = "--debug"
+INTERRUPTED = 130
+USER_ERROR = 2
+_UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports no parent of its usage errors
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Predict spatial gene expression from H&E slides, and compare methods fairly.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.add_typer(methods.app, name="methods")
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(metrics.app, name="metrics")
+app.command("leaderboard")(leaderboard.leaderboard)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from stbench import __version__
+
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def stbench(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error (anywhere on the line).")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words behind the program's name, those of the process when None.
+
+    Returns:
+        Exit code: 0 done, 1 something asked for failed, 2 the user can mend it, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in words
+    try:
+        code = app([word for word in words if word != DEBUG], prog_name=PROGRAM, standalone_mode=False)
+    except _UsageError as error:
+        if debug:
+            raise
+        return _fail(str(error.format_message()), USER_ERROR)
+    except StbenchError as error:
+        if debug:
+            raise
+        return _fail(str(error), USER_ERROR if isinstance(error, UserError) else 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout, a pager or head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit would complain
+        return 0
+    return int(code or 0)
+
+
+def _fail(reason: str, code: int) -> int:
+    complain(f"{PROGRAM}: error: {' '.join(reason.split())}")
+    return code

@@ -1,0 +1,55 @@
+"""`stbench datasets`."""
+
+from pathlib import Path
+
+import pytest
+
+from stbench.catalogue import dataset_cards
+
+from .conftest import TINY
+
+
+def test_list(stbench):
+    lines = stbench("datasets", "list").out.splitlines()
+    assert {line.split()[0] for line in lines[2:]} == set(dataset_cards())
+
+
+@pytest.mark.parametrize("name", list(dataset_cards()))
+def test_show_says_licence_and_source(stbench, name):
+    ended = stbench("datasets", "show", name)
+    card = dataset_cards()[name]
+    assert ended.code == 0
+    assert card.licence in ended.out
+    assert card.source in ended.out
+    assert all(slide.id in ended.out for slide in card.slides)
+
+
+def test_show_explains_the_simulation(stbench):
+    assert "spots under tissue on every slide" in stbench("datasets", "show", "simulated").out
+
+
+@pytest.mark.parametrize("command", [["show"], ["check"], ["export"]])
+def test_unknown(stbench, command):
+    folder = ["folder"] if command == ["export"] else []
+    assert "did you mean simulated" in stbench("datasets", *command, "simulatd", *folder).reason
+
+
+def test_an_exported_cohort_is_checked_and_run(stbench):
+    ended = stbench("datasets", "export", "simulated", "mine", *TINY, "--patch-px", "64", "--um-per-px", "1")
+    assert (ended.code, ended.out) == (0, "3 slides in mine\n")
+    assert {path.name for path in Path("mine/st").iterdir()} == {"P01S1.h5ad", "P02S1.h5ad", "P03S1.h5ad"}
+    checked = stbench("datasets", "check", "mine")
+    assert checked.code == 0, checked.out + checked.err
+    words = ["--dataset", "mine", "--encoder", "mean-rgb", "--patch", "64um", "--genes", "5", "--no-controls"]
+    assert stbench("run", "--method", "ridge", *words).code == 0
+
+
+def test_export_into_a_folder_in_use(stbench):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("")
+    assert "expected a new or empty folder" in stbench("datasets", "export", "simulated", "mine", *TINY).reason
+
+
+def test_check_without_data(stbench, tmp_path):
+    reason = stbench("datasets", "check", "her2st", "--data-root", tmp_path).reason
+    assert "her2st, found no such folder; to obtain it" in reason

@@ -1,0 +1,68 @@
+"""`stbench methods` and `stbench metrics`."""
+
+from pathlib import Path
+
+import pytest
+
+from stbench.catalogue import method_cards, metric_cards
+
+KNN = Path(__file__).parents[1] / "plugin" / "stbench-knn" / "stbench_knn.py"
+FAULTY = Path(__file__).parents[1] / "evaluation" / "faulty.py"
+
+
+def test_list(stbench):
+    lines = stbench("methods", "list").out.splitlines()
+    assert {line.split()[0] for line in lines[2:]} == set(method_cards())
+
+
+@pytest.mark.parametrize("name", list(method_cards()))
+def test_show(stbench, name):
+    ended = stbench("methods", "show", name)
+    assert ended.code == 0
+    assert ended.out.startswith("name")
+
+
+def test_show_explains_every_setting(stbench):
+    out = stbench("methods", "show", "ridge").out
+    assert "largest absolute z-score of a feature" in out
+    assert "5.0" in out
+
+
+def test_show_a_file(stbench):
+    out = stbench("methods", "show", f"{KNN}:Knn").out
+    assert "k nearest neighbours" in out
+    assert "training spots averaged per spot" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ridg", "did you mean ridge"),
+        ("no/such/file.py:Class", "no file no/such/file.py"),
+        (f"{KNN}:Kn", "expected 'Kn'"),
+        (f"{KNN}:KnnSettings", "expected a subclass"),
+    ],
+)
+def test_unknown(stbench, name, said):
+    assert said in stbench("methods", "show", name).reason
+
+
+def test_check(stbench):
+    ended = stbench("methods", "check", f"{KNN}:Knn")
+    assert ended.code == 0
+    assert "FAIL" not in ended.out
+    assert "refuses without features: there are no features to measure distances in" in ended.out
+
+
+def test_check_that_fails(stbench):
+    ended = stbench("methods", "check", f"{FAULTY}:Vandal")
+    assert ended.code == 1
+    (line,) = (line for line in ended.out.splitlines() if "FAIL" in line)
+    assert "features" in line
+
+
+def test_metrics(stbench):
+    lines = stbench("metrics", "list").out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(metric_cards())
+    (mse,) = (line for line in lines if line.startswith("mse "))
+    assert "lower" in mse

@@ -1,0 +1,197 @@
+"""Cards, entry points and settings."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from stbench import catalogue
+from stbench.catalogue import (
+    DatasetCard,
+    MethodCard,
+    MetricCard,
+    check_preset,
+    dataset_cards,
+    find_dataset,
+    find_method,
+    find_metric,
+    load_entry,
+    method_cards,
+    method_class,
+    metric_cards,
+    read_card,
+    resolve_settings,
+)
+from stbench.errors import DataError, SettingError, UnknownNameError, UserError
+from stbench.methods.base import Method
+
+CARD = 'name = "mine"\ntitle = "Mine"\nentry = "a:B"\n'
+METHOD = """
+from stbench.methods.base import Method
+
+class Mine(Method):
+    card = {card}
+
+    def fit(self, train, validation, context): ...
+    def predict(self, inputs, draws, seed): ...
+"""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    k: int = 3
+    name: str = "x"
+    flags: list[int] = []
+
+
+class Mine(Method):
+    Settings = Settings
+
+    def fit(self, train, validation, context): ...
+    def predict(self, inputs, draws, seed): ...
+
+
+@pytest.fixture
+def card():
+    return MethodCard(name="mine", title="Mine", entry=f"{__name__}:Mine", presets={"small": {"k": 1}})
+
+
+@pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards])
+def test_every_card_is_read(cards):
+    found = cards()
+    assert found
+    assert all(name == card.name for name, card in found.items())
+
+
+@pytest.mark.parametrize("name", list(method_cards()))
+def test_every_method_card_fits_its_class(name):
+    card = method_cards()[name]
+    method = method_class(card)
+    for preset in card.presets:
+        resolve_settings(card, method, preset, {})
+    switches = {difference.switch.split()[0].split("=")[0] for difference in card.differences if difference.switch}
+    assert switches <= set(method.Settings.model_fields)
+
+
+@pytest.mark.parametrize("card", list(metric_cards().values()), ids=str)
+def test_every_metric_card_names_code(card):
+    assert callable(load_entry(card.entry))
+
+
+@pytest.mark.parametrize("card", list(dataset_cards().values()), ids=lambda card: card.name)
+def test_every_dataset_card_adds_up(card):
+    assert card.licence
+    assert card.citation
+    assert card.source
+    assert card.simulated == (card.entry is not None) == (not card.layouts)
+    if card.slides:
+        assert len({slide.id for slide in card.slides}) == len(card.slides) == card.n_slides
+        assert sum(slide.n_spots for slide in card.slides) == card.n_spots
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "near"),
+    [(find_method, "rigde", "ridge"), (find_dataset, "simulatd", "simulated"), (find_metric, "pc", "pcc")],
+)
+def test_unknown_names_list_the_nearest(find, name, near):
+    with pytest.raises(UnknownNameError, match=rf"{name}': did you mean .*{near}.*known: "):
+        find(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "expected TOML in .*mine.toml"),
+        (CARD + 'colour = "red"\n', "colour: Extra inputs are not permitted"),
+        (CARD + "draws = 0\n", "draws: Input should be greater than or equal to 1"),
+        (CARD.replace("mine", "yours"), "expected name = 'mine' as the file, found 'yours'"),
+        (CARD.replace("mine", "My Own"), "name: String should match"),
+    ],
+)
+def test_broken_cards(tmp_path, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_card(path, MethodCard)
+
+
+@pytest.mark.parametrize("model", [DatasetCard, MetricCard])
+def test_cards_refuse_unknown_fields(tmp_path, model):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\ntitle = "Mine"\nentry = "a:b"\ndirection = "lower"\ncolour = "red"\n')
+    with pytest.raises(DataError, match="not permitted"):
+        read_card(path, model)
+
+
+def test_settings_are_defaults_then_preset_then_overrides(card):
+    assert resolve_settings(card, Mine, "paper", {}).k == 3
+    assert resolve_settings(card, Mine, "small", {}).k == 1
+    found = resolve_settings(card, Mine, "small", {"k": "7", "name": "7up", "flags": "[1, 2]"})
+    assert found == Settings(k=7, name="7up", flags=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "said"),
+    [
+        ({"kk": "1"}, UnknownNameError, "unknown setting of mine 'kk': did you mean k"),
+        ({"k": "many"}, SettingError, "setting of mine: k: .*'many'.*stbench methods show mine"),
+        ({"k": "1.5"}, SettingError, "k: "),
+    ],
+)
+def test_wrong_settings(card, overrides, error, said):
+    with pytest.raises(error, match=said):
+        resolve_settings(card, Mine, "paper", overrides)
+
+
+def test_presets_have_known_names(card):
+    check_preset("paper", [card])
+    with pytest.raises(UnknownNameError, match="did you mean small"):
+        check_preset("smal", [card])
+
+
+def test_a_method_from_a_file(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(METHOD.format(card={"title": "My own", "kind": "generative", "draws": 4}))
+    card = find_method(f"{path}:Mine")
+    assert (card.name, card.title, card.kind, card.draws) == ("mine", "My own", "generative", 4)
+
+
+@pytest.mark.parametrize(
+    ("card", "error", "said"),
+    [
+        ({"draws": 0}, DataError, "own.py:Mine: draws"),
+        ({"colour": "red"}, DataError, "colour"),
+        ({"name": "ridge"}, UserError, "calls itself 'ridge', the name of stbench.methods.controls.ridge:Ridge"),
+    ],
+)
+def test_a_bad_card_in_a_file(tmp_path, card, error, said):
+    path = tmp_path / "own.py"
+    path.write_text(METHOD.format(card=card))
+    with pytest.raises(error, match=said):
+        find_method(f"{path}:Mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("import no_such_module", "no_such_module"), ("def (", "invalid syntax"), ("", "found no such name")],
+)
+def test_a_file_that_is_no_method(tmp_path, text, said):
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        find_method(f"{path}:Mine")
+
+
+def test_an_entry_point_must_not_take_a_name(monkeypatch):
+    point = EntryPoint("ridge", "other:Ridge", catalogue.GROUP)
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [point])
+    with pytest.raises(UserError, match="two methods are named 'ridge'"):
+        method_cards()
+
+
+def test_an_entry_point_is_listed_without_importing_it(monkeypatch):
+    point = EntryPoint("far", "no_such_module:Far", catalogue.GROUP)
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [point])
+    assert method_cards()["far"].entry == "no_such_module:Far"
+    with pytest.raises(DataError, match="no_such_module"):
+        find_method("far")
