@@ -23,7 +23,9 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 Methods = Annotated[list[str], typer.Option("--method", help="Registered name or path/to/file.py:Class; repeatable.")]
 Dataset = Annotated[str, typer.Option(help="Registered name, or a folder in a known layout.")]
 Genes = Annotated[int, typer.Option(help="Size of the panel.")]
-SplitBy = Annotated[str, typer.Option(help="slide (7:2:1), patient (7:2:1 of patients), or a JSON file.")]
+SplitBy = Annotated[
+    str, typer.Option(help="slide (7:2:1), patient (7:2:1 of patients), kfold-K-I, lopo-PATIENT, or a JSON file.")
+]
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split; another one is another task.")]
 Seed = Annotated[int, typer.Option(help="Seed of fitting and sampling.")]
 Draws = Annotated[int | None, typer.Option(help="Samples per slide of generative methods; default: the card's.")]

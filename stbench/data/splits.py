@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError, UserError
 
 PARTS = ("train", "validation", "test")
+PROTOCOLS = ("slide", "patient", "kfold-K-I", "lopo-PATIENT")
+_FOLD = re.compile(r"kfold-(\d+)-(\d+)")
+_LOPO = "lopo-"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,42 @@ def split_sizes(n: int) -> tuple[int, int, int]:
     validation = max(1, math.floor(n * 2 / 10))
     train = min(max(1, math.floor(n * 7 / 10)), n - validation - 1)
     return train, validation, n - train - validation
+
+
+def is_protocol(source: str) -> bool:
+    """Whether a split is named after a rule, in contrast to a file."""
+    return source in ("slide", "patient") or bool(_FOLD.fullmatch(source)) or source.startswith(_LOPO)
+
+
+def split_by_protocol(source: str, refs: Sequence[SlideRef], seed: int) -> Split:
+    """The split a rule gives.
+
+    Args:
+        source: ``slide``, ``patient``, ``kfold-K-I`` (fold I of K, from 1) or ``lopo-PATIENT`` (who is tested).
+        refs: usable slides of the cohort.
+        seed: seed of what is dealt at random.
+
+    Raises:
+        UnknownNameError: no such rule or patient.
+        UserError: the rule is not possible on the cohort, or there is no such fold.
+    """
+    if source == "slide":
+        return split_by_slide(refs, seed)
+    if source == "patient":
+        return split_by_patient(refs, seed)
+    if source.startswith(_LOPO):
+        patients, name = list(_patients(refs)), source.removeprefix(_LOPO)
+        if name not in patients:
+            raise UnknownNameError("patient", name, patients)
+        return leave_one_patient_out(refs)[patients.index(name)]
+    match = _FOLD.fullmatch(source)
+    if match is None:
+        raise UnknownNameError("split", source, PROTOCOLS)
+    k, fold = int(match[1]), int(match[2])
+    folds = k_fold(refs, k, seed)
+    if not 1 <= fold <= k:
+        raise UserError(f"split {source}: expected a fold from 1 to {k}, found {fold}")
+    return folds[fold - 1]
 
 
 def split_by_slide(refs: Sequence[SlideRef], seed: int) -> Split:

@@ -39,7 +39,7 @@ class Choices:
         methods: registered names, or ``path/to/file.py:Class``.
         dataset: registered name, or a folder in a known layout.
         genes: size of the panel.
-        split: ``slide``, ``patient`` or a JSON file.
+        split: ``slide``, ``patient``, ``kfold-K-I``, ``lopo-PATIENT`` or a JSON file.
         split_seed: seed of the split.
         seed: seed of fitting and sampling; it leaves the task, and so the table, the same.
         draws: samples per slide, None for each method's own number.

@@ -19,14 +19,14 @@ from stbench.catalogue import (
 )
 from stbench.data.cohort import Cohort
 from stbench.data.normalize import check_normalization
-from stbench.data.splits import Split, leak_fraction
+from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.choices import Choices, pairs, parse_patch
 from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.identity import patch_text
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import declared_draws, run_method
-from stbench.evaluation.task import PROTOCOLS, TaskSettings, build_task, default_patch, make_split
+from stbench.evaluation.task import TaskSettings, build_task, default_patch, make_split
 from stbench.features.encoders import load_encoder
 from stbench.reporting import SILENT, Reporter
 
@@ -99,7 +99,7 @@ class Plan:
     def lines(self) -> list[tuple[str, str]]:
         """The resolved settings as (name, value), in the order they are shown."""
         choices, split = self.choices, self.split
-        chosen = f", seed {choices.split_seed}" if choices.split in PROTOCOLS else ""
+        chosen = f", seed {choices.split_seed}" if is_protocol(choices.split) else ""
         sizes = ", ".join(f"{part} {len(getattr(split, part))}" for part in ("train", "validation", "test"))
         return [
             ("dataset", f"{self.cohort.name} ({self.cohort.layout} layout, {len(self.cohort.refs)} slides)"),
@@ -163,7 +163,7 @@ def _panel_size(genes: int) -> int:
 
 
 def _split_source(split: str) -> str:
-    if split not in PROTOCOLS and not Path(split).is_file():
+    if not is_protocol(split) and not Path(split).is_file():
         raise UnknownNameError("split", split, PROTOCOLS, hint="or give a JSON file; there is none of this name")
     return split
 

@@ -16,7 +16,7 @@ from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide
-from stbench.data.splits import PARTS, Split, leak_fraction, read_split, split_by_patient, split_by_slide
+from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, split_by_protocol
 from stbench.evaluation.identity import data_digest, patch_text, slide_digest, task_hash
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoders import Encoder, load_encoder
@@ -27,7 +27,6 @@ from stbench.reporting import SILENT, Reporter
 FloatArray = NDArray[np.float32]
 
 NO_ENCODER = "none"
-PROTOCOLS = ("slide", "patient")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class TaskSettings:
 
     Args:
         genes: size of the panel.
-        split: ``slide`` (7:2:1), ``patient`` (7:2:1 of patients), or the path of a split file.
+        split: a rule of :func:`stbench.data.splits.split_by_protocol`, or the path of a split file.
         seed: seed of the split.
         normalization: ``log1p``, ``log2p1`` or ``cp10k-log1p``.
         encoder: image encoder by name.
@@ -230,10 +229,8 @@ def build_task(
 
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
     """The split the settings name; raises UserError where it is not possible on the cohort."""
-    if settings.split == "slide":
-        return split_by_slide(cohort.refs, settings.seed)
-    if settings.split == "patient":
-        return split_by_patient(cohort.refs, settings.seed)
+    if is_protocol(settings.split):
+        return split_by_protocol(settings.split, cohort.refs, settings.seed)
     return read_split(Path(settings.split), cohort.refs, cohort.left_out)
 
 
@@ -313,7 +310,7 @@ def _facts(
         normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
         encoder=encoder,
         patch=patch_text(patch),
-        protocol=settings.split if settings.split in PROTOCOLS else Path(settings.split).name,
+        protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
         **parts,
         patients=patients,
         leak_fraction=leak_fraction(split, cohort.refs),

@@ -102,6 +102,17 @@ def test_splits_by_name(slides, card):
     assert strict.leak_fraction == 0
 
 
+def test_folds_by_name(slides, card):
+    def facts(split):
+        return build_task(make_cohort(slides), card, TaskSettings(genes=5, split=split, encoder="mean-rgb")).facts
+
+    folds = [facts(f"kfold-4-{i}") for i in (1, 2, 3, 4)]
+    assert sorted(slide for fold in folds for slide in fold.test) == sorted(slide.id for slide in slides)
+    assert folds[2].protocol == "kfold-4-3"
+    assert facts("lopo-P2").test == ["P2-s0", "P2-s1"]
+    assert facts("lopo-P2").leak_fraction == 0
+
+
 def test_unknown_patients_are_said(slides, card, settings):
     unknown = [replace(slide, patient=None) for slide in slides]
     assert build_task(make_cohort(unknown), card, settings).facts.leak_fraction is None
@@ -115,6 +126,8 @@ def test_unknown_patients_are_said(slides, card, settings):
         ({"normalization": "log3"}, UnknownNameError, "log3"),
         ({"encoder": "mean-rbg"}, UnknownNameError, "mean-rgb"),
         ({"split": "nowhere.json"}, UserError, "nowhere.json"),
+        ({"split": "kfold-4-5"}, UserError, "a fold from 1 to 4, found 5"),
+        ({"split": "lopo-P7"}, UnknownNameError, "unknown patient 'P7'.*P0, P1"),
     ],
 )
 def test_bad_settings(slides, card, settings, change, error, said):
