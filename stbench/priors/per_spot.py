@@ -48,22 +48,24 @@ class PerSpotTable:
         Raises:
             DataError: a file is absent, damaged, of another shape, or holds a value that is not finite.
         """
-        parts = list(self.chunks(slide_id, n_spots))
-        return np.concatenate([vectors for vectors, _ in parts]), np.concatenate([mask for _, mask in parts])
+        return self.take(slide_id, n_spots, np.arange(n_spots))
 
-    def chunks(self, slide_id: str, n_spots: int) -> Iterator[tuple[FloatArray, BoolArray]]:
-        """What :meth:`read` returns, a few spots at a time."""
+    def take(self, slide_id: str, n_spots: int, spots: NDArray[np.int64]) -> tuple[FloatArray, BoolArray]:
+        """What :meth:`read` returns for some spots of a slide; the others are not read from disk."""
         path = self.folder / f"{slide_id}_gene_embeddings.npy"
         vectors = _open(path, (n_spots, self.n_rows, None))
         mask_path = self.folder / f"{slide_id}_gene_mask.npy"
         masks = _open(mask_path, (n_spots, self.n_rows)) if mask_path.is_file() else np.ones(vectors.shape[:2])
+        present = (masks[spots][:, self.rows] > 0.5) & (self.rows >= 0)
+        taken = np.where(present[..., None], vectors[spots][:, self.rows], 0).astype(np.float32)
+        if not np.isfinite(taken).all():
+            raise DataError(f"gene prior {path}: expected finite numbers, found another in spots from {spots[0]} on")
+        return taken, present
+
+    def chunks(self, slide_id: str, n_spots: int) -> Iterator[tuple[FloatArray, BoolArray]]:
+        """What :meth:`read` returns, a few spots at a time."""
         for start in range(0, n_spots, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            present = (masks[part][:, self.rows] > 0.5) & (self.rows >= 0)
-            chunk = np.where(present[..., None], vectors[part][:, self.rows], 0).astype(np.float32)
-            if not np.isfinite(chunk).all():
-                raise DataError(f"gene prior {path}: expected finite numbers, found another in spots from {start} on")
-            yield chunk, present
+            yield self.take(slide_id, n_spots, np.arange(start, min(start + _CHUNK, n_spots)))
 
     def mean(self, slides: Sequence[tuple[str, int]]) -> tuple[FloatArray, BoolArray]:
         """Mean vector of each gene over the spots that have one.

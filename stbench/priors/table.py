@@ -40,13 +40,22 @@ class GenePrior:
     source: str
     per_spot: PerSpotTable | None = None
 
-    def of(self, slide_id: str, n_spots: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def of(
+        self, slide_id: str, n_spots: int, spots: NDArray[np.int64] | None = None
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Vectors and mask for one slide: (n_spots, G, d) and (n_spots, G) of a per-spot prior, else (G, d) and (G,).
+
+        Args:
+            slide_id: name of the slide.
+            n_spots: spots the slide has.
+            spots: rows wanted of a per-spot prior, all when None.
 
         Raises:
             DataError: the slide's file of a per-spot prior cannot be used.
         """
-        return (self.embedding, self.mask) if self.per_spot is None else self.per_spot.read(slide_id, n_spots)
+        if self.per_spot is None:
+            return self.embedding, self.mask
+        return self.per_spot.take(slide_id, n_spots, np.arange(n_spots) if spots is None else spots)
 
     @property
     def dim(self) -> int:

@@ -98,7 +98,8 @@ class Flag(Method):
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
     ) -> Trainer:
         self._learn_scales(train)
-        prior = build_prior(self.settings.prior, [slide.expression for slide in train], context.genes)
+        expression, ids = [slide.expression for slide in train], [slide.inputs.slide_id for slide in train]
+        prior = build_prior(self.settings.prior, expression, context.genes, ids)
         if prior is not None and self.settings.align_weight == 0:
             prior = None
         n_features = train[0].inputs.features.shape[1]
@@ -215,8 +216,8 @@ class FlagObjective:
             sampling=settings.window_sampling,
             seed=context.seed,
         )
-        self.prior = None if prior is None else torch.from_numpy(prior.embedding).to(context.device)
-        self.prior_mask = None if prior is None else torch.from_numpy(prior.mask).to(context.device)
+        self.prior = prior
+        self.n_spots = {slide.inputs.slide_id: slide.inputs.n_spots for slide in train}
 
     @property
     def epoch_length(self) -> int:
@@ -234,10 +235,16 @@ class FlagObjective:
             return out.value.float()
 
         fit = self._fit_loss(network, batch.expression, generator)[batch.mask].mean()
-        if self.prior is None or self.prior_mask is None or projected[0] is None:
+        if self.prior is None or projected[0] is None:
             return {"total": fit, "score": fit}
-        align = gene_alignment(projected[0], self.prior, self.prior_mask)
+        align = gene_alignment(projected[0], *self._embeddings(self.prior, batch))
         return {"total": fit + self.method.settings.align_weight * align, "score": fit, "align": align}
+
+    def _embeddings(self, prior: GenePrior, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Gene embeddings and mask of the batch's real spots, in the order of its mask."""
+        spots = np.concatenate(batch.spots)
+        vectors, mask = prior.of(batch.slide_id, self.n_spots[batch.slide_id], spots)
+        return torch.from_numpy(vectors).to(batch.mask.device), torch.from_numpy(mask).to(batch.mask.device)
 
     def _fit_loss(self, network: Network, clean: Tensor, generator: torch.Generator) -> Tensor:
         if not self.method.settings.diffusion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class WindowBatch:
         mask: (B, N) True for real spots.
         expression: (B, N, G) on the task's scale, None at prediction.
         spots: for each window, the rows of its slide.
+        slide_id: the slide all windows are of.
     """
 
     features: Tensor
@@ -33,12 +34,12 @@ class WindowBatch:
     mask: Tensor
     expression: Tensor | None
     spots: tuple[SpotIndex, ...]
+    slide_id: str
 
     def to(self, device: str) -> WindowBatch:
         expression = None if self.expression is None else self.expression.to(device)
-        return WindowBatch(
-            self.features.to(device), self.edges.to(device), self.mask.to(device), expression, self.spots
-        )
+        features, edges, mask = (tensor.to(device) for tensor in (self.features, self.edges, self.mask))
+        return replace(self, features=features, edges=edges, mask=mask, expression=expression)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def collate(
         mask[row, :n] = True
         if target is not None and expression is not None:
             target[row, :n] = torch.from_numpy(expression[spots])
-    return WindowBatch(nodes, edges, mask, target, tuple(chosen))
+    return WindowBatch(nodes, edges, mask, target, tuple(chosen), slide.slide_id)
 
 
 def _edges(slide: SlideInputs, features: FloatArray, spots: SpotIndex, geometry: WindowGeometry) -> Tensor:
