@@ -42,7 +42,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder; default: runs/<dataset>-
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the settings, stop.")]
-Controls = Annotated[bool, typer.Option(help="Run the usual controls too.")]
+Controls = Annotated[bool, typer.Option(help="Run the usual controls too, and the ceilings of a simulated cohort.")]
 
 
 def run(

@@ -21,6 +21,7 @@ from stbench.data.cohort import Cohort
 from stbench.data.normalize import check_normalization
 from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.ceilings import write_ceilings
 from stbench.evaluation.choices import Choices, pairs, parse_patch
 from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.identity import patch_text
@@ -251,7 +252,8 @@ def carry_out(plan: Plan, out: Path, *, resume: bool, cache_dir: Path, reporter:
     """Build the task and run every method of a plan, each in ``out/<method>``.
 
     Yields:
-        One record per method, as soon as it is there; a method that fails or refuses ends as a record too.
+        One record per method, as soon as it is there; a method that fails or refuses ends as a record too. Last come
+        the ceilings of a simulated cohort.
 
     Raises:
         UserError: an input or the output folder is wrong; what is done already stays.
@@ -272,3 +274,5 @@ def carry_out(plan: Plan, out: Path, *, resume: bool, cache_dir: Path, reporter:
             command=plan.choices.command(),
             reporter=reporter,
         )
+    if plan.choices.controls:
+        yield from write_ceilings(task, out, plan.choices.command())

@@ -151,6 +151,10 @@ class Task:
             test,
         )
 
+    def kept(self, slide_id: str) -> Slide:
+        """A slide of the task with the panel's columns, its counts included: for evaluation, never for methods."""
+        return self._kept[slide_id]
+
     def _expression(self, slide: Slide) -> FloatArray:
         return normalize(slide.counts, slide.total_counts, self.settings.normalization)
 

@@ -68,7 +68,7 @@ def notes(task: TaskFacts, rows: Sequence[Row], columns: Sequence[str], unit: Un
     """What the figures and marks mean."""
     lines = [_spread(task, rows), _bold(task, unit), *_left_out(rows, columns)]
     if any(not row.ranked for row in rows):
-        lines.append("`[ ]` sees the truth or bounds what is possible; never ranked.")
+        lines.append("`[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE and PCC alone.")
     if any(cell.mean is None for row in rows for name, cell in row.cells.items() if name in columns):
         lines.append("`-` undefined on every test slide, as a correlation with a constant prediction is.")
     if "crps" in columns:
