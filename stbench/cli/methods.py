@@ -85,7 +85,7 @@ def check(name: Name) -> None:
 @app.command()
 def parity(files: Annotated[list[Path], typer.Argument(help="Reference vectors, *.safetensors.")]) -> None:
     """Compare a port with numbers of the original code; exit code 1 when an output differs."""
-    from stbench.methods.parity import compare_file
+    from stbench.evaluation.parity import compare_file
 
     passed = True
     for file in files:
@@ -93,7 +93,7 @@ def parity(files: Annotated[list[Path], typer.Argument(help="Reference vectors, 
         passed &= report.passed
         say(f"{file}")
         say_table(
-            ["output", "max difference", "largest value", "tolerance", "verdict"],
+            ["output", "max difference", "largest value", "tolerance", "verdict", "note"],
             [
                 [
                     row.name,
@@ -101,6 +101,7 @@ def parity(files: Annotated[list[Path], typer.Argument(help="Reference vectors, 
                     f"{row.largest:.3g}",
                     f"{row.tolerance:.3g}",
                     "ok" if row.passed else "FAIL",
+                    row.note,
                 ]
                 for row in report.rows
             ],

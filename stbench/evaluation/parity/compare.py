@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from stbench.errors import DataError
+from stbench.evaluation.parity.data import spot_correlation, windows
 from stbench.evaluation.parity.networks import graph_dit, graph_model, image_dit
-from stbench.evaluation.parity.reference import Reference, read_reference
+from stbench.evaluation.parity.reference import ROUNDING, Reference, read_reference
 from stbench.evaluation.parity.shared import edge_attributes, metrics, time_embeddings, vesde
 from stbench.evaluation.parity.steps import loss, sampler, training
-
-_ZERO_GRADIENT = 1e-6  # absolute; what is left of a gradient that is zero up to rounding
 
 Outputs = Mapping[str, Tensor]
 COMPONENTS: dict[str, dict[str, Callable[[Reference], Outputs]]] = {
@@ -31,7 +30,13 @@ COMPONENTS: dict[str, dict[str, Callable[[Reference], Outputs]]] = {
         "time_embeddings": time_embeddings,
         "metrics": metrics,
     },
-    "graph_diffusion": {"graph_model": graph_model, "vesde": vesde, "edge_attributes": edge_attributes},
+    "graph_diffusion": {
+        "graph_model": graph_model,
+        "vesde": vesde,
+        "edge_attributes": edge_attributes,
+        "spot_correlation": spot_correlation,
+        "windows": windows,
+    },
 }
 
 
@@ -83,7 +88,7 @@ def compare_file(path: Path) -> Report:
     port = _port(reference)
     try:
         found = port(reference)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # torch's answers to shapes that do not fit
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # of torch, for misfits
         reason = str(error).splitlines()[0]
         raise DataError(f"reference {path}: expected tensors that fit its config, found: {reason}") from error
     rows = [_row(reference, name, value, found.get(name)) for name, value in sorted(reference.outputs.items())]
@@ -121,7 +126,7 @@ def _tolerance(reference: Reference, name: str, original: Tensor, largest: float
     if parameter not in reference.names("ill_conditioned_parameters"):
         return reference.tolerance(name, largest), ""
     if group == "grad":
-        return max(_ZERO_GRADIENT, reference.tolerance(name, 0.0)), "ill-conditioned: zero up to rounding"
+        return max(ROUNDING, reference.tolerance(name, 0.0)), "ill-conditioned: zero up to rounding"
     rules = reference.setting("train_config")
     updates = reference.setting("micro_steps") // rules["gradient_accumulate_every"]
     return 2 * rules["lr"] * updates, "ill-conditioned: arbitrary within the learning rate per update"

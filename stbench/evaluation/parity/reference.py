@@ -13,7 +13,8 @@ from torch import Tensor
 
 from stbench.errors import DataError
 
-FORWARD, TRAJECTORY = 1e-5, 1e-4  # relative to the largest value of a tensor, where the file says nothing
+FORWARD, LONG = 1e-5, 1e-4  # of a tensor's largest value, where the file says nothing; long: gradients and many passes
+ROUNDING = 1e-6  # absolute; of a loss term near zero, and of a gradient that is zero up to rounding
 _GAPS = 2.5  # times the stored gap between float32 and float64: another summation order may lose as much again
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
 _AFTER = "grad_or_param/*"  # key of the gap for trained parameters: a step is as long for small ones
@@ -90,7 +91,7 @@ class Reference:
                 return float(suggested.get("atol", 0)) + float(suggested["rtol"]) * largest
         elif suggested is not None:
             return float(suggested) * largest
-        relative = TRAJECTORY if self.component in ("sampler", "training") else FORWARD
+        relative = LONG if self.component in ("sampler", "training") or name.startswith("grad/") else FORWARD
         return max(relative * largest, self._rounding(name))
 
     def _rounding(self, name: str) -> float:
@@ -99,7 +100,9 @@ class Reference:
             return _GAPS * float(stored[name][0])
         if name.startswith("grad/"):
             return _UNIT_ROUNDOFF * self.largest_gradient
-        return float(stored[_AFTER][0]) if _AFTER in stored and name.startswith(_TRAINED) else 0.0
+        if name.startswith(_TRAINED):
+            return float(stored.get(_AFTER, [0.0])[0])
+        return ROUNDING if self.component == "loss" else 0.0
 
     @cached_property
     def largest_gradient(self) -> float:

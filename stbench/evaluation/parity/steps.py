@@ -18,7 +18,7 @@ from stbench.methods.nn.sde import T_MIN, VESDE, training_time
 from stbench.training.loop import Stepper, Trainer
 from stbench.training.settings import TrainingSettings
 
-_ALIGNMENTS = {  # by mode of the released code: name of its loss term, our loss, its embeddings
+_ALIGNMENTS = {  # by mode of the released code: its alignment term
     "graph_fixed": None,
     "repa_graph_fixed": "loss_gene_embed",
     "repa_cell_graph_fixed": "loss_cell_embed",

@@ -157,7 +157,9 @@ class GraphBlock(nn.Module):
         self.context = ContextPool(sizes) if sizes.adaptive_norm else None
         self.norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.query, self.key, self.value = _linear(C, C), _linear(C, C), _linear(C, C)
-        self.edge = EdgeMaps(sizes.edge_condition, scores, modulate_output=sizes.edge_stream)
+        self.edge: EdgeMaps | None = None
+        if sizes.edge_condition:
+            self.edge = EdgeMaps(sizes.edge_condition, scores, modulate_output=sizes.edge_stream)
         self.node = NodeMaps(sizes.node_condition, C, scores)
         self.stream = EdgeStream(sizes, scores) if sizes.edge_stream else None
         self.alpha, self.beta, self.gamma, self.delta = (nn.Parameter(torch.tensor(0.1)) for _ in range(4))
@@ -186,7 +188,7 @@ class GraphBlock(nn.Module):
         raw = self._pair(self.query(normed), self.key(normed)) * (self.sizes.hidden // self.sizes.heads) ** -0.5
         gate = 1 + self.beta * self._pair(self.node.gate_query(c), self.node.gate_key(c), mean=True)
         bias = self.delta * (self.node.bias_query(c).unsqueeze(2) + self.node.bias_key(c).unsqueeze(1))
-        if self.sizes.edge_condition:
+        if self.edge is not None:
             gate = gate + self.alpha * self.edge.gate(e)
             bias = bias + self.gamma * self.edge.bias(e)
         if g is not None and self.stream is not None:
@@ -208,7 +210,7 @@ class GraphBlock(nn.Module):
         return torch.einsum("bijh,bjhd->bihd", weights, _heads(v, self.sizes.heads)).flatten(-2)
 
     def _modulated(self, S: Tensor, e: Tensor) -> Tensor:
-        if not self.sizes.edge_condition or self.edge.out_scale is None or self.edge.out_shift is None:
+        if self.edge is None or self.edge.out_scale is None or self.edge.out_shift is None:
             return S
         modulated: Tensor = (1 + self.edge.out_scale(e)) * S + self.edge.out_shift(e)
         return modulated

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stbench.methods.nn.sde import T_MIN, VESDE
+from stbench.methods.nn.sde import VESDE, training_time
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,7 +51,7 @@ class Raw(Parameterization):
     """The output is the score itself, as released; loss (sigma F + z)^2 (Algorithm 1)."""
 
     def levels(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.sde.sigma(T_MIN + (1 - T_MIN) * torch.rand(n, generator=generator))
+        return self.sde.sigma(training_time(torch.rand(n, generator=generator)))
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
         s = _wide(sigma)

@@ -11,6 +11,11 @@ from torch import Tensor
 T_MIN = 0.01  # training and sampling stop here, as released
 
 
+def training_time(u: Tensor) -> Tensor:
+    """Time in [0.01, 1] of a uniform draw u in [0, 1], as released (the paper: uniform in (0, 1))."""
+    return T_MIN + (1 - T_MIN) * u
+
+
 @dataclass(frozen=True)
 class VESDE:
     """Log-linear noise from ``sigma_min`` at t = 0 to ``sigma_max`` at t = 1, in units of the diffused variable."""
