@@ -65,6 +65,11 @@ class Flag(Method):
         noise = self._noise(inputs, [0], seed)
         return self._finish(on_windows(self._batches(inputs), noise, self._mean))[0]
 
+    def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        if train[0].inputs.features.shape[1] == 0:
+            return "there are no image features to condition on"
+        return None
+
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
@@ -215,6 +220,7 @@ class FlagObjective:
             batch=settings.batch_windows,
             sampling=settings.window_sampling,
             seed=context.seed,
+            most_spots=settings.window_spots,
         )
         self.prior = prior
         self.n_spots = {slide.inputs.slide_id: slide.inputs.n_spots for slide in train}

@@ -66,10 +66,19 @@ class GraphSettings(DiffusionSettings):
     window_sampling: Literal["grid", "random"] = Field(
         default="grid", description="training windows: the fixed grid, or squares around random spots"
     )
+    window_spots: int | None = Field(
+        default=None, ge=1, description="most spots of a random training window, those nearest its centre; None: all"
+    )
     standardize_features: bool = Field(
         default=True, description="z-score features with training statistics, clipped to 5; off as released"
     )
     feature_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of image features dropped in training")
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        if self.window_spots is not None and self.window_sampling != "random":
+            raise ValueError("window_spots needs window_sampling random: the fixed grid is never thinned")
+        return self
 
 
 class FlagSettings(GraphSettings):

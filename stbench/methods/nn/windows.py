@@ -122,6 +122,7 @@ class TrainingWindows:
         sampling: ``"grid"`` visits the fixed grid once an epoch in random order (the paper's windows);
             ``"random"`` centres each window on a random spot, so that borders move.
         seed: seed of the order.
+        most_spots: random windows keep the spots nearest their centre, at most this many; None keeps all.
     """
 
     def __init__(
@@ -133,9 +134,10 @@ class TrainingWindows:
         batch: int,
         sampling: str,
         seed: int,
+        most_spots: int | None = None,
     ) -> None:
         self.slides, self.features, self.geometry = slides, features, geometry
-        self.batch, self.sampling, self.seed = batch, sampling, seed
+        self.batch, self.sampling, self.seed, self.most_spots = batch, sampling, seed, most_spots
         grids = [windows(slide.inputs.xy, geometry.window_px) for slide in slides]
         self._groups = [(s, grid[k : k + batch]) for s, grid in enumerate(grids) for k in range(0, len(grid), batch)]
         self._weights = np.array([slide.inputs.n_spots for slide in slides], dtype=float)
@@ -159,4 +161,12 @@ class TrainingWindows:
         xy = self.slides[slide].inputs.xy
         half = self.geometry.window_px / 2
         centres = xy[rng.integers(len(xy), size=self.batch)] + rng.uniform(-half, half, size=(self.batch, 2)) / 2
-        return slide, [np.flatnonzero(np.abs(xy - centre).max(axis=1) <= half) for centre in centres]
+        return slide, [self._around(xy, centre, half) for centre in centres]
+
+    def _around(self, xy: FloatArray, centre: NDArray[np.float64], half: float) -> SpotIndex:
+        """Rows of the spots in the square around a centre, in the order of the slide."""
+        inside = np.flatnonzero(np.abs(xy - centre).max(axis=1) <= half)
+        if self.most_spots is None or len(inside) <= self.most_spots:
+            return inside
+        gaps = np.square(xy[inside] - centre).sum(axis=1)
+        return np.sort(inside[np.argsort(gaps, kind="stable")[: self.most_spots]])
