@@ -14,7 +14,7 @@ _LOCAL_ENCODERS = ("handcrafted", "mean-rgb")
 
 def heading(task: TaskFacts) -> str:
     """Title of a section, with ``L`` where test slides share a patient with training."""
-    kind = " (simulated)" if task.simulated else ""
+    kind = " (simulated)" if task.simulated and task.dataset != "simulated" else ""
     return f"## {task.dataset}{kind}, {task.protocol}, {task.n_genes} genes{' `L`' if task.leak_fraction else ''}"
 
 
