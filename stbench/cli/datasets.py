@@ -64,16 +64,17 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
 @app.command()
 def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> None:
     """Audit the files of a cohort; exit code 1 when something is wrong."""
-    from stbench.cli.console import ConsoleReporter, say, say_table
+    from stbench.cli.console import ConsoleReporter, say_table
     from stbench.data.audit import audit
     from stbench.evaluation.choices import default_cache
     from stbench.evaluation.cohorts import open_dataset
 
     reporter = ConsoleReporter()
-    cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
-    report = audit(cohort, reporter=reporter)
-    say_table(["check", "verdict", "detail"], [])
-    say(str(report))
+    cohort, card = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
+    report = audit(cohort, card, reporter=reporter)
+    say_table(["check", "verdict", "detail"], [[row.check, row.verdict, row.detail] for row in report.rows])
+    if report.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

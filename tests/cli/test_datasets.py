@@ -53,3 +53,24 @@ def test_export_into_a_folder_in_use(stbench):
 def test_check_without_data(stbench, tmp_path):
     reason = stbench("datasets", "check", "her2st", "--data-root", tmp_path).reason
     assert "her2st, found no such folder; to obtain it" in reason
+
+
+def test_check_prints_a_table_and_fails_where_a_slide_is_damaged(stbench):
+    stbench("datasets", "export", "simulated", "mine", *TINY, "--patch-px", "64", "--um-per-px", "1")
+    sound = stbench("datasets", "check", "mine").out.splitlines()
+    assert sound[0].split() == ["check", "verdict", "detail"]
+    assert "FAIL" not in "".join(sound)
+    slide = Path("mine/st/P02S1.h5ad")
+    slide.write_bytes(slide.read_bytes()[:5000])
+    ended = stbench("datasets", "check", "mine")
+    assert (ended.code, ended.err) == (1, "")
+    failed = [line for line in ended.out.splitlines() if "FAIL" in line]
+    assert len(failed) == 1
+    assert "P02S1.h5ad: expected an intact .h5ad file" in failed[0]
+
+
+@pytest.mark.real
+def test_check_of_the_bundled_cohort_names_what_is_missing(stbench, real_data):
+    ended = stbench("datasets", "check", "dlpfc", "--data-root", real_data)
+    assert ended.code == 1
+    assert "3 of 12 on the card found (spaceranger layout); missing: MISC12 (151507)" in ended.out

@@ -1,0 +1,273 @@
+"""Pictures of slides: whole images, and the patches that HEST-1k cut from them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.image import ImageArray, ImageSource, PatchSpec
+from stbench.data.raster import WHITE, Raster, open_raster
+from stbench.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    import h5py
+
+HEST_UM_PER_PX = 0.5  # pixel size of every patch of HEST-1k
+_ROUNDING = 0.01  # a cut that exceeds the stored patch by less is the stored patch
+
+
+class ImageFile(ImageSource):
+    """A whole picture: JPEG, PNG or TIFF, also a pyramid.
+
+    Args:
+        path: the file.
+        um_per_px: micrometres per full-resolution pixel, None when unknown.
+        scale: picture pixels per full-resolution pixel; below 1 for a reduced rendering.
+    """
+
+    def __init__(self, path: Path, um_per_px: float | None = None, scale: float = 1.0) -> None:
+        if not (math.isfinite(scale) and scale > 0):
+            raise DataError(f"picture {path}: expected a positive scale, found {scale}; check the scale factors")
+        self.path, self.um_per_px, self.scale = path, um_per_px, scale
+
+    def digest(self) -> str:
+        """Hash of the file's bytes and the scale."""
+        return hashlib.sha256(f"{_digest(self.path)} {self.scale!r}".encode()).hexdigest()
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the full-resolution image in pixels, from the header.
+
+        Raises:
+            DataError: the file is missing or is no picture.
+        """
+        with open_raster(self.path) as raster:
+            width, height = raster.size
+        return round(width / self.scale), round(height / self.scale)
+
+    def thumbnail(self, longest_px: int) -> ImageArray:
+        """The picture reduced by area averaging so that no side is longer than ``longest_px``; never enlarged.
+
+        Raises:
+            DataError: the picture cannot be decoded.
+        """
+        with open_raster(self.path) as raster:
+            share = min(1.0, longest_px / max(raster.size))
+            width, height = (max(1, round(side * share)) for side in raster.size)
+            return _resized(raster.coarse(longest_px), width, height)
+
+    def patches(self, spot_ids: Sequence[str], xy: NDArray[np.float32], spec: PatchSpec) -> Iterator[ImageArray]:
+        """(side, side, 3) patches centred on the spots, white outside the picture.
+
+        Args:
+            spot_ids: names of the spots.
+            xy: (n_spots, 2) spot centres in full-resolution pixels.
+            spec: geometry; without ``out_px`` the side is that of the cut in the picture's own pixels.
+
+        Raises:
+            DataError: the picture cannot be decoded, or ``spec`` is in micrometres and the pixel size is unknown.
+            SettingError: ``spec`` gives both or neither of ``um`` and ``px``.
+        """
+        side = max(1, math.floor(_side_px(spec, self.um_per_px, str(self.path)) * self.scale + 0.5))
+        return self._cut(np.asarray(xy, dtype=np.float64) * self.scale, side, spec.out_px or side)
+
+    def _cut(self, centres: NDArray[np.float64], side: int, out_px: int) -> Iterator[ImageArray]:
+        with open_raster(self.path) as raster:
+            for left, top in np.floor(centres - side / 2 + 0.5).astype(np.int64).tolist():
+                yield _resized(_crop(raster, left, top, side), out_px, out_px)
+
+
+class PatchFile(ImageSource):
+    """Patches of one slide as HEST-1k stores them: ``img``, ``coords``, ``barcode``.
+
+    Patches are read one at a time. A smaller cut than was stored is taken from the middle.
+
+    Args:
+        path: the HDF5 file.
+        um_per_px: micrometres per full-resolution pixel, None takes what the file says.
+        preview: reduced picture of the whole slide.
+    """
+
+    def __init__(self, path: Path, um_per_px: float | None = None, preview: Path | None = None) -> None:
+        self.path, self.um_per_px, self.preview = path, um_per_px, preview
+        if um_per_px is None and path.is_file():
+            self.um_per_px = self.attribute("pixel_size")
+
+    def digest(self) -> str:
+        return _digest(self.path)
+
+    def size(self) -> None:
+        """None: only patches exist."""
+
+    def thumbnail(self, longest_px: int) -> ImageArray:
+        """The slide's preview.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.preview is None:
+            raise DataError(f"{self.path}: expected a picture of the whole slide, found patches only; use wsis/")
+        return ImageFile(self.preview).thumbnail(longest_px)
+
+    def barcodes(self) -> list[str]:
+        """Names of the spots that have a patch, in the order of the file.
+
+        Raises:
+            DataError: not a patch file, or a spot with two patches.
+        """
+        with self._open() as file:
+            raw = file["barcode"][:].ravel()
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in raw]
+        twice = _first_twice(names)
+        if twice is not None:
+            raise DataError(f"{self.path}, row {twice}: expected one patch per spot, found {names[twice]} again")
+        return names
+
+    def corners(self) -> NDArray[np.int64]:
+        """(n_patches, 2) x and y of each patch's top-left corner in full-resolution pixels."""
+        with self._open() as file:
+            return np.asarray(file["coords"][:], dtype=np.int64)
+
+    def attribute(self, name: str) -> float | None:
+        """A number the file says of its patches (``patch_size_src``, ``pixel_size``...), None when it does not."""
+        with self._open() as file:
+            said = {**file["coords"].attrs, **file["img"].attrs}.get(name)
+        return None if said is None else float(np.asarray(said).ravel()[0])
+
+    def patches(self, spot_ids: Sequence[str], xy: NDArray[np.float32], spec: PatchSpec) -> Iterator[ImageArray]:
+        """(side, side, 3) patches of the named spots; ``xy`` is not used, as each patch was cut around its spot.
+
+        Raises:
+            DataError: a spot without patch, a cut larger than was stored, or a file that cannot be read.
+            SettingError: ``spec`` gives both or neither of ``um`` and ``px``.
+        """
+        row = {name: i for i, name in enumerate(self.barcodes())}
+        missing = [spot for spot in spot_ids if spot not in row]
+        if missing:
+            raise DataError(
+                f"{self.path}: expected a patch for each of {len(spot_ids)} spots, found none for {missing[0]} "
+                f"({len(missing)} in all); drop the spots without patch"
+            )
+        side, stored = self._side(spec)
+        return self._read([row[spot] for spot in spot_ids], (stored - side) // 2, side, spec.out_px or side)
+
+    def _side(self, spec: PatchSpec) -> tuple[int, int]:
+        """Sides of the cut and of the stored patch in stored pixels."""
+        with self._open() as file:
+            stored = int(file["img"].shape[1])
+        pixel = self._stored_um_per_px()
+        side = _side_px(spec, 1.0, str(self.path)) * (1.0 if spec.px is None else self._source_um_per_px()) / pixel
+        if side > stored * (1 + _ROUNDING):
+            raise DataError(
+                f"{self.path}: expected a patch of at most {stored * pixel:.4g} um (what was stored), "
+                f"found {side * pixel:.4g} um (the patch times the encoder's context); ask for a smaller --patch, "
+                "choose another encoder, or put the whole picture into wsis/ and remove the patches"
+            )
+        return min(max(1, math.floor(side + 0.5)), stored), stored
+
+    def _stored_um_per_px(self) -> float:
+        source, ratio = self.attribute("pixel_size"), self.attribute("downsample")
+        return HEST_UM_PER_PX if source is None or ratio is None else source * ratio
+
+    def _source_um_per_px(self) -> float:
+        if self.um_per_px is None:
+            raise DataError(f"{self.path}: expected a pixel size for a patch in pixels, found none; give it in um")
+        return self.um_per_px
+
+    def _read(self, rows: list[int], margin: int, side: int, out_px: int) -> Iterator[ImageArray]:
+        middle = slice(margin, margin + side)
+        with self._open() as file:
+            for row in rows:
+                yield _resized(np.asarray(file["img"][row, middle, middle]), out_px, out_px)
+
+    @contextmanager
+    def _open(self) -> Iterator[h5py.File]:
+        import h5py
+
+        try:
+            with h5py.File(self.path) as file:
+                _check_patches(file, self.path)
+                yield file
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.path}: expected an intact HDF5 file with img, coords and barcode, "
+                f"found: {_one_line(error)}; obtain the file again"
+            ) from error
+
+
+def _check_patches(file: Any, path: Path) -> None:
+    img, n = file["img"], len(file["barcode"])
+    if img.ndim != 4 or img.shape[1] != img.shape[2] or img.shape[3] != 3 or img.dtype != np.uint8:
+        raise DataError(f"{path}: expected img of shape (M, S, S, 3) and type uint8, found {img.shape} {img.dtype}")
+    if not img.shape[0] == n == len(file["coords"]):
+        found = f"{img.shape[0]}, {len(file['coords'])} and {n}"
+        raise DataError(f"{path}: expected as many img as coords as barcode, found {found}; obtain the file again")
+
+
+def _side_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
+    """Side of the cut in pixels of the given size."""
+    if (spec.um is None) == (spec.px is None):
+        raise SettingError(f"expected a patch in um or in px, found {spec}; give one of the two")
+    if spec.px is not None:
+        return float(spec.px)
+    if um_per_px is None:
+        raise DataError(
+            f"picture {where}: expected a pixel size to cut patches of {spec.um} um, found none; give the patch in px"
+        )
+    return float(spec.um or 0) / um_per_px
+
+
+def _crop(raster: Raster, left: int, top: int, side: int) -> ImageArray:
+    patch = np.full((side, side, 3), WHITE, dtype=np.uint8)
+    width, height = raster.size
+    x0, x1 = max(left, 0), min(left + side, width)
+    y0, y1 = max(top, 0), min(top + side, height)
+    if x0 < x1 and y0 < y1:
+        patch[y0 - top : y1 - top, x0 - left : x1 - left] = raster.region(x0, y0, x1 - x0, y1 - y0)
+    return patch
+
+
+def _resized(pixels: ImageArray, width: int, height: int) -> ImageArray:
+    """Area averaging where it shrinks, bilinear where it enlarges, as HEST's patches are made."""
+    import cv2
+
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = width * height < pixels.shape[0] * pixels.shape[1]
+    found = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(found, dtype=np.uint8)
+
+
+def _digest(path: Path) -> str:
+    try:
+        stat = path.stat()
+        return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"expected a picture at {path}, found: {_one_line(error)}; obtain the file again") from error
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
+    """Size and time of writing are part of the key, so a file that was replaced is hashed anew."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_twice(names: Sequence[str]) -> int | None:
+    seen: set[str] = set()
+    for row, name in enumerate(names):
+        if name in seen:
+            return row
+        seen.add(name)
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

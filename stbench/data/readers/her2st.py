@@ -1,0 +1,231 @@
+"""The repository of Andersson et al. 2021 (almaan/her2st): legacy Spatial Transcriptomics of HER2+ breast cancer."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from stbench.data.cohort import Cohort
+from stbench.data.image import ImageSource
+from stbench.data.images import ImageFile
+from stbench.data.readers.counts import (
+    FloatArray,
+    as_counts,
+    check_columns,
+    check_inside,
+    check_unique,
+    match_spots,
+    merge_genes,
+    numbers,
+    totals,
+)
+from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
+from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PITCH_UM = 200.0
+# The image is cropped at the centres of array positions 1 and 33 (x), 1 and 35 (y).
+PITCHES = np.array([32.0, 34.0])
+_POSITION = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
+_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+_FORMULA_PX = 0.5  # the spot files keep it to 0.01 px
+_SIZE_PX = 2.0
+_SUFFIXES = (".tsv.gz", ".tsv")
+
+
+@dataclass(frozen=True)
+class _Files:
+    counts: Path
+    spots: Path
+    pictures: tuple[Path, ...]
+    reduced: Path | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Extent of the full-resolution image in pixels, as the spot file implies it."""
+
+    size: FloatArray
+    holds: bool  # whether the spots keep to the formula of the array
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds count matrices of this layout."""
+    return bool(_sections(folder))
+
+
+def open_her2st(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
+    """List the sections; nothing but names of files is read."""
+    files = {section: _files(folder, section, counts) for section, counts in _sections(folder).items()}
+    found = [Found(section, section[:1], _reason(each, require_image)) for section, each in files.items()]
+    return make_cohort(name, "her2st", found, slides, lambda section, patient: _read(section, patient, files[section]))
+
+
+def _sections(folder: Path) -> dict[str, Path]:
+    paths = sorted((folder / "data" / "ST-cnts").glob("*.tsv*"), reverse=True)  # .tsv replaces .tsv.gz of the same name
+    return {path.name.split(".")[0]: path for path in paths if path.name.endswith(_SUFFIXES)}
+
+
+def _files(folder: Path, section: str, counts: Path) -> _Files:
+    place = folder / "data" / "ST-imgs" / section[:1] / section
+    pictures = sorted(path for path in place.glob("*") if path.suffix.lower() in _PICTURES)
+    reduced = folder / "app" / "www" / "imgs" / f"{section}_HE_image_dark.png"
+    spots = folder / "data" / "ST-spotfiles" / f"{section}_selection.tsv"
+    return _Files(counts, spots, tuple(pictures), reduced if reduced.is_file() else None)
+
+
+def _reason(files: _Files, require_image: bool) -> str:
+    if not files.spots.is_file():
+        return f"no spot file: expected data/ST-spotfiles/{files.spots.name}"
+    if len(files.pictures) > 1:
+        place = "/".join(files.pictures[0].parts[-5:-1])
+        return f"expected one picture in {place}, found {len(files.pictures)}; leave one there"
+    if require_image and not files.pictures and files.reduced is None:
+        section = files.spots.name.split("_")[0]
+        return f"no picture: expected data/ST-imgs/{section[:1]}/{section}/*.jpg"
+    return ""
+
+
+def _read(section: str, patient: str | None, files: _Files) -> Slide:
+    import pandas as pd
+    from anndata import AnnData
+
+    where = str(files.spots)
+    counts, spots, genes = read_counts(files.counts)
+    table, notes = _spot_table(files.spots)
+    shared, dropped = match_spots(spots, list(table.index), (str(files.counts), where))
+    table = table.loc[shared]
+    xy = table[["pixel_x", "pixel_y"]].to_numpy(dtype=np.float64)
+    image, um_per_px, about = _picture(files, _frame(table))
+    check_inside(xy, None if image is None else image.size(), shared, where)
+    rows = {spot: row for row, spot in enumerate(spots)}
+    matrix, symbols, _, merged = merge_genes(counts[[rows[spot] for spot in shared]], genes)
+    obs = pd.DataFrame({TOTAL_COUNTS: totals(matrix)}, index=shared)
+    adata = AnnData(matrix, obs=obs, var=pd.DataFrame(index=symbols))
+    adata.obsm[SPATIAL] = xy.astype(np.float32)
+    adata.obsm[ARRAY] = table[["x", "y"]].to_numpy(dtype=np.float32)
+    return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *about))
+
+
+def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
+    """Read a count matrix: rows are spots, columns genes, tab separated, the first header cell empty.
+
+    Returns:
+        (n_spots, n_genes) int32 counts, names of the spots, names of the genes.
+
+    Raises:
+        DataError: truncated, not a table, or counts that are no raw counts.
+    """
+    import pandas as pd
+
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            genes = file.readline().rstrip("\r\n").split("\t")[1:]
+            table = pd.read_csv(file, sep="\t", header=None, dtype={0: str}, low_memory=False, na_filter=True)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: expected a complete table of counts, found: {found}; obtain the file again"
+        ) from error
+    if table.shape[1] != len(genes) + 1:
+        raise DataError(
+            f"{path}: expected {len(genes)} counts a row as the header names genes, found {table.shape[1] - 1}; "
+            "obtain the file again"
+        )
+    spots = table[0].astype(str).tolist()
+    check_unique(spots, "spot", str(path))
+    return as_counts(_values(table.iloc[:, 1:], spots, genes, path), spots, genes, str(path)), spots, genes
+
+
+def _values(table: pd.DataFrame, spots: list[str], genes: list[str], path: Path) -> FloatArray:
+    import pandas as pd
+
+    values = table.to_numpy()
+    if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number):
+        coerced = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+        row, column = np.argwhere(np.isnan(coerced))[0] if np.isnan(coerced).any() else (0, 0)
+        raise DataError(
+            f"{path}: expected raw counts (integers from 0), found {table.iat[row, column]!r} at spot {spots[row]}, "
+            f"gene {genes[column]}; repair the file"
+        )
+    return values
+
+
+def _spot_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Positions of the selected spots, indexed by the names the count rows carry."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a table of spots, found: {' '.join(str(error).split())}") from error
+    check_columns(table, _POSITION, str(path))
+    table[list(_POSITION)] = numbers(table, _POSITION, str(path))
+    x, y = (np.rint(table[axis]).astype(np.int64) for axis in ("x", "y"))
+    table.index = pd.Index([f"{column}x{row}" for column, row in zip(x, y, strict=True)])
+    check_unique(list(table.index), "spot", str(path))
+    if "selected" not in table.columns:
+        return table, []
+    chosen = table[table["selected"] == 1]
+    n_left = len(table) - len(chosen)
+    return chosen, [f"{n_left} spots left out that the study did not select"] if n_left else []
+
+
+def _frame(table: pd.DataFrame) -> _Frame | None:
+    """The extent that the spots imply: ``pixel_x = (new_x - 1) * W / 32``, ``pixel_y = (new_y - 1) * H / 34``."""
+    array = table[["new_x", "new_y"]].to_numpy(dtype=np.float64) - 1
+    xy = table[["pixel_x", "pixel_y"]].to_numpy(dtype=np.float64)
+    if len(array) < 2 or not np.ptp(array, axis=0).all():
+        return None
+    pitch = (xy * array).sum(axis=0) / (array**2).sum(axis=0)
+    if np.abs(xy - array * pitch).max() < _FORMULA_PX:
+        return _Frame(pitch * PITCHES, holds=True)
+    slopes = [np.polyfit(array[:, axis], xy[:, axis], 1)[0] for axis in (0, 1)]
+    return _Frame(np.array(slopes) * PITCHES, holds=False)
+
+
+def _picture(files: _Files, frame: _Frame | None) -> tuple[ImageSource | None, float | None, tuple[str, ...]]:
+    """The picture, its pixel size, and what a user should know of either."""
+    notes: tuple[str, ...] = ()
+    if frame is not None and not frame.holds:
+        notes = (
+            "pixel positions do not keep to the array's formula: spots may lie about one pitch beside their tissue",
+        )
+    width = None if frame is None else float(frame.size[0])
+    if files.pictures:
+        size = ImageFile(files.pictures[0]).size()
+        _check_size(files.pictures[0], size, frame)
+        um_per_px = PITCH_UM / (size[0] / PITCHES[0])
+        return ImageFile(files.pictures[0], um_per_px), um_per_px, notes
+    um_per_px = None if width is None else PITCH_UM / (round(width) / PITCHES[0])
+    if files.reduced is None or width is None:
+        return None, um_per_px, notes
+    scale = ImageFile(files.reduced).size()[0] / round(width)
+    reduced = f"picture {files.reduced.name}: {scale:.4f} of the full resolution, background painted black"
+    return ImageFile(files.reduced, um_per_px, scale), um_per_px, (*notes, reduced)
+
+
+def _check_size(picture: Path, size: tuple[int, int], frame: _Frame | None) -> None:
+    if frame is not None and frame.holds and np.abs(frame.size - size).max() > _SIZE_PX:
+        width, height = np.rint(frame.size).astype(int)
+        raise DataError(
+            f"picture {picture}: expected {width} x {height} px as the spot file implies, found {size[0]} x {size[1]}; "
+            "it belongs to another section or was resized"
+        )
+
+
+LAYOUT = Layout(
+    signature="data/ST-cnts/<S>.tsv.gz, data/ST-spotfiles/<S>_selection.tsv, data/ST-imgs/<P>/<S>/*.jpg",
+    recognises=recognises,
+    open=open_her2st,
+)

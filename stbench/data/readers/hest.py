@@ -1,0 +1,302 @@
+"""HEST-1k on disk: ``st/<id>.h5ad``, ``patches/<id>.h5`` or ``wsis/<id>.tif``, ``metadata/<id>.json``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.data.cohort import Cohort
+from stbench.data.images import ImageFile, PatchFile
+from stbench.data.readers.counts import (
+    FloatArray,
+    as_counts,
+    check_inside,
+    check_unique,
+    dense_or_sparse,
+    merge_genes,
+    oriented,
+    shown,
+    totals,
+)
+from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
+from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.errors import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Metadata = Mapping[str, Any]
+
+_LEGACY = re.compile(r"(\d+)x(\d+)")
+_PROBE = re.compile(r"BLANK|Control")
+_CORNER_SHARE = 0.25  # of the patch's side; HEST's own corners are within one pixel
+
+
+@dataclass(frozen=True)
+class _Files:
+    folder: Path
+    id: str
+
+    @property
+    def st(self) -> Path:
+        return self.folder / "st" / f"{self.id}.h5ad"
+
+    @property
+    def patches(self) -> Path:
+        return self.folder / "patches" / f"{self.id}.h5"
+
+    @property
+    def wsi(self) -> Path:
+        return self.folder / "wsis" / f"{self.id}.tif"
+
+    @property
+    def metadata(self) -> Path:
+        return self.folder / "metadata" / f"{self.id}.json"
+
+    @property
+    def preview(self) -> Path | None:
+        path = self.folder / "thumbnails" / f"{self.id}_downscaled_fullres.jpeg"
+        return path if path.is_file() else None
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds spots in this layout."""
+    return any((folder / "st").glob("*.h5ad"))
+
+
+def open_hest(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
+    """List the samples; of each only its metadata are read."""
+    rows = _metadata_table(folder)
+    found, metadata = [], {}
+    for path in sorted((folder / "st").glob("*.h5ad")):
+        files = _Files(folder, path.stem)
+        try:
+            metadata[path.stem] = {**rows.get(path.stem, {}), **_metadata_json(files.metadata)}
+        except DataError as error:
+            found.append(Found(path.stem, reason=str(error)))
+            continue
+        found.append(Found(path.stem, _patient(metadata[path.stem], name), _reason(files, require_image)))
+    return make_cohort(name, "hest", found, slides, partial(_read, folder, metadata))
+
+
+def _reason(files: _Files, require_image: bool) -> str:
+    if require_image and not files.patches.is_file() and not files.wsi.is_file():
+        return f"no picture: expected patches/{files.patches.name} or wsis/{files.wsi.name}"
+    return ""
+
+
+def _patient(metadata: Metadata, name: str) -> str | None:
+    """Numbering of patients restarts in every study, so the study is part of the key."""
+    patient = text_or_none(metadata.get("patient"))
+    return None if patient is None else f"{text_or_none(metadata.get('dataset_title')) or name}: {patient}"
+
+
+def _metadata_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected metadata as JSON, found: {error}; obtain the file again") from error
+    if not isinstance(said, dict):
+        raise DataError(f"{path}: expected one JSON object, found {type(said).__name__}; obtain the file again")
+    return said
+
+
+def _metadata_table(folder: Path) -> dict[str, dict[str, Any]]:
+    """Rows of the newest ``HEST_v*.csv`` beside the samples by id; empty without one."""
+    tables = sorted(folder.glob("HEST_v*.csv"), key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
+    if not tables:
+        return {}
+    try:
+        with tables[-1].open(encoding="utf-8-sig", newline="") as file:
+            return {row["id"]: dict(row) for row in csv.DictReader(file) if row.get("id")}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{tables[-1]}: expected a CSV of metadata, found: {error}; obtain the file again") from error
+
+
+def _number(metadata: Metadata, key: str, where: Path) -> float | None:
+    text = text_or_none(metadata.get(key))
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 < value < np.inf:
+        raise DataError(f"{where}, {key}: expected a positive number, found {text!r}; correct it")
+    return value
+
+
+def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient: str | None) -> Slide:
+    files, said = _Files(folder, slide_id), metadata[slide_id]
+    # pixel_size_um_embedded is wrong for whole studies (all kidney slides).
+    um_per_px = _number(said, "pixel_size_um_estimated", files.metadata)
+    adata, notes = _spots(files.st)
+    image: PatchFile | ImageFile | None = None
+    if files.patches.is_file():
+        image = PatchFile(files.patches, um_per_px, files.preview)
+        adata, dropped = _with_patches(adata, image, files)
+        notes += dropped
+    elif files.wsi.is_file():
+        image = ImageFile(files.wsi, um_per_px)
+    size = _size(image, said, files)
+    xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
+    check_inside(xy, size, list(adata.obs_names), str(files.st))
+    array, turned = _array(adata, xy)
+    adata.obsm[SPATIAL] = xy.astype(np.float32)
+    if array is not None:
+        adata.obsm[ARRAY] = array
+    found = um_per_px if um_per_px is not None or image is None else image.um_per_px
+    return Slide(slide_id, patient, adata, image, found, (*notes, *turned))
+
+
+def _spots(path: Path) -> tuple[AnnData, list[str]]:
+    """The slide's AnnData with counts that are counts, one column per gene and the total of every spot."""
+    adata = _read_h5ad(path)
+    _check_parts(adata, path)
+    spots, genes = [str(spot) for spot in adata.obs_names], [str(gene) for gene in adata.var_names]
+    check_unique(spots, "spot", str(path))
+    adata.X = as_counts(dense_or_sparse(adata.X), spots, genes, str(path))
+    adata.obsm[SPATIAL] = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)[:, :2]
+    notes: list[str] = []
+    for step in (_one_column_per_gene, _without_probes, _under_tissue):
+        adata, said = step(adata)
+        notes += said
+    return adata, notes + _total_counts(adata)
+
+
+def _check_parts(adata: AnnData, path: Path) -> None:
+    shape = np.shape(adata.obsm[SPATIAL]) if SPATIAL in adata.obsm else None
+    if shape is None or len(shape) != 2 or shape[1] < 2:
+        found = f"only {shown(list(adata.obsm))}" if shape is None else shape
+        raise DataError(f"{path}: expected obsm['spatial'] of shape (n_spots, 2), found {found}; obtain the file again")
+    if adata.X is None:
+        raise DataError(f"{path}: expected raw counts in X, found none; obtain the file again")
+
+
+def _read_h5ad(path: Path) -> AnnData:
+    import anndata
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # repeated names, which are dealt with here
+            return anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(f"{path}: expected an intact .h5ad file, found: {found}; obtain the file again") from error
+
+
+def _without_probes(adata: AnnData) -> tuple[AnnData, list[str]]:
+    keep = np.array([_PROBE.search(str(gene)) is None for gene in adata.var_names], dtype=bool)
+    if keep.all():
+        return adata, []
+    return adata[:, keep].copy(), [f"{int((~keep).sum())} control probes dropped"]
+
+
+def _one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:
+    from anndata import AnnData
+
+    counts, symbols, column, notes = merge_genes(adata.X, [str(gene) for gene in adata.var_names])
+    if not notes:
+        return adata, []
+    var = adata.var.iloc[np.unique(column, return_index=True)[1]].set_axis(symbols, axis=0)
+    return AnnData(counts, obs=adata.obs, var=var, uns=dict(adata.uns), obsm=dict(adata.obsm)), notes
+
+
+def _under_tissue(adata: AnnData) -> tuple[AnnData, list[str]]:
+    if "in_tissue" not in adata.obs:
+        return adata, []
+    inside = adata.obs["in_tissue"].astype(str).isin(["1", "1.0", "True"]).to_numpy()
+    if inside.all() or not inside.any():
+        return adata, []
+    return adata[inside].copy(), [f"{int((~inside).sum())} spots outside the tissue left out"]
+
+
+def _total_counts(adata: AnnData) -> list[str]:
+    """Keep the file's totals, which may include genes that were filtered, unless they cannot be totals."""
+    summed, said = totals(adata.X), _finite(adata, TOTAL_COUNTS)
+    usable = said is not None and bool((said[:, 0] >= summed).all())
+    adata.obs[TOTAL_COUNTS] = said[:, 0] if said is not None and usable else summed
+    known = usable or said is None
+    return [] if known else [f"obs['{TOTAL_COUNTS}'] is below the sum of the counts: summed anew"]
+
+
+def _finite(adata: AnnData, *columns: str) -> FloatArray | None:
+    """(n_spots, n_columns) of obs, None where a column is missing or holds anything but numbers."""
+    import pandas as pd
+
+    if not set(columns) <= set(adata.obs.columns):
+        return None
+    values = adata.obs[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    return values if np.isfinite(values).all() else None
+
+
+def _with_patches(adata: AnnData, image: PatchFile, files: _Files) -> tuple[AnnData, list[str]]:
+    spots = [str(spot) for spot in adata.obs_names]
+    barcodes = image.barcodes()
+    kept = np.isin(spots, barcodes)
+    if not kept.any():
+        raise DataError(
+            f"{files.patches}: expected barcodes of {files.st} ({shown(spots)}), found none in common "
+            f"({shown(barcodes)}); check that both files belong to one slide"
+        )
+    adata = adata[kept].copy() if not kept.all() else adata
+    _check_corners(adata, image, barcodes, files)
+    notes = [] if kept.all() else [f"{int((~kept).sum())} of {len(spots)} spots dropped that have no patch"]
+    strangers = len(barcodes) - int(kept.sum())
+    return adata, notes + ([f"{strangers} patches left out that belong to no spot"] if strangers else [])
+
+
+def _check_corners(adata: AnnData, image: PatchFile, barcodes: list[str], files: _Files) -> None:
+    """A patch file of another slide can share every barcode; its corners then lie elsewhere."""
+    side = image.attribute("patch_size_src")
+    if side is None:
+        return
+    row = {barcode: i for i, barcode in enumerate(barcodes)}
+    spots = [str(spot) for spot in adata.obs_names]
+    centres = image.corners()[[row[spot] for spot in spots]] + side / 2
+    off = np.abs(centres - adata.obsm[SPATIAL]).max(axis=1)
+    worst = int(np.argmax(off))
+    if off[worst] > max(2.0, _CORNER_SHARE * side):
+        raise DataError(
+            f"{files.patches}: expected patches around the spots of {files.st}, found the one of {spots[worst]} "
+            f"{off[worst]:.0f} px away; check that both files belong to one slide"
+        )
+
+
+def _size(image: PatchFile | ImageFile | None, metadata: Metadata, files: _Files) -> tuple[float, float] | None:
+    """Size of the full-resolution image: that of the picture, else what the metadata say."""
+    width, height = (_number(metadata, f"fullres_px_{side}", files.metadata) for side in ("width", "height"))
+    said = None if width is None or height is None else (width, height)
+    size = None if image is None else image.size()
+    if size is not None and said is not None and np.abs(np.subtract(size, said)).max() > 1:
+        raise DataError(
+            f"picture {files.wsi}: expected {said[0]:.0f} x {said[1]:.0f} px as the metadata say, "
+            f"found {size[0]} x {size[1]}; it belongs to another slide or was resized"
+        )
+    return said if size is None else size
+
+
+def _array(adata: AnnData, xy: FloatArray) -> tuple[NDArray[np.float32] | None, list[str]]:
+    spots = [_LEGACY.fullmatch(str(spot)) for spot in adata.obs_names]
+    legacy = [(float(spot[1]), float(spot[2])) for spot in spots if spot is not None]
+    if legacy and len(legacy) == len(spots):  # array_row and array_col are named the wrong way round in these files
+        return oriented(np.array(legacy), xy)
+    array = _finite(adata, "array_col", "array_row")
+    return (None, []) if array is None else oriented(array, xy)
+
+
+LAYOUT = Layout(
+    signature="st/<id>.h5ad, patches/<id>.h5 or wsis/<id>.tif, metadata/<id>.json",
+    recognises=recognises,
+    open=open_hest,
+)

@@ -1,0 +1,284 @@
+"""Output of 10x Space Ranger, one folder per slide: ``filtered_feature_bc_matrix.h5`` and ``spatial/``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from stbench.data.cohort import Cohort
+from stbench.data.images import ImageFile
+from stbench.data.readers.counts import (
+    FloatArray,
+    as_counts,
+    check_columns,
+    check_inside,
+    check_unique,
+    match_spots,
+    merge_genes,
+    numbers,
+    oriented,
+    totals,
+)
+from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
+from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GENE_ID = "gene_ids"  # var: Ensembl id, scanpy's name for it
+ALL_GENES = "sum_umi_all_genes"  # layers.tsv: UMI over all genes, where the matrix holds a subset
+PITCH_UM = 100.0
+# A Visium array is hexagonal: columns are numbered every half pitch, rows lie the height of a triangle apart.
+_STEP_UM = np.array([PITCH_UM / 2, PITCH_UM * 3**0.5 / 2])
+_MATRIX = "filtered_feature_bc_matrix.h5"
+_POSITIONS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
+_PICTURES = (("tissue_hires_image.png", "tissue_hires_scalef"), ("tissue_lowres_image.png", "tissue_lowres_scalef"))
+
+
+@dataclass(frozen=True)
+class _Files:
+    folder: Path
+
+    @property
+    def matrix(self) -> Path:
+        return self.folder / _MATRIX
+
+    @property
+    def spatial(self) -> Path:
+        return self.folder / "spatial"
+
+    @property
+    def positions(self) -> Path | None:
+        names = ("tissue_positions.csv", "tissue_positions_list.csv")
+        return next((self.spatial / name for name in names if (self.spatial / name).is_file()), None)
+
+    @property
+    def scales(self) -> Path:
+        return self.spatial / "scalefactors_json.json"
+
+    @property
+    def picture(self) -> tuple[Path, str] | None:
+        """The best picture and the name of its scale factor."""
+        return next(((self.spatial / name, key) for name, key in _PICTURES if (self.spatial / name).is_file()), None)
+
+    @property
+    def layers(self) -> Path:
+        return self.folder / "layers.tsv"
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder is, or holds, output of Space Ranger."""
+    return bool(_slides(folder))
+
+
+def open_spaceranger(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
+    """List the slides; no matrix is read."""
+    files = _slides(folder)
+    found = [Found(slide_id, _subject(each.layers), _reason(each, require_image)) for slide_id, each in files.items()]
+    return make_cohort(name, "spaceranger", found, slides, partial(_read, files))
+
+
+def _slides(folder: Path) -> dict[str, _Files]:
+    places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir() and path.name != "outs")]
+    each = ((place, inner) for place in places for inner in (place, place / "outs"))
+    return {place.resolve().name: _Files(inner) for place, inner in each if (inner / _MATRIX).is_file()}
+
+
+def _reason(files: _Files, require_image: bool) -> str:
+    if files.positions is None:
+        return "no spot positions: expected spatial/tissue_positions_list.csv"
+    if require_image and (files.picture is None or not files.scales.is_file()):
+        return (
+            "no picture: expected spatial/tissue_hires_image.png or tissue_lowres_image.png, and scalefactors_json.json"
+        )
+    return ""
+
+
+def _subject(layers: Path) -> str | None:
+    """The patient, where annotations lie beside the matrix."""
+    if not layers.is_file():
+        return None
+    with layers.open(encoding="utf-8", errors="replace", newline="") as file:
+        first: dict[str, str] = next(csv.DictReader(file, delimiter="\t"), {})
+    return text_or_none(first.get("subject"))
+
+
+def _read(slides: Mapping[str, _Files], slide_id: str, patient: str | None) -> Slide:
+    files = slides[slide_id]
+    adata, notes = _spots(files)
+    xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
+    columns = adata.obs[["array_col", "array_row"]].to_numpy(dtype=np.float64)
+    um_per_px = _um_per_px(columns, xy)
+    image = _image(files, um_per_px)
+    check_inside(xy, None if image is None else image.size(), list(adata.obs_names), str(files.positions))
+    array, turned = oriented(columns, xy)
+    adata.obsm[SPATIAL], adata.obsm[ARRAY] = xy.astype(np.float32), array
+    return Slide(slide_id, patient, adata, image, um_per_px, (*notes, *turned))
+
+
+def _spots(files: _Files) -> tuple[Any, list[str]]:
+    """AnnData of the spots under tissue that have counts and a position."""
+    from anndata import AnnData
+
+    counts, barcodes, genes = read_matrix(files.matrix)
+    positions = read_positions(files.positions or files.spatial / "tissue_positions_list.csv")
+    shared, notes = match_spots(barcodes, list(positions.index), (str(files.matrix), str(files.positions)))
+    notes = [note for note in notes if "no counts" not in note]  # all 4992 positions are listed, tissue or not
+    under = [barcode for barcode in shared if positions.at[barcode, "in_tissue"] == 1]
+    if not under:
+        raise DataError(f"{files.positions}: expected spots with in_tissue = 1, found none; obtain the file again")
+    if len(under) < len(shared):
+        notes.append(f"{len(shared) - len(under)} spots outside the tissue left out")
+    row = {barcode: i for i, barcode in enumerate(barcodes)}
+    kept = positions.loc[under]
+    matrix, symbols, column, merged = merge_genes(counts[[row[barcode] for barcode in under]], list(genes.index))
+    obs = kept[["in_tissue", "array_row", "array_col"]].astype(np.int64)
+    adata = AnnData(matrix, obs=obs, var=_merged_ids(genes, symbols, column))
+    adata.obsm[SPATIAL] = kept[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(dtype=np.float64)
+    adata.obs[TOTAL_COUNTS] = totals(matrix)
+    return adata, notes + merged + (_annotate(adata, files.layers) if files.layers.is_file() else [])
+
+
+def _merged_ids(genes: pd.DataFrame, symbols: list[str], column: Any) -> pd.DataFrame:
+    """Ensembl ids of every symbol, joined by a semicolon where several carry it."""
+    import pandas as pd
+
+    ids = genes[GENE_ID].groupby(column).agg(";".join)
+    return pd.DataFrame({GENE_ID: ids.to_numpy()}, index=symbols)
+
+
+def read_matrix(path: Path) -> tuple[csr_matrix, list[str], pd.DataFrame]:
+    """Read a 10x feature-barcode matrix (HDF5, version 3); features other than gene expression are left out.
+
+    Returns:
+        (n_spots, n_genes) int32 counts, barcodes, and a table of the genes: index symbol, column ``gene_ids``.
+
+    Raises:
+        DataError: truncated, of another layout, or counts that are no raw counts.
+    """
+    import h5py
+    import pandas as pd
+
+    try:
+        with h5py.File(path) as file:
+            group = file["matrix"]
+            parts = [group[key][:] for key in ("data", "indices", "indptr")]
+            n_genes, n_spots = (int(n) for n in group["shape"][:])
+            barcodes = _texts(group["barcodes"][:])
+            names, ids, kinds = (_texts(group["features"][key][:]) for key in ("name", "id", "feature_type"))
+        # Stored by columns as genes x barcodes, which is barcodes x genes by rows.
+        matrix = csr_matrix(tuple(parts), shape=(n_spots, n_genes))
+        matrix.check_format(full_check=True)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(f"{path}: expected a 10x matrix in HDF5, found: {found}; obtain the file again") from error
+    check_unique(barcodes, "spot", str(path))
+    genes = np.flatnonzero(np.array(kinds) == "Gene Expression")
+    counts = as_counts(matrix, barcodes, names, str(path))[:, genes]
+    table = pd.DataFrame({GENE_ID: [ids[i] for i in genes]}, index=[names[i] for i in genes])
+    return csr_matrix(counts), barcodes, table
+
+
+def _texts(raw: Any) -> list[str]:
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in raw]
+
+
+def read_positions(path: Path) -> pd.DataFrame:
+    """Positions of all spots, indexed by barcode; files with and without a header.
+
+    Raises:
+        DataError: missing columns, a value that is no number, or a barcode twice.
+    """
+    import pandas as pd
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            header = file.readline().startswith(_POSITIONS[0])
+        table = pd.read_csv(path, header=0 if header else None)
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(f"{path}: expected a table of spot positions, found: {found}; obtain it again") from error
+    if not header and table.shape[1] == len(_POSITIONS):
+        table.columns = pd.Index(_POSITIONS)
+    check_columns(table, _POSITIONS, str(path))
+    table[list(_POSITIONS[1:])] = numbers(table, _POSITIONS[1:], str(path))
+    table = table.set_index(_POSITIONS[0])
+    check_unique([str(barcode) for barcode in table.index], "spot", str(path))
+    return table
+
+
+def _annotate(adata: Any, path: Path) -> list[str]:
+    """Put the columns of ``layers.tsv`` into obs, and the totals over all genes where it has them."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a table of spots, found: {' '.join(str(error).split())}") from error
+    check_columns(table, ["barcode"], str(path))
+    check_unique([str(barcode) for barcode in table["barcode"]], "spot", str(path))
+    joined = table.set_index("barcode").reindex(adata.obs_names)
+    for column in joined.columns:
+        values = joined[column]
+        text = values.dtype == object
+        adata.obs[column] = pd.Categorical(values) if text else values.to_numpy()
+    missing = sorted(set(adata.obs_names) - set(table["barcode"]))
+    if ALL_GENES in joined.columns:
+        _use_totals(adata, joined, missing, path)
+    return [f"{len(missing)} spots without a row in {path.name}"] if missing else []
+
+
+def _use_totals(adata: Any, joined: pd.DataFrame, missing: list[str], path: Path) -> None:
+    if missing:
+        raise DataError(
+            f"{path}: expected {ALL_GENES} of every spot, found none of {missing[0]} ({len(missing)} in all); "
+            "add the rows, or remove the column to sum over the genes of the matrix"
+        )
+    said = numbers(joined, [ALL_GENES], str(path))[:, 0]
+    low = np.flatnonzero(said < adata.obs[TOTAL_COUNTS].to_numpy())
+    if len(low):
+        raise DataError(
+            f"{path}: expected {ALL_GENES} of at least the {adata.obs[TOTAL_COUNTS].iloc[low[0]]:.0f} UMI of the "
+            f"matrix at {adata.obs_names[low[0]]}, found {said[low[0]]:.0f}; matrix and table differ in slide or unit"
+        )
+    adata.obs[TOTAL_COUNTS] = said
+
+
+def _um_per_px(array: FloatArray, xy: FloatArray) -> float | None:
+    """Pixel size from the map of array positions to pixels; ``spot_diameter_fullres`` is no 55 um in older versions."""
+    if len(array) < 3 or np.linalg.matrix_rank(array - array.mean(axis=0)) < 2:
+        return None
+    um = (array - array.mean(axis=0)) * _STEP_UM
+    px_per_um = np.linalg.lstsq(um, xy - xy.mean(axis=0), rcond=None)[0]
+    area = abs(float(np.linalg.det(px_per_um)))
+    return area**-0.5 if area > 0 else None
+
+
+def _image(files: _Files, um_per_px: float | None) -> ImageFile | None:
+    if files.picture is None or not files.scales.is_file():
+        return None
+    picture, key = files.picture
+    try:
+        scale = float(json.loads(files.scales.read_text(encoding="utf-8"))[key])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{files.scales}: expected a number under {key} for {picture.name}, found: {type(error).__name__} {error}; "
+            "obtain the file again"
+        ) from error
+    return ImageFile(picture, um_per_px, scale)
+
+
+LAYOUT = Layout(
+    signature=f"<slide>/{_MATRIX}, <slide>/spatial/tissue_positions_list.csv, <slide>/spatial/scalefactors_json.json",
+    recognises=recognises,
+    open=open_spaceranger,
+)

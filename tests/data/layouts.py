@@ -1,0 +1,141 @@
+"""Tiny slides written in the genuine layouts."""
+
+import gzip
+import json
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import tifffile
+from PIL import Image
+from scipy.sparse import csc_matrix, csr_matrix
+
+GENES = ["ACTB", "GAPDH", "ERBB2", "KRT19"]
+ARRAY = [(x, y) for x in (2, 3, 4) for y in (5, 6)]  # three columns, two rows
+SIZE = (640, 680)  # 20 px a pitch in both directions
+
+
+def picture(size=SIZE, seed=0):
+    """(height, width, 3) noise that JPEG-free formats keep exactly."""
+    return np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+
+
+def counts(seed=0, n_spots=6, n_genes=4):
+    return np.random.default_rng(seed).poisson(3, (n_spots, n_genes)).astype(np.int32)
+
+
+def write_her2st(root, section="A1", matrix=None, *, image=True, array=ARRAY, genes=GENES, seed=0):
+    """One section; returns its counts."""
+    matrix = counts(seed) if matrix is None else matrix
+    data = root / "data"
+    for folder in ("ST-cnts", "ST-spotfiles", f"ST-imgs/{section[0]}/{section}"):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+    with gzip.open(data / f"ST-cnts/{section}.tsv.gz", "wt") as file:
+        file.write("\t" + "\t".join(genes) + "\n")
+        for (x, y), row in zip(array, matrix, strict=True):
+            file.write(f"{x}x{y}\t" + "\t".join(str(value) for value in row) + "\n")
+    write_spots(root, section, array)
+    if image:
+        Image.fromarray(picture(seed=seed)).save(data / f"ST-imgs/{section[0]}/{section}/he.png")
+    return np.asarray(matrix)
+
+
+def write_spots(root, section="A1", array=ARRAY, shift=0.1, pitch=(20.0, 20.0), **more):
+    new = np.array(array, dtype=float) + shift
+    table = pd.DataFrame(array, columns=["x", "y"])
+    table["new_x"], table["new_y"] = new.T
+    table["pixel_x"], table["pixel_y"] = (np.round((new - 1) * pitch, 2)).T
+    table["selected"] = 1
+    for column, values in more.items():
+        table[column] = values
+    table.to_csv(root / f"data/ST-spotfiles/{section}_selection.tsv", sep="\t", index=False)
+
+
+def hest_adata(matrix=None, genes=GENES, seed=0):
+    """As HEST reads legacy arrays: array_row holds x. Centres are 20 px apart."""
+    matrix = counts(seed) if matrix is None else matrix
+    array = np.array(ARRAY)
+    obs = pd.DataFrame(
+        {"in_tissue": True, "array_row": array[:, 0], "array_col": array[:, 1]},
+        index=[f"{x:03d}x{y:03d}" for x, y in ARRAY],
+    )
+    adata = anndata.AnnData(csr_matrix(matrix), obs=obs, obsm={"spatial": (array - 1.0) * 20})
+    adata.var_names = list(genes)
+    return adata
+
+
+def write_hest(root, id_="S1", adata=None, *, patches=range(6), wsi=False, patient="Patient A", seed=0, **metadata):
+    """One sample; returns its AnnData."""
+    adata = hest_adata(seed=seed) if adata is None else adata
+    for folder in ("st", "patches", "wsis", "metadata"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    adata.write_h5ad(root / f"st/{id_}.h5ad")
+    said = {"dataset_title": "A study", "id": id_, "patient": patient}
+    said |= {"pixel_size_um_estimated": 10.0, "pixel_size_um_embedded": 0.3}
+    said |= {"fullres_px_width": SIZE[0], "fullres_px_height": SIZE[1]}
+    (root / f"metadata/{id_}.json").write_text(json.dumps(said | metadata))
+    if patches is not None:
+        write_patches(root / f"patches/{id_}.h5", adata, list(patches))
+    if wsi:
+        tifffile.imwrite(root / f"wsis/{id_}.tif", picture(seed=seed), tile=(64, 64), photometric="rgb")
+    return adata
+
+
+def write_patches(path, adata, rows, side=8, src=16, pixel_size=10.0):
+    """Patch of row i has the colour i; its corner lies half of ``src`` before the centre."""
+    names = [str(adata.obs_names[row]) for row in rows]
+    corners = np.array([adata.obsm["spatial"][row] - src / 2 for row in rows]).astype(np.int64)
+    attributes = {"patch_size_src": src, "patch_size_target": side, "downsample": src / side, "pixel_size": pixel_size}
+    with h5py.File(path, "w") as file:
+        img = np.stack([np.full((side, side, 3), row, dtype=np.uint8) for row in rows])
+        file["img"], file["coords"] = img, corners
+        file.create_dataset("barcode", data=np.array(names, dtype=object)[:, None], dtype=h5py.string_dtype())
+        for key in ("img", "coords"):
+            file[key].attrs.update(attributes)
+
+
+BARCODES = [f"AAAC{i:012d}-1" for i in range(8)]
+
+
+def visium(barcodes=BARCODES):
+    """Positions of a hexagonal array whose pixel is 2 um: columns 25 px, rows 43.3 px apart."""
+    rows = [(barcode, 1, i // 4, 2 * (i % 4) + (i // 4) % 2) for i, barcode in enumerate(barcodes)]
+    table = pd.DataFrame(rows, columns=["barcode", "in_tissue", "array_row", "array_col"])
+    table["pxl_row_in_fullres"] = 100 + table["array_row"] * 25 * 3**0.5
+    table["pxl_col_in_fullres"] = 100 + table["array_col"] * 25
+    return table
+
+
+def write_spaceranger(root, slide="151673", matrix=None, *, positions=None, header=False, genes=GENES, hires=False):
+    """One slide; returns its counts."""
+    matrix = counts(n_spots=len(BARCODES), n_genes=len(genes)) if matrix is None else matrix
+    spatial = root / slide / "spatial"
+    spatial.mkdir(parents=True, exist_ok=True)
+    write_matrix(root / slide / "filtered_feature_bc_matrix.h5", matrix, genes)
+    name = "tissue_positions.csv" if header else "tissue_positions_list.csv"
+    (visium() if positions is None else positions).to_csv(spatial / name, header=header, index=False)
+    scales = {"tissue_hires_scalef": 0.5, "tissue_lowres_scalef": 0.1, "spot_diameter_fullres": 32.0}
+    (spatial / "scalefactors_json.json").write_text(json.dumps(scales))
+    Image.fromarray(picture((60, 50))).save(spatial / "tissue_lowres_image.png")
+    if hires:
+        Image.fromarray(picture((300, 250))).save(spatial / "tissue_hires_image.png")
+    return np.asarray(matrix)
+
+
+def write_matrix(path, matrix, genes=GENES, barcodes=BARCODES, kinds=None):
+    stored = csc_matrix(np.asarray(matrix).T)
+    kinds = kinds or ["Gene Expression"] * len(genes)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        for key in ("data", "indices", "indptr"):
+            group[key] = getattr(stored, key)
+        group["shape"] = np.array(stored.shape)
+        group["barcodes"] = np.array(barcodes, dtype="S18")
+        group["features/name"] = np.array(genes, dtype="S15")
+        group["features/id"] = np.array([f"ENSG{i}" for i in range(len(genes))], dtype="S15")
+        group["features/feature_type"] = np.array(kinds, dtype="S20")
+
+
+def truncate(path, share=0.6):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])

@@ -1,0 +1,179 @@
+"""Splits of slides."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stbench.catalogue import find_dataset
+from stbench.data.slide import SlideRef
+from stbench.data.splits import (
+    Split,
+    is_protocol,
+    k_fold,
+    leak_fraction,
+    leave_one_patient_out,
+    read_split,
+    split_by_patient,
+    split_by_protocol,
+    split_by_slide,
+    split_sizes,
+)
+from stbench.errors import DataError, UnknownNameError, UserError
+
+
+def cohort(**sections):
+    """Slides ``a0``, ``a1``... of patients by number of sections."""
+    return [SlideRef(f"{patient}{i}", patient) for patient, n in sections.items() for i in range(n)]
+
+
+def card_refs(name):
+    return [SlideRef(slide.id, slide.patient) for slide in find_dataset(name).slides]
+
+
+REFS = cohort(a=3, b=2, c=4, d=1)
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes"),
+    [(36, (25, 7, 4)), (23, (16, 4, 3)), (12, (8, 2, 2)), (10, (7, 2, 1)), (4, (2, 1, 1)), (3, (1, 1, 1))],
+)
+def test_sizes_of_7_2_1(n, sizes):
+    assert split_sizes(n) == sizes
+
+
+def test_sizes_always_add_up():
+    for n in range(3, 200):
+        assert sum(split_sizes(n)) == n
+        assert min(split_sizes(n)) >= 1
+
+
+def test_two_slides_cannot_be_split():
+    with pytest.raises(UserError, match=r"at least 3 slides .* found 2"):
+        split_sizes(2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("make", [split_by_slide, split_by_patient])
+def test_parts_partition_the_slides(make, seed):
+    split = make(REFS, seed)
+    assert sorted(split.slides) == sorted(ref.id for ref in REFS)
+    assert len(set(split.slides)) == len(REFS)
+
+
+def test_seed_decides():
+    assert split_by_slide(REFS, 3) == split_by_slide(REFS, 3)
+    assert len({split_by_slide(REFS, seed) for seed in range(20)}) > 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_split_by_patient_never_shares_one(seed):
+    split = split_by_patient(REFS, seed)
+    parts = [{slide[0] for slide in part} for part in (split.train, split.validation, split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 4
+    assert leak_fraction(split, REFS) == 0
+
+
+def test_patients_are_needed():
+    with pytest.raises(UserError, match=r"at least 3 patients .* found 2"):
+        split_by_patient(cohort(a=5, b=5), 0)
+    for make in (lambda refs: split_by_patient(refs, 0), leave_one_patient_out):
+        with pytest.raises(UserError, match="slide x: its patient is unknown"):
+            make([*REFS, SlideRef("x", None)])
+    with pytest.raises(UserError, match="found 2"):
+        leave_one_patient_out(cohort(a=5, b=5))
+
+
+@pytest.mark.parametrize("k", [3, 4, 10])
+def test_folds_partition_the_slides(k):
+    splits = k_fold(REFS, k, seed=1)
+    assert len(splits) == k
+    tested = [slide for split in splits for slide in split.test]
+    assert sorted(tested) == sorted(ref.id for ref in REFS)
+    validated = [slide for split in splits for slide in split.validation]
+    assert sorted(validated) == sorted(tested)
+    assert all(len(split.slides) == len(REFS) for split in splits)
+
+
+@pytest.mark.parametrize("k", [2, 11])
+def test_numbers_of_folds_that_are_not_possible(k):
+    with pytest.raises(UserError, match=f"between 3 and 10 folds .* found {k}"):
+        k_fold(REFS, k, 0)
+
+
+def test_leave_one_patient_out():
+    splits = leave_one_patient_out(REFS)
+    assert [{slide[0] for slide in split.test} for split in splits] == [{"a"}, {"b"}, {"c"}, {"d"}]
+    assert [len(split.test) for split in splits] == [3, 2, 4, 1]
+    assert all(leak_fraction(split, REFS) == 0 for split in splits)
+    assert all(not {s[0] for s in split.validation} & {s[0] for s in split.train} for split in splits)
+
+
+def test_protocols_by_name():
+    assert split_by_protocol("slide", REFS, 5) == split_by_slide(REFS, 5)
+    assert split_by_protocol("patient", REFS, 5) == split_by_patient(REFS, 5)
+    assert [split_by_protocol(f"kfold-4-{i}", REFS, 5) for i in (1, 2, 3, 4)] == k_fold(REFS, 4, 5)
+    assert split_by_protocol("lopo-c", REFS, 5) == leave_one_patient_out(REFS)[2]
+    for name in ("kfold-4-0", "kfold-4-5"):
+        with pytest.raises(UserError, match="a fold from 1 to 4"):
+            split_by_protocol(name, REFS, 5)
+    with pytest.raises(UnknownNameError, match="unknown patient 'e'"):
+        split_by_protocol("lopo-e", REFS, 5)
+    with pytest.raises(UnknownNameError, match="unknown split 'patients': did you mean patient"):
+        split_by_protocol("patients", REFS, 5)
+    assert [is_protocol(name) for name in ("slide", "kfold-3-1", "lopo-a", "slide.json")] == [True, True, True, False]
+
+
+def test_leak_fraction():
+    split = Split(train=("a0", "b0"), validation=("c0",), test=("a1", "a2", "c1", "d0"))
+    assert leak_fraction(split, REFS) == 0.5
+    unknown = [SlideRef(ref.id, None if ref.id == "d0" else ref.patient) for ref in REFS]
+    assert leak_fraction(split, unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "tolerance"), [("her2st", 0.974, 0.02), ("kidney", 0.063, 0.03), ("prad", 1.0, 0)]
+)
+def test_leakage_of_the_literatures_cohorts(name, expected, tolerance):
+    """Exact expectations of the data's README."""
+    refs = card_refs(name)
+    leaked = [leak_fraction(split_by_slide(refs, seed), refs) for seed in range(300)]
+    assert np.mean(leaked) == pytest.approx(expected, abs=tolerance)
+
+
+def test_a_split_of_the_users(tmp_path):
+    path = tmp_path / "split.json"
+    parts = {"train": ["b0", "a0"], "validation": ["c0"], "test": ["d0"]}
+    path.write_text(json.dumps(parts))
+    assert read_split(path, REFS) == Split(("b0", "a0"), ("c0",), ("d0",))
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "said"),
+    [
+        ({"train": ["a0"], "validation": ["b0"], "test": ["c9"]}, UnknownNameError, "(in test of .*): did you mean c"),
+        ({"train": ["a0"], "validation": ["a0"], "test": ["b0"]}, UserError, "every slide once, found a0 twice"),
+        ({"train": ["a0", "a0"], "validation": ["c0"], "test": ["b0"]}, UserError, "found a0 twice"),
+        ({"train": ["a0"], "validation": [], "test": ["b0"]}, UserError, "at least one validation slide, found none"),
+        ({"train": ["a0"], "val": ["b0"], "test": ["c0"]}, DataError, "keys train, validation and test, found .*val"),
+        (
+            {"train": ["a0"], "validation": ["z"], "test": ["c0"]},
+            DataError,
+            "validation slide z cannot be used: no picture",
+        ),
+        (["a0"], DataError, "found list"),
+    ],
+)
+def test_split_files_that_are_wrong(tmp_path, parts, error, said):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(parts))
+    with pytest.raises(error, match=said):
+        read_split(path, REFS, {"z": "no picture"})
+
+
+def test_split_files_that_are_none(tmp_path):
+    with pytest.raises(DataError, match=r"JSON in .*gone\.json"):
+        read_split(tmp_path / "gone.json", REFS)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(DataError, match=r"JSON in .*bad\.json"):
+        read_split(tmp_path / "bad.json", REFS)
