@@ -15,7 +15,7 @@ from stbench.methods.flag.losses import gene_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.diffusion import Scale, on_windows, parameterization, slide_noise, training_noise
-from stbench.methods.nn.precondition import Network
+from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
 from stbench.methods.nn.windows import TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.priors.table import GenePrior, build_prior
@@ -82,8 +82,9 @@ class Flag(Method):
         return updates * per_update + sum(slide.n_spots for slide in test) * passes * per_spot
 
     @property
-    def _p(self):  # type: ignore[no-untyped-def]
-        return parameterization(self.settings.parameterization, self.settings.sigma_min, self.settings.sigma_max)
+    def _p(self) -> Parameterization:
+        rules = self.settings
+        return parameterization(rules.parameterization, rules.sigma_min, rules.sigma_max, rules.noise_log_mean)
 
     @property
     def _scale(self) -> Scale:

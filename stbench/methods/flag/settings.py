@@ -19,6 +19,9 @@ class DiffusionSettings(TrainingSettings):
     parameterization: Literal["epsilon", "raw", "edm", "flow"] = Field(
         default="epsilon", description="what the network's output means; raw: the score itself, as released"
     )
+    noise_log_mean: float = Field(
+        default=-0.4, description="mean of ln sigma in training (edm); higher ones train the conditional mean more"
+    )
     start: Literal["training-mean", "zero"] = Field(
         default="training-mean", description="centre of the initial noise (epsilon and raw; the others standardise)"
     )

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 
 from stbench.methods.base import FloatArray, draw_seed
-from stbench.methods.nn.precondition import PARAMETERIZATIONS, Network, Parameterization
+from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm, Network, Parameterization
 from stbench.methods.nn.sde import VESDE
 from stbench.methods.nn.windows import WindowBatch
 
 Denoising = Callable[[WindowBatch], Network]  # a batch's conditions bound to the network
 
 
-def parameterization(name: str, sigma_min: float, sigma_max: float) -> Parameterization:
-    """The parameterisation of that name with its noise limits."""
-    return PARAMETERIZATIONS[name](VESDE(sigma_min, sigma_max))
+def parameterization(
+    name: str, sigma_min: float, sigma_max: float, noise_log_mean: float = EDM_LOG_MEAN
+) -> Parameterization:
+    """The parameterisation of that name with its noise limits; the mean of ln sigma in training is for ``edm``."""
+    sde = VESDE(sigma_min, sigma_max)
+    return Edm(sde, noise_log_mean) if name == "edm" else PARAMETERIZATIONS[name](sde)
 
 
 def training_noise(p: Parameterization, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from stbench.methods.nn.sde import VESDE, training_time
 
 Network = Callable[[Tensor, Tensor], Tensor]
 
+EDM_LOG_MEAN, _EDM_LOG_SD = -0.4, 1.2  # of sigma in training, Karras et al. 2022, Table 1
+
 
 def _wide(level: Tensor) -> Tensor:
     return level[:, None, None]
@@ -72,14 +74,22 @@ class Epsilon(Raw):
 
 
 class Edm(Parameterization):
-    """Karras et al. 2022, Section 5, with sigma_data = 1."""
+    """Karras et al. 2022, Section 5, with sigma_data = 1.
+
+    Args:
+        sde: noise limits.
+        log_mean: mean of ln sigma in training.
+    """
 
     standardized = True
     has_mean = True
-    log_mean, log_std = -0.4, 1.2
+
+    def __init__(self, sde: VESDE, log_mean: float = EDM_LOG_MEAN) -> None:
+        super().__init__(sde)
+        self.log_mean = log_mean
 
     def levels(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.exp(self.log_mean + self.log_std * torch.randn(n, generator=generator))
+        return torch.exp(self.log_mean + _EDM_LOG_SD * torch.randn(n, generator=generator))
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
         s = _wide(sigma)
