@@ -41,6 +41,8 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _FORMULA_PX = 0.5  # the spot files keep it to 0.01 px
 _SIZE_PX = 2.0
 _SUFFIXES = (".tsv.gz", ".tsv")
+_NO_PICTURE = "no picture in data/ST-imgs/<patient>/<section>/"
+_REDUCED = "only a reduced picture in app/www/imgs/, too coarse for the features of a cell"
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,8 @@ def _reason(files: _Files, require_image: bool) -> str:
     if len(files.pictures) > 1:
         place = "/".join(files.pictures[0].parts[-5:-1])
         return f"expected one picture in {place}, found {len(files.pictures)}; leave one there"
-    if require_image and not files.pictures and files.reduced is None:
-        section = files.spots.name.split("_")[0]
-        return f"no picture: expected data/ST-imgs/{section[:1]}/{section}/*.jpg"
+    if require_image and not files.pictures:
+        return _NO_PICTURE if files.reduced is None else _REDUCED
     return ""
 
 
