@@ -233,6 +233,11 @@ def _write_wsi(path: Path, slide_id: str, image: ImageSource, pixel: float) -> N
     if size is None:
         raise DataError(f"slide {slide_id}: expected the whole picture for wsis/, found patches only; export patches")
     level = image.thumbnail(max(size))
+    if level.shape[:2] != (size[1], size[0]):
+        raise DataError(
+            f"slide {slide_id}: expected the picture at full resolution, {size[0]} x {size[1]} px, found "
+            f"a reduced one of {level.shape[1]} x {level.shape[0]}; export patches"
+        )
     with tifffile.TiffWriter(path, bigtiff=level.nbytes > 4 * 10**9) as file:
         reduced = 0
         while True:

@@ -12,6 +12,7 @@ import tifffile
 
 from stbench.data.cohort import Cohort
 from stbench.data.export import export_hest
+from stbench.data.images import ImageFile
 from stbench.data.simulator import SimulationSettings, open_simulated, simulate_slide
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UserError
@@ -114,6 +115,15 @@ def test_failure_leaves_nothing(cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"P02S1.*pixel size"):
         export_hest(replace(cohort, reader=without_scale), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reduced_picture_is_no_whole_one(cohort: Cohort, tmp_path: Path) -> None:
+    def reduced(slide_id: str) -> Slide:
+        slide = cohort.load(slide_id)
+        return replace(slide, image=ImageFile(slide.image.path, um_per_px=2.0, scale=0.5))
+
+    with pytest.raises(DataError, match=r"P01S1: expected the picture at full resolution.*found a reduced one"):
+        export_hest(replace(cohort, reader=reduced), tmp_path / "out", with_wsi=True)
 
 
 def test_slide_without_picture_keeps_its_counts(cohort: Cohort, tmp_path: Path) -> None:
