@@ -37,21 +37,6 @@ def windows(
     return [part.astype(np.int64) for part in np.split(order, np.flatnonzero(changes) + 1)]
 
 
-def crop_windows(xy: NDArray[np.float32], size_px: float, generator: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Windows on a grid with a random corner, so that training sees other neighbourhoods in every epoch.
-
-    Args:
-        xy: (n_spots, 2) spot centres in pixels.
-        size_px: side of a window in pixels.
-        generator: source of the corner.
-
-    Returns:
-        For each window the indices of its spots, ordered as in :func:`windows`.
-    """
-    corner_x, corner_y = generator.uniform(0, size_px, size=2)
-    return windows(xy, size_px, (float(corner_x), float(corner_y)))
-
-
 def edge_attributes(
     xy: Tensor | NDArray[np.float32], features: Tensor | NDArray[np.float32], sigma_px: float = SIGMA_PX
 ) -> Tensor:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from stbench.methods.base import FloatArray, draw_seed
-from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm, Network, Parameterization
+from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm, Parameterization
 from stbench.methods.nn.sde import VESDE
 from stbench.methods.nn.windows import WindowBatch
-
-Denoising = Callable[[WindowBatch], Network]  # a batch's conditions bound to the network
 
 
 def parameterization(
