@@ -12,9 +12,7 @@ SIGMA_PX = 224.0
 _TINY = 1e-8
 
 
-def windows(
-    xy: NDArray[np.float32], size_px: float = WINDOW_PX, origin: tuple[float, float] = (0.0, 0.0)
-) -> list[NDArray[np.int64]]:
+def windows(xy: NDArray[np.float32], size_px: float = WINDOW_PX) -> list[NDArray[np.int64]]:
     """Cut a slide into square windows on a grid; every spot lies in exactly one.
 
     Windows are half open, empty ones are left out, columns of windows follow each other from left to right and run from
@@ -23,7 +21,6 @@ def windows(
     Args:
         xy: (n_spots, 2) spot centres in pixels.
         size_px: side of a window in pixels.
-        origin: a corner of the grid in pixels.
 
     Returns:
         For each window the indices of its spots.
@@ -31,7 +28,7 @@ def windows(
     places = np.asarray(xy, dtype=np.float64)
     if len(places) == 0:
         return []
-    cells = np.floor((places - origin) / size_px).astype(np.int64)
+    cells = np.floor(places / size_px).astype(np.int64)
     order = np.lexsort((places @ (size_px, 1.0), cells[:, 1], cells[:, 0]))
     changes = np.any(np.diff(cells[order], axis=0) != 0, axis=1)
     return [part.astype(np.int64) for part in np.split(order, np.flatnonzero(changes) + 1)]
