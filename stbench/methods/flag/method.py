@@ -7,22 +7,21 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
 from stbench.methods.flag.losses import gene_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
-from stbench.methods.nn.diffusion import Scale, on_windows, parameterization, slide_noise, training_noise
+from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise, training_noise
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
+from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, standardized
 from stbench.methods.nn.windows import TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.priors.table import GenePrior, build_prior
 from stbench.training.loop import Trainer, total_updates
 from stbench.training.scores import mean_gene_correlation
 
-_FEATURE_LIMIT = 5.0  # standard deviations
 _TOKEN_BUDGET = 2**25  # tokens x width of one sampling batch
 
 
@@ -124,17 +123,14 @@ class Flag(Method):
         )
 
     def _learn_scales(self, train: Sequence[LabelledSlide]) -> None:
-        expression = np.concatenate([slide.expression for slide in train])
-        features = np.concatenate([slide.inputs.features for slide in train])
-        self.gene_mean_, self.gene_std_ = _moments(expression)
-        self.feature_mean_, self.feature_std_ = _moments(features)
+        self.gene_mean_, self.gene_std_ = gene_moments(train)
+        self.feature_mean_, self.feature_std_ = feature_moments(train)
 
     def standardized_features(self, inputs: SlideInputs) -> FloatArray:
         """(n_spots, d) features as the network sees them."""
         if not self.settings.standardize_features:
             return inputs.features
-        z = (inputs.features - self.feature_mean_) / np.where(self.feature_std_ > 0, self.feature_std_, 1)
-        return np.clip(z, -_FEATURE_LIMIT, _FEATURE_LIMIT).astype(np.float32)
+        return standardized(inputs.features, self.feature_mean_, self.feature_std_)
 
     def inward(self, expression: FloatArray) -> FloatArray:
         """Expression on the scale the network works on."""
@@ -275,8 +271,3 @@ def bind(module: nn.Module, batch: WindowBatch) -> Network:
         return module(x, t, batch.features, batch.edges, batch.mask).value.float()
 
     return network
-
-
-def _moments(values: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
-    mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
-    return mean.astype(np.float32), std.astype(np.float32)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from stbench.methods.base import FloatArray, draw_seed
+from stbench.methods.base import draw_seed
 from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm, Parameterization
 from stbench.methods.nn.sde import VESDE
 from stbench.methods.nn.windows import WindowBatch
@@ -65,24 +64,3 @@ def _gather(batch: WindowBatch, values: Tensor) -> Tensor:
     for row, spots in enumerate(batch.spots):
         padded[row, : len(spots)] = values[torch.from_numpy(spots)]
     return padded
-
-
-class Scale:
-    """Between the task's expression and what the network diffuses.
-
-    Args:
-        mean: (G,) training mean per gene.
-        std: (G,) training standard deviation per gene; constant genes count as 1.
-        standardized: whether the network sees (y - mean) / std, or y itself.
-    """
-
-    def __init__(self, mean: FloatArray, std: FloatArray, *, standardized: bool) -> None:
-        self.mean = mean
-        self.shift = mean if standardized else np.zeros_like(mean)
-        self.factor = np.where(std > 0, std, 1).astype(np.float32) if standardized else np.ones_like(std)
-
-    def inward(self, y: FloatArray) -> FloatArray:
-        return ((y - self.shift) / self.factor).astype(np.float32)
-
-    def outward(self, y: FloatArray) -> FloatArray:
-        return (y * self.factor + self.shift).astype(np.float32)

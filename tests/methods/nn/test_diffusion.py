@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from stbench.methods.base import SlideInputs
-from stbench.methods.nn.diffusion import Scale, on_windows, parameterization, slide_noise, training_noise
+from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise, training_noise
+from stbench.methods.nn.scaling import Scale
 from stbench.methods.nn.windows import WindowGeometry, grid_batches
 
 
