@@ -21,6 +21,7 @@ from stbench.evaluation.identity import data_digest, patch_text, slide_digest, t
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoders import Encoder, load_encoder
 from stbench.features.extract import slide_features
+from stbench.features.patches import SlidePatches
 from stbench.methods.base import LabelledSlide, SlideInputs
 from stbench.reporting import SILENT, Reporter
 
@@ -136,7 +137,7 @@ class Task:
         """
         key, features = self._encoded(encoder or self.settings.encoder)
         inputs = {
-            id_: _inputs(slide, self.facts.patients[id_], features[id_].copy(), depth)
+            id_: _inputs(slide, self.facts.patients[id_], features[id_].copy(), depth, self._patches(slide, key))
             for id_, slide in self._kept.items()
         }
         truth = {id_: self._expression(slide) for id_, slide in self._kept.items()}
@@ -154,6 +155,12 @@ class Task:
     def kept(self, slide_id: str) -> Slide:
         """A slide of the task with the panel's columns, its counts included: for evaluation, never for methods."""
         return self._kept[slide_id]
+
+    def _patches(self, slide: Slide, encoder: str) -> SlidePatches | None:
+        """The picture, for methods that are given features of it anyway."""
+        if encoder == NO_ENCODER or slide.image is None:
+            return None
+        return SlidePatches(slide.image, slide.spot_ids, slide.xy, self.patch, self._cache_dir)
 
     def _expression(self, slide: Slide) -> FloatArray:
         return normalize(slide.counts, slide.total_counts, self.settings.normalization)
@@ -178,7 +185,9 @@ class Task:
         return found
 
 
-def _inputs(slide: Slide, patient: str | None, features: FloatArray, depth: bool) -> SlideInputs:
+def _inputs(
+    slide: Slide, patient: str | None, features: FloatArray, depth: bool, patches: SlidePatches | None
+) -> SlideInputs:
     return SlideInputs(
         slide_id=slide.id,
         patient=patient,
@@ -187,6 +196,7 @@ def _inputs(slide: Slide, patient: str | None, features: FloatArray, depth: bool
         array_xy=None if slide.array_xy is None else slide.array_xy.copy(),
         um_per_px=slide.um_per_px,
         total_counts=slide.total_counts.copy() if depth else None,
+        patches=patches,
     )
 
 
@@ -309,6 +319,7 @@ def _facts(
         hash=identity,
         dataset=cohort.name,
         simulated=card.simulated,
+        semi_synthetic=card.semi_synthetic,
         n_genes=len(genes),
         genes=genes,
         normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",

@@ -16,6 +16,7 @@ from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.features.cache import HalfArray, cached
 from stbench.features.encoders import Encoder
+from stbench.features.patches import widened
 from stbench.reporting import SILENT, Reporter
 
 FloatArray = NDArray[np.float32]
@@ -83,7 +84,7 @@ def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -
 
 def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec, reporter: Reporter) -> HalfArray:
     white = white_point(image)
-    patches = image.patches(slide.spot_ids, slide.xy, _widened(patch, encoder.context))
+    patches = image.patches(slide.spot_ids, slide.xy, widened(patch, encoder.context))
     rows = [np.empty((0, encoder.dim), dtype=np.float32)]
     with reporter.track(f"features of {slide.id}", slide.n_spots) as advance:
         for batch in _batches(patches):
@@ -112,15 +113,6 @@ def _check(features: FloatArray, slide: Slide, encoder: Encoder) -> None:
 def _batches(patches: Iterator[ImageArray]) -> Iterator[ImageArray]:
     while batch := list(islice(patches, _BATCH)):
         yield np.stack(batch)
-
-
-def _widened(patch: PatchSpec, context: int) -> PatchSpec:
-    """The spec of a cut ``context`` times as wide at the same resolution."""
-    return PatchSpec(
-        um=None if patch.um is None else patch.um * context,
-        px=None if patch.px is None else patch.px * context,
-        out_px=None if patch.out_px is None else patch.out_px * context,
-    )
 
 
 def _um_per_px(patch: PatchSpec, slide_um_per_px: float | None, side_px: float) -> float | None:

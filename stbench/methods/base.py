@@ -19,6 +19,8 @@ from stbench.reporting import SILENT, Reporter
 if TYPE_CHECKING:
     from torch import nn
 
+    from stbench.features.patches import SlidePatches
+
 FloatArray = NDArray[np.float32]
 
 
@@ -34,6 +36,8 @@ class SlideInputs:
         array_xy: (n_spots, 2) float32 array positions, None when the layout does not give them.
         um_per_px: micrometres per pixel, None when unknown.
         total_counts: (n_spots,) UMI per spot; given to oracles alone, None for everybody else.
+        patches: the picture around each spot, for methods that read it themselves; None where the slide has no picture
+            or the method may not see it.
     """
 
     slide_id: str
@@ -43,6 +47,7 @@ class SlideInputs:
     array_xy: FloatArray | None = None
     um_per_px: float | None = None
     total_counts: NDArray[np.float64] | None = None
+    patches: SlidePatches | None = None
 
     @property
     def n_spots(self) -> int:

@@ -1,0 +1,102 @@
+"""Patches of a slide for methods that read the picture themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from stbench.data.image import ImageSource, PatchSpec
+from stbench.errors import SettingError
+
+_BATCH = 64
+_VERSION = 1  # raise it when cutting or resizing changes
+
+
+@dataclass(frozen=True)
+class SlidePatches:
+    """The picture around each spot, cut when asked for. It holds no expression.
+
+    Args:
+        image: the picture.
+        spot_ids: names of the spots.
+        xy: (n_spots, 2) float32 spot centres in full-resolution pixels.
+        spec: side of the patch the task declares.
+        cache_dir: folder where :meth:`array` keeps patches, None keeps them in memory.
+    """
+
+    image: ImageSource
+    spot_ids: list[str]
+    xy: NDArray[np.float32]
+    spec: PatchSpec
+    cache_dir: Path | None = None
+
+    def batches(self, side: int, *, extent: int = 1, size: int = _BATCH) -> Iterator[NDArray[np.uint8]]:
+        """(b, extent * side, extent * side, 3) RGB in the order of the spots, b at most ``size``.
+
+        Args:
+            side: pixels a patch of the declared size is brought to.
+            extent: width of the cut in patches; 5 shows a spot's 5 x 5 neighbourhood at the same resolution. What lies
+                outside the picture is white.
+            size: spots per batch.
+
+        Raises:
+            DataError: the picture cannot be decoded, or patches were stored that do not reach so far.
+        """
+        cuts = self.image.patches(self.spot_ids, self.xy, widened(self.spec, extent, side))
+        while batch := list(islice(cuts, size)):
+            yield np.stack(batch)
+
+    def array(self, side: int) -> NDArray[np.uint8]:
+        """(n_spots, side, side, 3) RGB, mapped from a file of the cache so that a cohort need not fit in memory.
+
+        Raises:
+            DataError: the picture cannot be decoded.
+            SettingError: the cache folder cannot be written.
+        """
+        if self.cache_dir is None:
+            return np.concatenate(list(self.batches(side)))
+        path = self.cache_dir / "patches" / f"{self._key(side)}.npy"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not path.is_file():
+                    self._store(path, side)
+        except OSError as error:
+            raise SettingError(
+                f"expected a cache that can be written at {path.parent}, found: {error}; choose another folder"
+            ) from error
+        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return stored
+
+    def _store(self, path: Path, side: int) -> None:
+        temporary = path.with_name(f"{path.stem}.part.npy")
+        shape = (len(self.spot_ids), side, side, 3)
+        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        start = 0
+        for batch in self.batches(side):
+            stored[start : start + len(batch)] = batch
+            start += len(batch)
+        stored.flush()
+        temporary.replace(path)
+
+    def _key(self, side: int) -> str:
+        said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.digest(), self.spot_ids])
+        return hashlib.sha256(said.encode() + np.ascontiguousarray(self.xy).tobytes()).hexdigest()
+
+
+def widened(spec: PatchSpec, extent: int, side: int | None = None) -> PatchSpec:
+    """A cut ``extent`` patches wide, brought to ``extent * side`` pixels (the declared ones without ``side``)."""
+    out = spec.out_px if side is None else side
+    return PatchSpec(
+        um=None if spec.um is None else spec.um * extent,
+        px=None if spec.px is None else spec.px * extent,
+        out_px=None if out is None else out * extent,
+    )

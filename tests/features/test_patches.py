@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from stbench.data.image import PatchSpec
+from stbench.data.images import ImageFile
+from stbench.errors import SettingError
+from stbench.features.patches import SlidePatches
+
+
+@pytest.fixture
+def slide(make_slide, memory_image, tissue):
+    return make_slide(memory_image(tissue(300, 0)))
+
+
+def patches_of(slide, cache_dir=None):
+    return SlidePatches(slide.image, slide.spot_ids, slide.xy, PatchSpec(px=64), cache_dir)
+
+
+def test_patches_are_centred_on_their_spots(slide):
+    picture = slide.image.pixels
+    expected = [picture[c - 32 : c + 32, c - 32 : c + 32] for c in (60, 105, 150, 195, 240)]
+    np.testing.assert_array_equal(patches_of(slide).array(64), expected)
+
+
+def test_batches_join_to_the_array(slide):
+    patches = patches_of(slide)
+    batches = list(patches.batches(64, size=2))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(batches), patches.array(64))
+
+
+def test_the_middle_of_a_neighbourhood_is_the_patch(slide):
+    (wide,) = patches_of(slide).batches(64, extent=3)
+    assert wide.shape == (5, 192, 192, 3)
+    np.testing.assert_array_equal(wide[:, 64:128, 64:128], patches_of(slide).array(64))
+
+
+def test_stored_patches_are_cut_once(slide, tmp_path):
+    first = patches_of(slide, tmp_path).array(64)
+    cuts = slide.image.cuts
+    again = patches_of(slide, tmp_path).array(64)
+    assert slide.image.cuts == cuts
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, patches_of(slide).array(64))
+    with pytest.raises(ValueError, match="read-only"):
+        again[0] = 0
+
+
+def test_another_side_is_another_entry(slide, tmp_path):
+    Image.fromarray(slide.image.pixels).save(tmp_path / "slide.png")
+    patches = SlidePatches(ImageFile(tmp_path / "slide.png"), slide.spot_ids, slide.xy, PatchSpec(px=64), tmp_path)
+    assert patches.array(32).shape[1] == 32
+    assert patches.array(16).shape[1] == 16
+
+
+def test_unwritable_cache_says_so(slide, tmp_path):
+    (tmp_path / "patches").write_text("a file")
+    with pytest.raises(SettingError, match="choose another folder"):
+        patches_of(slide, tmp_path).array(64)
