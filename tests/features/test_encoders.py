@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.features.encoders import load_encoder
-from stbench.features.timm_encoder import _import_timm
+from stbench.features.network_encoder import import_timm
 
 WHITE = np.full(3, 245.0)
 ARCHITECTURE = "test_vit"
@@ -16,7 +16,7 @@ ARCHITECTURE = "test_vit"
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return _import_timm().create_model(ARCHITECTURE, num_classes=0).eval()
+    return import_timm().create_model(ARCHITECTURE, num_classes=0).eval()
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""Weight files of networks: tensors only, and every entry in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+_WRAPPERS = ("state_dict", "model")
+_LISTED = 3  # entries named in an error
+
+
+def weight_file(weights: Path, names: Sequence[str] = WEIGHT_NAMES) -> Path:
+    """The file itself, or the first of ``names`` in a folder.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    candidates = [weights / name for name in names] if weights.is_dir() else [weights]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"expected encoder weights at {' or '.join(map(str, candidates))}, found no such file")
+
+
+def read_state(file: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a safetensors or torch file, without wrapping dict and without the prefix of DataParallel.
+
+    Nothing in the file is executed: torch files are read with ``weights_only``.
+
+    Raises:
+        DataError: the file cannot be read or holds something other than tensors.
+    """
+    import torch
+
+    try:
+        state = _read_tensors(file)
+    except Exception as error:  # every reader fails in its own way on a damaged file
+        reason = str(error).splitlines()[0]
+        raise DataError(f"expected tensors in {file}, found an unreadable file ({reason}); fetch it again") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise DataError(f"expected a state dict (names to tensors) in {file}, found {type(state).__name__}")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _read_tensors(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(str(file))
+    import torch
+
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def load_strictly(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor], where: Path | str, ignored: tuple[str, ...] = ()
+) -> None:
+    """Load a state dict none of whose entries may be missing, unexpected or misshapen.
+
+    Args:
+        module: the network.
+        state: name to tensor.
+        where: the file, for the message.
+        ignored: prefixes of entries the network has no use for.
+
+    Raises:
+        DataError: names the entries that do not fit.
+    """
+    expected = module.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if name in expected or not name.startswith(ignored)}
+    found = misfit(expected, kept)
+    if found:
+        raise DataError(f"weights in {where} do not fit the architecture, found {found}; check the architecture's name")
+    module.load_state_dict(kept, strict=True)
+
+
+def misfit(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
+    """What is missing, unexpected and misshapen in a state dict, in words; empty when it fits."""
+    problems = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "misshapen": [
+            f"{name} {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
+            for name, tensor in state.items()
+            if name in expected and tensor.shape != expected[name].shape
+        ],
+    }
+    return "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
