@@ -1,0 +1,118 @@
+"""Vectors of a gene model, slide by slide, as files that training reads a few spots of at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from stbench.data.slide import Slide
+from stbench.errors import DataError, UserError
+from stbench.priors.models import GeneModel
+from stbench.priors.per_spot import GENES_FILE
+from stbench.reporting import SILENT, Reporter
+
+ABOUT = "prior.json"
+_CHUNK = 64  # spots embedded at once
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
+Context = Literal["panel", "all"]
+
+
+def extract_prior(
+    model: GeneModel,
+    slides: Iterable[Slide],
+    panel: Sequence[str],
+    out: Path,
+    *,
+    context: Context = "panel",
+    about: Mapping[str, Any] | None = None,
+    budget_gb: float = 50.0,
+    reporter: Reporter = SILENT,
+) -> list[str]:
+    """Write ``<slide>_gene_embeddings.npy`` (n_spots, G, d) float16 and ``<slide>_gene_mask.npy``, or
+    ``<slide>_spot_embeddings.npy`` (n_spots, d) and ``<slide>_spot_mask.npy``, with ``genes.txt`` and ``prior.json``.
+
+    A slide whose files are whole is not computed again, so an interrupted extraction goes on where it stopped.
+
+    Args:
+        model: the model, ready for the panel.
+        slides: training slides, with all genes.
+        panel: genes in panel order.
+        out: folder, made when absent.
+        context: whether the model sees the panel's genes alone, as the paper's code does, or all measured ones.
+        about: what is kept in ``prior.json``; a folder made under other facts is refused.
+        budget_gb: largest size of one slide's file.
+        reporter: where progress goes.
+
+    Returns:
+        Names of the slides written or found.
+
+    Raises:
+        UserError: the folder cannot be written or was made with other settings.
+        DataError: a slide's file would exceed the budget, or the model gives a value that is not finite.
+    """
+    said = {"model": model.name, "kind": model.kind, "dim": model.dim, "context": context, **(about or {})}
+    _claim(out, {**said, "genes": list(panel)}, panel)
+    done = []
+    for slide in slides:
+        _extract(model, slide, panel, out, context, budget_gb, reporter)
+        done.append(slide.id)
+    return done
+
+
+def _claim(out: Path, said: dict[str, Any], panel: Sequence[str]) -> None:
+    path = out / ABOUT
+    text = json.dumps(said, indent=1, sort_keys=True, default=str)
+    try:
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise UserError(f"{out} holds a prior made with other settings (see {ABOUT} there); choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / GENES_FILE).write_text("\n".join(panel) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+
+
+def _extract(
+    model: GeneModel,
+    slide: Slide,
+    panel: Sequence[str],
+    out: Path,
+    context: Context,
+    budget_gb: float,
+    reporter: Reporter,
+) -> None:
+    stem = out / f"{slide.id}_{model.kind}"
+    files = [stem.with_name(f"{stem.name}_{part}.npy") for part in ("embeddings", "mask")]
+    if all(file.is_file() for file in files):
+        return
+    shape = (slide.n_spots, len(panel)) if model.kind == "gene" else (slide.n_spots,)
+    size = np.prod((*shape, model.dim)) * 2 / 2**30
+    if size > budget_gb:
+        raise DataError(f"slide {slide.id}: expected at most {budget_gb:g} GB, found {size:.0f} GB; take fewer genes")
+    parts = [file.with_name(f"{file.stem}.part.npy") for file in files]
+    vectors = np.lib.format.open_memmap(parts[0], mode="w+", dtype=np.float16, shape=(*shape, model.dim))
+    masks = np.zeros(shape, dtype=np.bool_)
+    chosen = slide if context == "all" else _of_panel(slide, panel)
+    step = slide.n_spots if model.whole_slide else _CHUNK
+    with reporter.track(f"{model.name} reads {slide.id}", slide.n_spots) as advance:
+        for start in range(0, slide.n_spots, step):
+            rows = slice(start, start + step)
+            found, mask = model.embed(chosen.counts[rows], chosen.genes, chosen.spot_ids[rows])
+            if not np.isfinite(found).all():
+                raise DataError(f"slide {slide.id}: {model.name} gave a vector that is not finite; check its weights")
+            vectors[rows], masks[rows] = np.clip(found, -_FLOAT16_MAX, _FLOAT16_MAX), mask
+            advance(len(mask))
+    vectors.flush()
+    np.save(parts[1], masks)
+    for part, file in zip(parts, files, strict=True):
+        part.replace(file)
+
+
+def _of_panel(slide: Slide, panel: Sequence[str]) -> Slide:
+    from dataclasses import replace
+
+    return replace(slide, adata=slide.adata[:, list(panel)].copy())
