@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.priors.coexpression import coexpression_embedding
+from stbench.priors.dictionaries import read_dictionary
 from stbench.priors.per_spot import PerSpotTable, read_gene_names
 
 FloatArray = NDArray[np.float32]
@@ -151,7 +152,9 @@ def read_embedding(path: Path) -> tuple[list[str], FloatArray]:
     """Read a table of gene vectors.
 
     Args:
-        path: ``.npz``, ``.csv`` or ``.tsv`` as described in :func:`build_prior`.
+        path: ``.npz``, ``.csv`` or ``.tsv`` as described in :func:`build_prior`; ``.txt`` as gene2vec is published (a
+            gene and its numbers a line, with or without the first line of word2vec); ``.json`` from gene to numbers,
+            also as ``{"embeddings": [...]}``, a form of GenePT.
 
     Returns:
         Gene names and (rows, d) float32 vectors.
@@ -159,9 +162,9 @@ def read_embedding(path: Path) -> tuple[list[str], FloatArray]:
     Raises:
         DataError: no such file, another type, truncated, a value that is missing or no number.
     """
-    readers = {".npz": _read_npz, ".csv": _read_text, ".tsv": _read_text}
+    readers = {".npz": _read_npz, ".csv": _read_text, ".tsv": _read_text, ".txt": _read_words, ".json": _read_json}
     if path.suffix not in readers:
-        raise DataError(f"expected a gene prior as .npz, .csv or .tsv, found {path.name!r}; convert it")
+        raise DataError(f"expected a gene prior as {', '.join(readers)}, found {path.name!r}; convert it")
     if not path.is_file():
         raise DataError(f"expected a gene prior at {path}, found no such file")
     names, table = readers[path.suffix](path)
@@ -205,6 +208,31 @@ def _read_text(path: Path) -> tuple[list[str], FloatArray]:
     names = [str(name) for name in frame.iloc[:, 0]]
     numbers = frame.iloc[:, 1:].apply(pd.to_numeric, errors="coerce")
     return names, numbers.to_numpy(dtype=np.float32)
+
+
+def _read_words(path: Path) -> tuple[list[str], FloatArray]:
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if lines and len(lines[0]) == 2:  # the count and width of word2vec
+            del lines[0]
+        table = np.array([[float(value) for value in line[1:]] for line in lines], dtype=np.float32)
+    except (OSError, ValueError) as error:
+        raise DataError(f"gene prior {path}: expected a gene and its numbers on each line, found: {error}") from error
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise DataError(f"gene prior {path}: expected a gene and its numbers on each line, found none")
+    return [line[0] for line in lines], table
+
+
+def _read_json(path: Path) -> tuple[list[str], FloatArray]:
+    found = read_dictionary(path)
+    rows = [value.get("embeddings") if isinstance(value, dict) else value for value in found.values()]
+    try:
+        table = np.array(rows, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"gene prior {path}: expected as many numbers for every gene, found: {error}") from error
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise DataError(f"gene prior {path}: expected a list of numbers for every gene, found {table.shape}")
+    return list(found), table
 
 
 def _some(names: list[str]) -> str:

@@ -3,6 +3,7 @@ import pytest
 
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.priors import build_prior
+from stbench.priors.table import read_embedding
 
 GENES = ("A", "B", "C")
 
@@ -180,7 +181,7 @@ def test_broken_text_is_refused(tmp_path, content, message):
 def test_absent_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"absent\.npz, found no such file"):
         from_file(tmp_path / "absent.npz")
-    with pytest.raises(DataError, match=r"as \.npz, \.csv or \.tsv, found 'p\.pkl'"):
+    with pytest.raises(DataError, match=r"as \.npz, .*found 'p\.pkl'"):
         from_file(tmp_path / "p.pkl")
 
 
@@ -229,3 +230,34 @@ def test_folder_without_gene_names_is_refused(tmp_path, expression):
 def test_per_spot_arrays_for_a_method_that_names_no_slides_are_refused(spot_folder, expression):
     with pytest.raises(SettingError, match="differs from spot to spot"):
         from_file(spot_folder, expression, ("A", "B"))
+
+
+@pytest.mark.parametrize("header", ["", "2 3\n"])
+def test_gene2vec_text_with_and_without_its_first_line(tmp_path, header):
+    (tmp_path / "gene2vec.txt").write_text(f"{header}TP53 1 2 3\nEGFR\t4 5 6 \n")
+    names, table = read_embedding(tmp_path / "gene2vec.txt")
+    assert names == ["TP53", "EGFR"]
+    np.testing.assert_array_equal(table, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_json_vectors_plain_and_nested(tmp_path):
+    (tmp_path / "genept.json").write_text('{"TP53": {"embeddings": [1, 2]}, "EGFR": [3, 4]}')
+    names, table = read_embedding(tmp_path / "genept.json")
+    assert names == ["TP53", "EGFR"]
+    np.testing.assert_array_equal(table, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "TP53 1 2\nEGFR 1\n", "a gene and its numbers"),
+        ("a.txt", "TP53 one two\n", "a gene and its numbers"),
+        ("a.json", '{"TP53": [1, 2], "EGFR": [1]}', "as many numbers"),
+        ("a.json", '{"TP53": 1}', "a list of numbers"),
+        ("a.json", "[1]", "a dictionary with text keys"),
+    ],
+)
+def test_broken_text_and_json_vectors_say_so(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_embedding(tmp_path / name)
