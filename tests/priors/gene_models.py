@@ -140,10 +140,10 @@ SCGPT_GENES = [f"G{i}" for i in range(30)]
 SCGPT_WIDTH, SCGPT_HEADS = 32, 4
 
 
-def scgpt(folder, spelling="flash"):
+def scgpt(folder, spelling="flash", genes=SCGPT_GENES):
     """A checkpoint folder; returns the state dict."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = {name: i for i, name in enumerate([*SCGPT_GENES, "<pad>", "<cls>", "<eoc>"])}
+    vocabulary = {name: i for i, name in enumerate([*genes, "<pad>", "<cls>", "<eoc>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     arguments = {
         "embsize": SCGPT_WIDTH,

@@ -1,0 +1,71 @@
+"""`stbench prior`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from stbench.cli.datasets import DataRoot, Simulate
+from stbench.cli.run import Dataset, Device, Genes, SplitBy, SplitSeed
+from stbench.evaluation.choices import Choices
+
+_LISTED = 10
+
+
+def prior(
+    model: Annotated[str, typer.Option(help="geneformer, scgpt or cellplm.")],
+    weights: Annotated[Path, typer.Option(help="Folder of the checkpoint; nothing is downloaded.")],
+    dataset: Dataset = Choices.dataset,
+    genes: Genes = Choices.genes,
+    split: SplitBy = Choices.split,
+    split_seed: SplitSeed = Choices.split_seed,
+    context: Annotated[
+        Literal["panel", "all"], typer.Option(help="Genes the model sees: the panel, or all measured ones.")
+    ] = "panel",
+    layer: Annotated[Literal["last", "penultimate"], typer.Option(help="Layer of Geneformer.")] = "last",
+    zeros: Annotated[bool, typer.Option(help="Show scGPT genes without counts too.")] = True,
+    dictionaries: Annotated[Path | None, typer.Option(help="Folder of Geneformer's dictionaries.")] = None,
+    symbols: Annotated[Path | None, typer.Option(help="CSV or TSV: symbol, Ensembl id; asked last.")] = None,
+    least_known: Annotated[float, typer.Option(min=0, max=1, help="Share of the panel the model must know.")] = 0.5,
+    budget_gb: Annotated[float, typer.Option(help="Largest file of one slide.")] = 50.0,
+    simulate: Simulate = None,
+    data_root: DataRoot = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: priors/<dataset>-g<genes>-<model>.")] = None,
+    device: Device = Choices.device,
+) -> None:
+    """Vectors of a gene foundation model for the panel and the training slides, for FLAG's alignment."""
+    from stbench.cli.console import ConsoleReporter, say, say_aligned
+    from stbench.evaluation.gene_vectors import PriorRequest, make_prior
+    from stbench.priors.models import ModelOptions
+
+    options = ModelOptions(weights, dictionaries, symbols, layer, zeros, least_known)
+    request = PriorRequest(
+        model,
+        options,
+        dataset,
+        genes,
+        split=split,
+        split_seed=split_seed,
+        context=context,
+        simulate=tuple(simulate or ()),
+        data_root=data_root,
+        device=device,
+        budget_gb=budget_gb,
+    )
+    folder = out or Path("priors") / f"{Path(dataset).name}-g{genes}-{model}"
+    made = make_prior(request, folder, ConsoleReporter())
+    unknown = [gene for gene, known in zip(made.panel, made.model.known, strict=True) if not known]
+    some = ", ".join(unknown[:_LISTED]) + (" ..." if len(unknown) > _LISTED else "")
+    lines = [
+        ("model", f"{made.model.name}, vectors of {made.model.dim} per {made.model.kind}"),
+        ("panel", f"{len(made.panel)} genes, {len(made.panel) - len(unknown)} known"),
+        *([("unknown", some)] if unknown else []),
+        *(("ambiguous", f"{gene}: {', '.join(ids)}") for gene, ids in made.model.ambiguous.items()),
+        ("slides", ", ".join(made.slides)),
+        ("out", str(folder)),
+    ]
+    say_aligned(lines)
+    if made.model.kind == "gene":
+        say(f"\nuse it: stbench run --method flag --set prior=file:{folder} with the same dataset, genes and split")

@@ -1,0 +1,110 @@
+"""Vectors of a gene foundation model for the panel and the training slides of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stbench.data.cohort import Cohort
+from stbench.data.slide import Slide
+from stbench.evaluation.choices import default_cache
+from stbench.evaluation.cohorts import open_dataset
+from stbench.evaluation.session import choose_device
+from stbench.evaluation.task import TaskSettings, choose_panel, make_split
+from stbench.priors.extract import Context, extract_prior
+from stbench.priors.models import GeneModel, ModelOptions, load_model
+from stbench.reporting import SILENT, Reporter
+
+
+@dataclass(frozen=True)
+class PriorRequest:
+    """What the user asks of ``stbench prior``.
+
+    Args:
+        model: name of the gene model.
+        options: its files and switches.
+        dataset: registered name, or a folder in a known layout.
+        genes: size of the panel.
+        split: rule or file of the split.
+        split_seed: seed of the split.
+        context: whether the model sees the panel's genes alone or all measured ones.
+        simulate: ``key=value`` of a generated cohort.
+        data_root: folder that holds one folder per cohort.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        budget_gb: largest size of one slide's file.
+    """
+
+    model: str
+    options: ModelOptions
+    dataset: str
+    genes: int
+    split: str = "slide"
+    split_seed: int = 0
+    context: Context = "panel"
+    simulate: tuple[str, ...] = ()
+    data_root: Path | None = None
+    device: str = "auto"
+    budget_gb: float = 50.0
+
+
+@dataclass(frozen=True)
+class PriorMade:
+    """What was written.
+
+    Args:
+        model: the model, with what it knows of the panel.
+        panel: genes in panel order.
+        slides: training slides that have vectors.
+    """
+
+    model: GeneModel
+    panel: list[str]
+    slides: list[str]
+
+
+def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) -> PriorMade:
+    """Choose the panel as a run of the same split does, and write vectors for the training slides.
+
+    Validation and test slides are never read for it: their expression must not reach a method.
+
+    Args:
+        request: what the user asked for.
+        out: folder of the vectors; give it to FLAG as ``prior=file:FOLDER``.
+        reporter: where progress goes.
+
+    Raises:
+        UserError: a name, a file or the split is wrong, or the folder holds something else.
+    """
+    device = choose_device(request.device)
+    cohort, _ = open_dataset(
+        request.dataset, request.data_root, request.simulate, default_cache(), reporter, require_image=False
+    )
+    split = make_split(cohort, TaskSettings(request.genes, split=request.split, seed=request.split_seed))
+    panel = choose_panel(cohort, split, request.genes, reporter)
+    model = load_model(request.model, request.options, panel, device)
+    about = {
+        "dataset": cohort.name,
+        "split": request.split,
+        "split_seed": request.split_seed,
+        "train": sorted(split.train),
+        "weights": request.options.weights.name,
+        "layer": request.options.layer,
+        "include_zero": request.options.include_zero,
+    }
+    slides = extract_prior(
+        model,
+        _read(cohort, sorted(split.train)),
+        panel,
+        out,
+        context=request.context,
+        about=about,
+        budget_gb=request.budget_gb,
+        reporter=reporter,
+    )
+    return PriorMade(model, panel, slides)
+
+
+def _read(cohort: Cohort, ids: list[str]) -> Iterator[Slide]:
+    for id_ in ids:
+        yield cohort.load(id_)
