@@ -61,6 +61,11 @@ def complain(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def stderr_console() -> Console:
+    """Where progress is shown."""
+    return _console(sys.stderr)
+
+
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
@@ -86,7 +91,7 @@ class ConsoleReporter:
 
     @cached_property
     def _console(self) -> Console:
-        return _console(sys.stderr)
+        return stderr_console()
 
     @cached_property
     def _progress(self) -> Progress:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stbench.cli import datasets, leaderboard, methods, metrics, run
+from stbench.cli import curse, datasets, leaderboard, methods, metrics, prior, run, sweep
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
 
@@ -31,6 +31,9 @@ app.add_typer(methods.app, name="methods")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("sweep-genes")(sweep.sweep_genes)
+app.command("curse")(curse.curse)
+app.command("prior")(prior.prior)
 
 
 def _show_version(wanted: bool) -> None:

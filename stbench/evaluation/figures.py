@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from stbench.errors import UserError
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 _PANEL_INCHES = (4.2, 3.4)
+_LETTERS_PER_INCH = 16  # of a caption
 _FORMATS = ("png", "svg")
 
 
 def panels(titles: list[str], *, columns: int = 2, caption: str = "") -> tuple[Figure, list[Axes]]:
-    """A figure with one titled panel per title, and a line of caption below all.
+    """A figure with one titled panel per title, and a caption below all.
 
     Args:
         titles: titles of the panels.
@@ -38,7 +40,7 @@ def panels(titles: list[str], *, columns: int = 2, caption: str = "") -> tuple[F
     for axes in grid[len(titles) :]:
         axes.set_axis_off()
     if caption:
-        figure.supxlabel(caption, fontsize=8)
+        figure.supxlabel(fill(caption, int(_LETTERS_PER_INCH * width * columns)), fontsize=8)
     return figure, grid[: len(titles)]
 
 

@@ -1,6 +1,9 @@
 """Methods given as files."""
 
 import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 
@@ -34,3 +37,18 @@ class Stops(Works):
         if "STBENCH_TEST_STOP" in os.environ:
             raise KeyboardInterrupt
         super().fit(train, validation, context)
+
+
+class Dies(Works):
+    """Is killed, as a process that takes too much memory is; only to be run in a worker."""
+
+    def fit(self, train, validation, context):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Sleeps(Works):
+    """Says so in the file that the environment names, and sleeps."""
+
+    def fit(self, train, validation, context):
+        Path(os.environ["STBENCH_TEST_SLEEP"]).touch()
+        time.sleep(120)

@@ -76,6 +76,11 @@ def slides():
 
 
 @pytest.fixture
+def cohort(slides):
+    return make_cohort(slides)
+
+
+@pytest.fixture
 def card():
     return DatasetCard(name="tiny", title="Tiny", patch={"px": 8})
 

@@ -1,0 +1,172 @@
+"""`stbench sweep-genes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stbench.cli.console import ConsoleReporter, complain, say, say_aligned, say_table
+from stbench.cli.datasets import DataRoot, Simulate
+from stbench.cli.run import (
+    Controls,
+    Dataset,
+    Device,
+    Draws,
+    DryRun,
+    Encoder,
+    Normalize,
+    Patch,
+    Set,
+    SplitBy,
+    SplitSeed,
+    Weights,
+)
+from stbench.errors import SettingError
+from stbench.evaluation.choices import Choices, default_cache
+from stbench.evaluation.sweep.choices import (
+    GENES,
+    METHODS,
+    PRESET,
+    SEEDS,
+    SweepChoices,
+    parse_names,
+    parse_numbers,
+    parse_variant,
+)
+
+if TYPE_CHECKING:
+    from stbench.evaluation.sweep.board import Board
+    from stbench.evaluation.sweep.genes import SweepPlan, Work
+    from stbench.evaluation.sweep.grid import Outcome
+
+
+COLUMNS = "genes"
+_METHODS, _GENES, _SEEDS = (",".join(map(str, values)) for values in (METHODS, GENES, SEEDS))
+
+Methods = Annotated[str, typer.Option(help="Registered names or path/to/file.py:Class, with a comma between two.")]
+VariantOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME=METHOD,KEY=VALUE,...",
+        help="A curve NAME of its own: METHOD with these settings over those of --set; repeatable.",
+    ),
+]
+Genes = Annotated[str, typer.Option(help="Panel sizes, with a comma between two.")]
+Seeds = Annotated[str, typer.Option(help="Seeds of fitting and sampling; controls run with the smallest alone.")]
+Preset = Annotated[
+    str, typer.Option(help="small (two CPU cores, minutes per cell), paper, official ...; without it: its defaults.")
+]
+Jobs = Annotated[int, typer.Option(help="Worker processes; they share cores and device, and one may die alone.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder; the same command continues what lies in it. Default: runs/ and a name of the settings."),
+]
+
+
+def sweep_genes(
+    methods: Methods = _METHODS,
+    variant: VariantOf = None,
+    dataset: Dataset = Choices.dataset,
+    genes: Genes = _GENES,
+    seeds: Seeds = _SEEDS,
+    jobs: Jobs = 1,
+    split: SplitBy = Choices.split,
+    split_seed: SplitSeed = Choices.split_seed,
+    draws: Draws = None,
+    encoder: Encoder = None,
+    weights: Weights = None,
+    patch: Patch = None,
+    normalize: Normalize = Choices.normalization,
+    preset: Preset = PRESET,
+    setting: Set = None,
+    simulate: Simulate = None,
+    controls: Controls = True,
+    data_root: DataRoot = None,
+    out: Out = None,
+    device: Device = Choices.device,
+    dry_run: DryRun = False,
+) -> None:
+    """Run methods on panels of growing size, and draw PCC, MSE, GSC and SSC against it.
+
+    Every cell is a run with its record. The same command continues an interrupted sweep and tries failed cells again;
+    more methods, panel sizes and seeds may be added to a folder, other settings may not.
+    """
+    run = Choices(
+        methods=(),
+        dataset=dataset,
+        split=split,
+        split_seed=split_seed,
+        draws=draws,
+        encoder=encoder,
+        weights=weights,
+        patch=patch,
+        normalization=normalize,
+        preset=preset,
+        overrides=tuple(setting or ()),
+        simulate=tuple(simulate or ()),
+        controls=controls,
+        data_root=data_root,
+        device=device,
+    )
+    if jobs < 1:
+        raise SettingError(f"--jobs: expected at least 1 worker, found {jobs}")
+    choices = SweepChoices(
+        methods=parse_names(methods),
+        variants=tuple(parse_variant(text) for text in variant or ()),
+        genes=parse_numbers("--genes", genes, 2, " (a correlation needs two genes)"),
+        seeds=parse_numbers("--seeds", seeds, 0),
+        run=run,
+    )
+    _start(choices, out, jobs=jobs, dry_run=dry_run)
+
+
+def _start(choices: SweepChoices, out: Path | None, *, jobs: int, dry_run: bool) -> None:
+    from stbench.evaluation.sweep.board import Board
+    from stbench.evaluation.sweep.genes import choose_folder, open_work, plan_sweep
+    from stbench.evaluation.sweep.report import write_report
+
+    sweep = plan_sweep(choices, default_cache(), ConsoleReporter())
+    work = open_work(sweep, choose_folder(sweep, out))
+    state = f"{len(work.cells)} in all, {len(work.earlier)} finished, {len(work.waiting)} to run, {jobs} at a time"
+    say_aligned([*sweep.lines(), ("cells", state), ("out", str(work.out))])
+    if dry_run:
+        return
+    board = Board(work.cells, work.earlier, jobs)
+    outcomes = _carry_out(sweep, work, jobs, board)
+    say("")
+    _show(board, outcomes)
+    for path in write_report(work.out):
+        say(str(path))
+    asked = {cell.folder for cell in work.cells if cell.asked}
+    raise typer.Exit(0 if all(outcomes[folder].status == "done" for folder in asked) else 1)
+
+
+def _carry_out(sweep: SweepPlan, work: Work, jobs: int, board: Board) -> dict[str, Outcome]:
+    from stbench.cli.board import BoardView
+    from stbench.evaluation.sweep.genes import carry_out_sweep
+    from stbench.evaluation.sweep.report import write_report
+
+    view = BoardView(board, COLUMNS)
+    try:
+        with view.shown():
+            return carry_out_sweep(sweep, work, jobs, view)
+    except KeyboardInterrupt:
+        complain(f"stbench: interrupted; the same command with --out {work.out} continues")
+        write_report(work.out)
+        raise typer.Exit(130) from None
+
+
+def _show(board: Board, outcomes: dict[str, Outcome]) -> None:
+    from stbench.evaluation.sweep.grid import named
+
+    say_table([f"PCC by {COLUMNS}", *board.columns], board.lines(), numbers=1)
+    say("")
+    troubles: dict[str, list[str]] = {}
+    for folder, outcome in outcomes.items():
+        if outcome.status != "done":
+            troubles.setdefault(f"{outcome.status}: {outcome.reason}", []).append(folder)
+    for reason, folders in troubles.items():
+        say(f"{named(folders)}: {reason}")
