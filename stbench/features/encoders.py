@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import SettingError, UnknownNameError
+from stbench.features.pathology import RECIPES
 
 FloatArray = NDArray[np.float32]
 PatchArray = NDArray[np.uint8]  # (b, side, side, 3) RGB
@@ -18,6 +19,7 @@ PatchArray = NDArray[np.uint8]  # (b, side, side, 3) RGB
 HANDCRAFTED = "handcrafted-v1"
 HANDCRAFTED_CONTEXT = "handcrafted-v1-ctx"
 MEAN_RGB = "mean-rgb"
+GIVEN = "given"
 TIMM = "timm:"
 
 
@@ -60,6 +62,16 @@ class MeanRgb(Encoder):
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
         mean: FloatArray = (patches.mean(axis=(1, 2), dtype=np.float64) / 255).astype(np.float32)
         return mean
+
+
+class Given(Encoder):
+    """Stands for features that slides bring along: :func:`stbench.features.extract.slide_features` hands them out."""
+
+    key = f"{GIVEN}/1"
+    dim = 0
+
+    def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
+        raise NotImplementedError("features that are given are not computed from patches")
 
 
 class Handcrafted(Encoder):
@@ -116,32 +128,41 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
     """The encoder behind a name.
 
     Args:
-        spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3) or
-            ``timm:<architecture>``.
-        weights: local weight file, or folder that holds one; for ``timm:`` only, and required there.
-        device: torch device of ``timm:`` encoders.
+        spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3), a name of
+            :data:`stbench.features.pathology.RECIPES` or ``timm:<architecture>``.
+        weights: local weight file, or folder that holds one; for networks only, and required there.
+        device: torch device of networks.
 
     Raises:
         UnknownNameError: no such encoder or timm architecture; lists the nearest.
         SettingError: weights are missing, or given for an encoder that has none.
         DataError: the weights cannot be read or do not fit the architecture.
     """
-    if spec.startswith(TIMM):
+    if spec.startswith(TIMM) or spec in RECIPES:
         if weights is None:
             raise SettingError(
                 f"encoder {spec!r} expected a local weight file, found none; name the file or its folder as the "
                 "encoder's weights (nothing is downloaded, and random weights are refused)"
             )
-        from stbench.features.timm_encoder import TimmEncoder
-
-        return TimmEncoder(spec.removeprefix(TIMM), weights, device)
+        return _network(spec, weights, device)
     makers = {
         HANDCRAFTED: Handcrafted,
         HANDCRAFTED_CONTEXT: lambda: Handcrafted(context=2),
         MEAN_RGB: MeanRgb,
+        GIVEN: Given,
     }
     if spec not in makers:
-        raise UnknownNameError("encoder", spec, [*makers, "timm:<architecture>"])
+        raise UnknownNameError("encoder", spec, [*makers, *RECIPES, "timm:<architecture>"])
     if weights is not None:
         raise SettingError(f"encoder {spec!r} expected no weights, found {weights}; leave them out or use timm:<name>")
     return makers[spec]()
+
+
+def _network(spec: str, weights: Path, device: str) -> Encoder:
+    if spec in RECIPES:
+        from stbench.features.pathology_encoder import PathologyEncoder
+
+        return PathologyEncoder(spec, weights, device)
+    from stbench.features.timm_encoder import TimmEncoder
+
+    return TimmEncoder(spec.removeprefix(TIMM), weights, device)

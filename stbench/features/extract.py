@@ -15,7 +15,7 @@ from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.features.cache import HalfArray, cached
-from stbench.features.encoders import Encoder
+from stbench.features.encoders import Encoder, Given
 from stbench.features.patches import widened
 from stbench.reporting import SILENT, Reporter
 
@@ -37,7 +37,7 @@ def slide_features(
     Values are rounded to float16 whether or not a cache is used, so a hit equals a miss bit for bit.
 
     Args:
-        slide: a slide with an image.
+        slide: a slide with an image, or with features of its own where the encoder is ``given``.
         encoder: what makes vectors of patches.
         patch: geometry of the patch.
         cache_dir: folder of the feature cache, None computes anew.
@@ -47,9 +47,12 @@ def slide_features(
         (n_spots, encoder.dim) float32, rows in the order of the slide's spots, not standardised.
 
     Raises:
-        DataError: the slide has no image, the image cannot be decoded, or a feature is not finite.
+        DataError: the slide lacks the image, or the features of its own, that the encoder asks for; the image cannot be
+            decoded; or a feature is not finite.
         SettingError: the cache folder cannot be written.
     """
+    if isinstance(encoder, Given):
+        return _given(slide)
     image = slide.image
     if image is None:
         raise DataError(f"slide {slide.id} has no image; leave it out or choose a method that needs no features")
@@ -61,6 +64,19 @@ def slide_features(
         compute() if cache_dir is None else cached(cache_dir, _key(slide, image, encoder, patch), compute, reporter)
     )
     return stored.astype(np.float32)
+
+
+def _given(slide: Slide) -> FloatArray:
+    features = slide.features
+    if features is None:
+        raise DataError(f"slide {slide.id} brings no features along; choose an encoder of pictures with --encoder")
+    broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"slide {slide.id}, spot {slide.spot_ids[broken[0]]}: expected finite features, found others on "
+            f"{len(broken)} spots; make them again"
+        )
+    return features
 
 
 def white_point(image: ImageSource) -> NDArray[np.float64]:

@@ -1,0 +1,57 @@
+"""`stbench encode`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stbench.cli.datasets import DataRoot, Simulate
+from stbench.cli.run import Dataset, Device, Encoder, Patch, Weights
+from stbench.evaluation.choices import Choices
+
+
+def encode(
+    dataset: Dataset = Choices.dataset,
+    encoder: Encoder = None,
+    weights: Weights = None,
+    patch: Patch = None,
+    simulate: Simulate = None,
+    data_root: DataRoot = None,
+    device: Device = Choices.device,
+    list_: Annotated[bool, typer.Option("--list", help="Every named encoder and where its weights are from.")] = False,
+) -> None:
+    """Fill the feature cache of a cohort, slide by slide; runs with the same encoder then find their features."""
+    if list_:
+        _list()
+        return
+    from stbench.cli.console import ConsoleReporter, say_table
+    from stbench.evaluation.choices import default_cache
+    from stbench.evaluation.encode import encode_cohort
+
+    rows = []
+    for slide in encode_cohort(
+        dataset,
+        encoder,
+        weights=weights,
+        patch=patch,
+        simulate=tuple(simulate or ()),
+        data_root=data_root,
+        device=device,
+        cache_dir=default_cache(),
+        reporter=ConsoleReporter(),
+    ):
+        rows.append([slide.id, str(slide.n_spots), str(slide.dim), f"{slide.seconds:.1f}"])
+    say_table(["slide", "spots", "width", "seconds"], rows, numbers=1)
+
+
+def _list() -> None:
+    from stbench.cli.console import say_table
+    from stbench.features.pathology import RECIPES
+
+    ours = [[name, str(dim), "-", "-", "computed, no weights"] for name, dim in _OURS.items()]
+    named = [[name, str(r.dim), str(r.side), r.hub, r.licence] for name, r in RECIPES.items()]
+    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named])
+
+
+_OURS = {"handcrafted-v1": 153, "handcrafted-v1-ctx": 306, "mean-rgb": 3}
