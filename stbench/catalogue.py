@@ -80,17 +80,24 @@ class DatasetCard(_Card):
     """What is known of a cohort without opening it."""
 
     entry: str | None = Field(default=None, description='"module:function" that opens a generated cohort')
+    settings: str | None = Field(default=None, description='"module:class" of what --simulate sets')
+    made_from: str | None = Field(default=None, description="registered cohort whose files and slides it is made from")
+    encoder: str = Field(default="handcrafted-v1", description="what gives features where --encoder says nothing")
     layouts: list[Literal["her2st", "hest", "spaceranger"]] = []
     organ: str = ""
     technology: str = ""
     licence: str = ""
     citation: str = ""
     source: str = Field(default="", description="how to obtain the files")
+    fetch: dict[Literal["hest", "study"], str] = Field(
+        default={}, description="where stbench datasets fetch gets them: repository on the hub, owner/name@commit"
+    )
     patch: dict[str, float] = Field(default={"um": 112}, description="default patch side, in um or in px")
     slides: list[SlideEntry] = []
     n_slides: int = 0
     n_spots: int = 0
     simulated: bool = False
+    semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
 
 
 class MetricCard(_Card):
@@ -161,9 +168,18 @@ def _entry_point_card(point: EntryPoint) -> MethodCard:
     return MethodCard(name=point.name, title=point.name, entry=point.value, summary=origin)
 
 
+@cache
 def dataset_cards() -> dict[str, DatasetCard]:
-    """Every registered cohort by name."""
-    return _cards("datasets")
+    """Every registered cohort by name; one that is made from another has that one's slides."""
+    cards: dict[str, DatasetCard] = _cards("datasets")
+    return {name: _with_slides(card, cards) for name, card in cards.items()}
+
+
+def _with_slides(card: DatasetCard, cards: dict[str, DatasetCard]) -> DatasetCard:
+    if card.made_from is None:
+        return card
+    base = cards[card.made_from]
+    return card.model_copy(update={"slides": base.slides, "n_slides": base.n_slides, "n_spots": base.n_spots})
 
 
 def metric_cards() -> dict[str, MetricCard]:
@@ -277,11 +293,24 @@ def resolve_settings(card: MethodCard, method: type[Method], preset: str, overri
             raise UnknownNameError(f"setting of {card.name}", key, method.Settings.model_fields)
     values = {**card.presets.get(preset, {}), **{key: _value(text) for key, text in overrides.items()}}
     try:
-        return method.Settings.model_validate(values)
+        settings = method.Settings.model_validate(values)
     except ValidationError as error:
         raise SettingError(
             f"setting of {card.name}: {_first_line(error)}; see: stbench methods show {card.name}"
         ) from error
+    _check_oracle(card, settings)
+    return settings
+
+
+def _check_oracle(card: MethodCard, settings: BaseModel) -> None:
+    """Refuse settings that show the truth to a method that is not marked as an oracle."""
+    if not getattr(settings, "sees_truth", False) or card.kind == "oracle":
+        return
+    oracles = [other.name for other in method_cards().values() if other.kind == "oracle" and other.entry == card.entry]
+    raise SettingError(
+        f"setting of {card.name}: expected settings that keep the truth hidden, found ones that show it to a method of "
+        f"kind {card.kind}; use {' or '.join(oracles) or 'a card of kind oracle'}"
+    )
 
 
 def check_preset(preset: str, cards: list[MethodCard]) -> None:

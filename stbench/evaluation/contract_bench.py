@@ -92,6 +92,7 @@ WITHHELD: dict[str, Callable[[SlideInputs], dict[str, Any]]] = {
     "um_per_px": lambda _: {"um_per_px": None},
     "patient": lambda _: {"patient": None},
     "total_counts": lambda _: {"total_counts": None},
+    "oracle_expression": lambda _: {"oracle_expression": None},
 }
 
 
@@ -130,6 +131,7 @@ def _slide(card: MethodCard, id_: str) -> LabelledSlide:
     slopes = np.random.default_rng(SEED).normal(size=(N_FEATURES, len(GENES)))
     counts = generator.poisson(np.exp(1.5 + 0.4 * features @ slopes))
     blind = card.kind in ("control", "oracle") and FEATURES not in card.needs
+    expression, oracle = np.log1p(counts).astype(np.float32), card.kind == "oracle"
     inputs = SlideInputs(
         slide_id=id_,
         patient=id_[:2],
@@ -137,6 +139,7 @@ def _slide(card: MethodCard, id_: str) -> LabelledSlide:
         xy=(array + 1) * _PITCH_PX,
         array_xy=array.copy(),
         um_per_px=1.0,
-        total_counts=counts.sum(axis=1) + 20.0 if card.kind == "oracle" else None,
+        total_counts=counts.sum(axis=1) + 20.0 if oracle else None,
+        oracle_expression=expression.copy() if oracle else None,
     )
-    return LabelledSlide(inputs, np.log1p(counts).astype(np.float32))
+    return LabelledSlide(inputs, expression)

@@ -123,8 +123,9 @@ def _attempt(run: _Run) -> Record:
     key = run.folder.key
     run.folder.log("start", resumed=run.folder.continues, preset=run.preset, **key.model_dump())
     with PeakMemory(run.device) as memory:
-        slides = run.task.slides(_encoder(run.card), depth=run.card.kind == "oracle")
-        record = _guarded(run, slides)
+        blind = _lacks_pictures(run)
+        slides = run.task.slides(NO_ENCODER if blind else _encoder(run.card), oracle=run.card.kind == "oracle")
+        record = _record(run, slides, "refused", blind) if blind else _guarded(run, slides)
     record = record.model_copy(update={"peak_memory_mb": round(memory.mb, 1), "peak_gpu_memory_mb": memory.gpu_mb})
     write_record(record, run.folder.path)
     run.folder.log(record.status, reason=record.reason, seconds=run.seconds)
@@ -136,6 +137,17 @@ def _encoder(card: MethodCard) -> str | None:
     """Encoder of the method's features; a control that does not ask for features never sees the image."""
     blind = card.kind in ("control", "oracle") and FEATURES not in card.needs
     return NO_ENCODER if blind else card.encoder
+
+
+def _lacks_pictures(run: _Run) -> str | None:
+    """Why a method bound to an encoder of its own gets no features; the task's encoder must work and is not asked."""
+    bound = _encoder(run.card)
+    without = run.task.without_picture
+    if bound in (None, NO_ENCODER, run.task.settings.encoder) or not without:
+        return None
+    return (
+        f"needs pictures for its encoder {bound}, found none on {len(without)} of {len(run.task.facts.n_spots)} slides"
+    )
 
 
 def _guarded(run: _Run, slides: TaskSlides) -> Record:
@@ -265,6 +277,7 @@ def _predict_slide(run: _Run, slide: TestSlide) -> SlidePrediction:
         mean = check_prediction(mean, shape, inputs.slide_id)
     prediction = SlidePrediction(drawn, mean)
     facts = {"task": key.task, "method": key.method, "seed": key.seed, "scale": run.task.facts.normalization}
+    facts["origin"] = run.task.facts.origin
     write_prediction(run.folder.path, slide, genes, prediction, facts)
     return prediction
 

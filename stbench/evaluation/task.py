@@ -17,7 +17,7 @@ from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide
 from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, split_by_protocol
-from stbench.evaluation.identity import data_digest, patch_text, slide_digest, task_hash
+from stbench.evaluation.identity import data_digest, default_patch, patch_text, slide_digest, task_hash
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoders import Encoder, load_encoder
 from stbench.features.extract import slide_features
@@ -28,6 +28,7 @@ from stbench.reporting import SILENT, Reporter
 FloatArray = NDArray[np.float32]
 
 NO_ENCODER = "none"
+NO_PATCH = "none (no picture)"
 
 
 @dataclass(frozen=True)
@@ -125,22 +126,28 @@ class Task:
     def test(self) -> list[TestSlide]:
         return self.slides().test
 
-    def slides(self, encoder: str | None = None, *, depth: bool = False) -> TaskSlides:
+    def slides(self, encoder: str | None = None, *, oracle: bool = False) -> TaskSlides:
         """The slides with the features of an encoder.
 
         Args:
             encoder: name of the encoder, the task's own when None; ``none`` gives features of width 0.
-            depth: whether the inputs carry the spots' total counts, which oracles alone may see.
+            oracle: whether the inputs carry the spots' total counts and expression, which oracles alone may see.
 
         Raises:
             UserError: the encoder or an image cannot be read.
         """
         key, features = self._encoded(encoder or self.settings.encoder)
+        truth = {id_: self._expression(slide) for id_, slide in self._kept.items()}
         inputs = {
-            id_: _inputs(slide, self.facts.patients[id_], features[id_].copy(), depth, self._patches(slide, key))
+            id_: _inputs(
+                slide,
+                self.facts.patients[id_],
+                features[id_].copy(),
+                truth[id_] if oracle else None,
+                self._patches(slide, key),
+            )
             for id_, slide in self._kept.items()
         }
-        truth = {id_: self._expression(slide) for id_, slide in self._kept.items()}
         test = [
             TestSlide(inputs[id_], truth[id_], self._kept[id_].total_counts, self._kept[id_].spot_ids)
             for id_ in self.facts.test
@@ -155,6 +162,11 @@ class Task:
     def kept(self, slide_id: str) -> Slide:
         """A slide of the task with the panel's columns, its counts included: for evaluation, never for methods."""
         return self._kept[slide_id]
+
+    @property
+    def without_picture(self) -> list[str]:
+        """Slides that no encoder of pictures can be used on."""
+        return [id_ for id_, slide in self._kept.items() if slide.image is None]
 
     def _patches(self, slide: Slide, encoder: str) -> SlidePatches | None:
         """The picture, for methods that are given features of it anyway."""
@@ -186,7 +198,11 @@ class Task:
 
 
 def _inputs(
-    slide: Slide, patient: str | None, features: FloatArray, depth: bool, patches: SlidePatches | None
+    slide: Slide,
+    patient: str | None,
+    features: FloatArray,
+    truth: FloatArray | None,  # for oracles
+    patches: SlidePatches | None,
 ) -> SlideInputs:
     return SlideInputs(
         slide_id=slide.id,
@@ -195,7 +211,8 @@ def _inputs(
         xy=slide.xy.copy(),
         array_xy=None if slide.array_xy is None else slide.array_xy.copy(),
         um_per_px=slide.um_per_px,
-        total_counts=slide.total_counts.copy() if depth else None,
+        total_counts=None if truth is None else slide.total_counts.copy(),
+        oracle_expression=None if truth is None else truth.copy(),
         patches=patches,
     )
 
@@ -232,7 +249,7 @@ def build_task(
     patch = settings.patch or default_patch(card)
     encoder = load_encoder(settings.encoder, weights=settings.weights, device=device)
     split = make_split(cohort, settings)
-    genes = _panel(cohort, split, settings.genes, reporter)
+    genes = choose_panel(cohort, split, settings.genes, reporter)
     kept = {
         slide.id: replace(slide, adata=slide.adata[:, genes].copy())
         for slide in _read(cohort, sorted(split.slides), "reading the panel", reporter)
@@ -248,16 +265,6 @@ def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
     return read_split(Path(settings.split), cohort.refs, cohort.left_out)
 
 
-def default_patch(card: DatasetCard) -> PatchSpec:
-    """The patch a cohort's card declares."""
-    said = card.patch
-    return PatchSpec(
-        um=said.get("um"),
-        px=int(said["px"]) if "px" in said else None,
-        out_px=int(said["out_px"]) if "out_px" in said else None,
-    )
-
-
 def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> Iterator[Slide]:
     with reporter.track(what, len(ids)) as advance:
         for id_ in ids:
@@ -265,7 +272,8 @@ def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> 
             advance(note=id_)
 
 
-def _panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter) -> list[str]:
+def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter = SILENT) -> list[str]:
+    """Genes of the panel in order: named by every slide, ranked on the training slides alone."""
     train, others = sorted(split.train), sorted(split.validation + split.test)
     common: set[str] | None = None
     moments = Moments([])
@@ -320,11 +328,12 @@ def _facts(
         dataset=cohort.name,
         simulated=card.simulated,
         semi_synthetic=card.semi_synthetic,
+        about=cohort.about,
         n_genes=len(genes),
         genes=genes,
         normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
         encoder=encoder,
-        patch=patch_text(patch),
+        patch=patch_text(patch) if any(slide.image is not None for slide in kept) else NO_PATCH,
         protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
         **parts,
         patients=patients,

@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SlideInputs:
-    """Everything a method may know of a slide it predicts. It holds no expression, so the truth cannot leak.
+    """Everything a method may know of a slide it predicts; no expression but for oracles, so the truth cannot leak.
 
     Args:
         slide_id: name of the slide.
@@ -36,6 +36,7 @@ class SlideInputs:
         array_xy: (n_spots, 2) float32 array positions, None when the layout does not give them.
         um_per_px: micrometres per pixel, None when unknown.
         total_counts: (n_spots,) UMI per spot; given to oracles alone, None for everybody else.
+        oracle_expression: (n_spots, n_genes) float32 truth on the task's scale; given to oracles alone, too.
         patches: the picture around each spot, for methods that read it themselves; None where the slide has no picture
             or the method may not see it.
     """
@@ -47,6 +48,7 @@ class SlideInputs:
     array_xy: FloatArray | None = None
     um_per_px: float | None = None
     total_counts: NDArray[np.float64] | None = None
+    oracle_expression: FloatArray | None = None
     patches: SlidePatches | None = None
 
     @property

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from stbench.errors import DataError
 from stbench.evaluation.parity import compare_file
+from stbench.evaluation.parity.compare import COMPONENTS as COMPONENTS_OF
+from stbench.evaluation.parity.reference import read_reference
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
 
@@ -23,6 +25,11 @@ COMPONENTS = {
     *("graph_dit_shipped", "image_dit", "image_ditrepa", "loss_cell_alignment", "loss_gene_alignment", "loss_score"),
     *("metrics", "sampler_gene_alignment", "sampler_gene_alignment_conditioned", "sampler_score", "time_embeddings"),
     *("training_gene_alignment", "vesde"),
+}
+GRAPH_COMPONENTS = {
+    *(f"graph_model_cond_edge_{edges}_ada_norm_{norm}" for edges in ("on", "off") for norm in ("on", "off")),
+    *("loss_joint", "loss_node_only", "sampler_joint", "sampler_node_only", "training_joint", "edge_validation_loss"),
+    *("vesde", "edge_attributes", "spot_correlation", "windows"),
 }
 
 
@@ -55,8 +62,9 @@ def bent(value):
     return changed.reshape(value.shape)
 
 
-def test_every_vector_of_flag_is_here():
+def test_every_vector_is_here():
     assert {path.stem for path in FILES} == COMPONENTS
+    assert {path.stem for path in GRAPH_FILES} == GRAPH_COMPONENTS
 
 
 @pytest.mark.parametrize("path", FILES + GRAPH_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -256,6 +264,54 @@ def own_reference(path, sizes, n_spots):
 def test_files_of_other_sizes_pass_without_a_change(tmp_path, changes, n_spots):
     path = own_reference(tmp_path / "own.safetensors", OWN | changes, n_spots)
     assert compare_file(path).passed
+
+
+def own_graph_reference(path, component, mode, n_spots):
+    """A reference of joint or node-only diffusion at sizes no file of the original has; outputs by the port itself."""
+    from stbench.evaluation.parity.names import transformer_name
+    from stbench.methods.graph_diffusion.network import GraphNetwork
+    from stbench.methods.graph_diffusion.settings import NodeSettings
+
+    sizes = {"node_dim": 4, "node_cond_dim": 6, "d_model": 12, "n_layers": 3, "n_heads": 3, "dropout": 0.1}
+    settings = NodeSettings(hidden_dim=12, graph_layers=3, graph_heads=3, attention="channel", edge_stream=True)
+    network, generator = GraphNetwork(settings, 4, 6), torch.Generator().manual_seed(n_spots)
+    tensors = {}
+    for name, parameter in network.named_parameters():
+        key = f"param/{transformer_name(name.removeprefix('graph.'))}"
+        tensors[key] = 0.3 * torch.randn(parameter.shape, generator=generator)
+    pairs = (1, n_spots, n_spots)
+    shapes = {"cond_x": (1, n_spots, 6), "cond_e": (*pairs, 2), "x_gt": (1, n_spots, 4), "e_gt": (*pairs, 1), "u": (1,)}
+    shapes |= {"noise_x": (1, n_spots, 4), "noise_e": (*pairs, 1)}
+    tensors |= {f"input/{name}": torch.rand(shape, generator=generator) for name, shape in shapes.items()}
+    tensors["input/mask"] = torch.ones(1, n_spots, dtype=torch.bool)
+    config = {
+        "mode": mode,
+        "steps": [2],
+        "model_config": sizes | {"edge_cond_dim": 2, "use_cond_e_in_attn": True, "ada_norm": True},
+        "sde_config": {"sigma_min": 0.02, "sigma_max": 5.0},
+        "train_config": {"lambda_edge": 0.5, "lambda_consistency": 0.2},
+    }
+    metadata = {"method": "graph_diffusion", "component": component, "config": json.dumps(config)}
+    tensors["output/none"] = torch.zeros(1)
+    save_file(tensors, path, metadata=metadata)
+    found = COMPONENTS_OF["graph_diffusion"][component](read_reference(path))
+    outputs = {f"output/{name}": value.detach().clone().contiguous() for name, value in found.items()}
+    del tensors["output/none"]
+    save_file(tensors | outputs, path, metadata=metadata)
+    return path, found
+
+
+@pytest.mark.parametrize("mode", ["graph_diffusion_learned", "graph_diffusion_fixed"])
+@pytest.mark.parametrize("n_spots", [1, 6])
+def test_graph_diffusion_of_other_sizes_needs_no_change(tmp_path, mode, n_spots):
+    for component in ("loss", "sampler"):
+        path, found = own_graph_reference(tmp_path / "own.safetensors", component, mode, n_spots)
+        assert compare_file(path).passed
+        assert all(bool(torch.isfinite(value).all()) for value in found.values())
+    path, found = own_graph_reference(tmp_path / "own.safetensors", "loss", mode, n_spots)
+    parts = found["loss_x"] + 0.5 * found["loss_e"] + 0.2 * found["loss_cons"]
+    torch.testing.assert_close(found["loss"], parts)
+    assert (float(found["loss_e"].detach()) > 0) is (mode == "graph_diffusion_learned" and n_spots > 1)
 
 
 def test_a_changed_weight_fails(tmp_path, altered):

@@ -6,7 +6,7 @@ import torch
 
 from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError, UnknownNameError
-from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.base import Context
 from stbench.methods.flag import Flag, method
 from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
@@ -24,20 +24,6 @@ FLOW = {"parameterization": "flow", "solver": "midpoint", "passes": 4, "validati
 
 def settings(preset="paper", **changes):
     return FlagSettings.model_validate({**CARD.presets[preset], **SMALL, **SHORT, **changes})
-
-
-def labelled(slide_id, seed, n_spots=40, n_genes=6):
-    generator = np.random.default_rng(seed)
-    xy = generator.uniform(0, 4000, (n_spots, 2)).astype(np.float32)
-    features = generator.normal(size=(n_spots, 5)).astype(np.float32)
-    weights = np.random.default_rng(99).normal(size=(5, n_genes))
-    expression = 3 + features @ weights + 0.3 * generator.normal(size=(n_spots, n_genes))
-    return LabelledSlide(SlideInputs(slide_id, None, features, xy), np.maximum(expression, 0).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def cohort():
-    return [labelled("S1", 1), labelled("S2", 2, 25)], [labelled("S3", 3)], labelled("S4", 4, 30).inputs
 
 
 def fitted(cohort, chosen, **context):

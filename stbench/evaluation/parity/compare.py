@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stbench.errors import DataError
+from stbench.evaluation.parity import bleep, graph_diffusion, histogene, stem, stflow, triplex
 from stbench.evaluation.parity.data import spot_correlation, windows
 from stbench.evaluation.parity.networks import graph_dit, graph_model, image_dit
 from stbench.evaluation.parity.reference import ROUNDING, Reference, read_reference
@@ -18,7 +19,7 @@ from stbench.evaluation.parity.shared import edge_attributes, metrics, time_embe
 from stbench.evaluation.parity.steps import loss, sampler, training
 
 Outputs = Mapping[str, Tensor]
-COMPONENTS: dict[str, dict[str, Callable[[Reference], Outputs]]] = {
+COMPONENTS: Mapping[str, Mapping[str, Callable[[Reference], Outputs]]] = {
     "flag": {
         "graph_dit": graph_dit,
         "image_dit": image_dit,
@@ -32,11 +33,20 @@ COMPONENTS: dict[str, dict[str, Callable[[Reference], Outputs]]] = {
     },
     "graph_diffusion": {
         "graph_model": graph_model,
+        "loss": graph_diffusion.loss,
+        "sampler": graph_diffusion.sampler,
+        "training": graph_diffusion.training,
+        "edge_validation_loss": graph_diffusion.edge_validation_loss,
         "vesde": vesde,
         "edge_attributes": edge_attributes,
         "spot_correlation": spot_correlation,
         "windows": windows,
     },
+    "histogene": histogene.COMPONENTS,
+    "bleep": bleep.COMPONENTS,
+    "stem": stem.COMPONENTS,
+    "stflow": stflow.COMPONENTS,
+    "triplex": triplex.COMPONENTS,
 }
 
 

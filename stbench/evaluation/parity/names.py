@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -10,21 +9,10 @@ from torch import Tensor, nn
 
 from stbench.errors import DataError
 from stbench.evaluation.parity.reference import Reference
+from stbench.methods.nn.dit import RELEASED_NAMES, released_name
 
 _BACKBONE = "graph_backbone."
-_TOKENS = (
-    ("time.maps", "time_embed.mlp"),
-    ("genes.gene", "gene_joint_embed.gene_name_ebd"),
-    ("genes.count_in", "gene_joint_embed.gene_count_ebd"),
-    ("genes.blocks.*.modulation", "blocks.*.adaLN_modulation.1"),
-    ("genes.blocks.*.qkv", "blocks.*.attn.qkv"),
-    ("genes.blocks.*.out", "blocks.*.attn.proj"),
-    ("genes.blocks.*.mlp_in", "blocks.*.mlp.fc1"),
-    ("genes.blocks.*.mlp_out", "blocks.*.mlp.fc2"),
-    ("genes.modulation", "final_layer.adaLN_modulation.1"),
-    ("genes.out", "final_layer.linear"),
-    ("projector", "projectors.0"),
-)
+_TOKENS = (*RELEASED_NAMES.items(), ("projector", "projectors.0"))
 _GRAPH = (
     ("nodes_in", "x_in"),
     ("nodes_out", "x_out"),
@@ -72,20 +60,12 @@ _FLAG = {**dict(_TOKENS), **{f"graph.{ours}": _BACKBONE + theirs for ours, their
 
 def transformer_name(ours: str) -> str:
     """Official name of a parameter of the graph transformer on its own."""
-    return _translated(ours, dict(_GRAPH))
+    return released_name(ours, dict(_GRAPH))
 
 
 def network_name(ours: str, *, graph: bool) -> str:
     """Official name of a parameter of FLAG's network, with or without its graph encoder."""
-    return _translated(ours, {**_FLAG, "condition": "node2gene" if graph else "label_embed"})
-
-
-def _translated(name: str, table: Mapping[str, str]) -> str:
-    number = re.search(r"blocks\.(\d+)\.", name)
-    pattern = re.sub(r"blocks\.\d+\.", "blocks.*.", name)
-    ours = max((stem for stem in table if pattern == stem or pattern.startswith(f"{stem}.")), key=len)
-    theirs = table[ours] + pattern[len(ours) :]
-    return theirs.replace("*", number[1]) if number else theirs
+    return released_name(ours, {**_FLAG, "condition": "node2gene" if graph else "label_embed"})
 
 
 def unused_in_transformer(layers: int, *, edges: bool, adaptive: bool) -> set[str]:

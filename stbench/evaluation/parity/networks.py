@@ -1,4 +1,4 @@
-"""FLAG's network and its graph transformer, built from a reference file."""
+"""FLAG's network and that of the graph-diffusion methods, built from a reference file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from stbench.evaluation.parity.names import (
 from stbench.evaluation.parity.reference import Reference
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
-from stbench.methods.nn.graph_transformer import GraphSizes, GraphTransformer
+from stbench.methods.graph_diffusion.network import GraphNetwork
+from stbench.methods.graph_diffusion.settings import NodeSettings
+from stbench.methods.nn.graph_transformer import GraphTransformer
 
 _SIZES = "model_config"
 _ALIGN_WEIGHT = 0.5  # fixed in the released code
@@ -48,6 +50,13 @@ class FlagPort(Port):
     """FLAG's network with the original's parameters."""
 
     module: FlagNetwork
+
+
+@dataclass(frozen=True)
+class GraphPort(Port):
+    """The network of the graph-diffusion methods with the original's parameters."""
+
+    module: GraphNetwork
 
 
 def official_settings(reference: Reference) -> FlagSettings:
@@ -156,7 +165,7 @@ def image_dit(reference: Reference) -> dict[str, Tensor]:
 @torch.no_grad()
 def graph_model(reference: Reference) -> dict[str, Tensor]:
     """Scores of nodes and edges, and the states after each block, of the graph transformer on its own."""
-    transformer = _load_transformer(reference)
+    transformer = load_graph(reference).module.graph
     found: dict[str, Tensor] = {}
     for prefix in reference.input_prefixes("x"):
         named = _of_graph(transformer, reference, prefix)
@@ -179,22 +188,42 @@ def _of_graph(transformer: GraphTransformer, reference: Reference, prefix: str) 
     return named
 
 
-def _load_transformer(reference: Reference) -> GraphTransformer:
-    edges, adaptive = (bool(reference.setting(_SIZES, key)) for key in ("use_cond_e_in_attn", "ada_norm"))
-    sizes = GraphSizes(
-        n_genes=reference.setting(_SIZES, "node_dim"),
-        node_condition=reference.setting(_SIZES, "node_cond_dim"),
-        hidden=reference.setting(_SIZES, "d_model"),
-        layers=reference.setting(_SIZES, "n_layers"),
-        heads=reference.setting(_SIZES, "n_heads"),
+def graph_settings(reference: Reference) -> NodeSettings:
+    """The settings under which the graph network is what was released, at the sizes of a reference file.
+
+    Raises:
+        DataError: an edge condition of another width than distance and similarity.
+    """
+    width = reference.setting(_SIZES, "edge_cond_dim")
+    if width != 2:
+        raise DataError(f"reference {reference.path}: expected edge_cond_dim 2, found {width}")
+    return NodeSettings(
+        hidden_dim=reference.setting(_SIZES, "d_model"),
+        graph_layers=reference.setting(_SIZES, "n_layers"),
+        graph_heads=reference.setting(_SIZES, "n_heads"),
         dropout=reference.setting(_SIZES, "dropout"),
-        channel_attention=True,
+        edge_channels="both" if reference.setting(_SIZES, "use_cond_e_in_attn") else "none",
+        adaptive_norm=reference.setting(_SIZES, "ada_norm"),
+        attention="channel",
         edge_stream=True,
-        edge_condition=reference.setting(_SIZES, "edge_cond_dim") if edges else 0,
-        adaptive_norm=adaptive,
     )
-    transformer = GraphTransformer(sizes).eval()
-    official = {name: transformer_name(name) for name in transformer.state_dict()}
-    unused = unused_in_transformer(sizes.layers, edges=edges, adaptive=adaptive)
-    load_official(transformer, official, unused, reference)
-    return transformer
+
+
+def load_graph(reference: Reference) -> GraphPort:
+    """The graph network with the parameters of a reference file.
+
+    Raises:
+        DataError: config and parameters do not fit each other.
+    """
+    settings = graph_settings(reference)
+    network = GraphNetwork(
+        settings,
+        n_genes=reference.setting(_SIZES, "node_dim"),
+        n_features=reference.setting(_SIZES, "node_cond_dim"),
+    )
+    official = {name: transformer_name(name.removeprefix("graph.")) for name in network.state_dict()}
+    unused = unused_in_transformer(
+        settings.graph_layers, edges=settings.edge_channels != "none", adaptive=settings.adaptive_norm
+    )
+    load_official(network, official, unused, reference)
+    return GraphPort(network.eval(), official, frozenset(unused))

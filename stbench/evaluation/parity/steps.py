@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from stbench.errors import DataError
-from stbench.evaluation.parity.networks import FlagPort, load_network
+from stbench.evaluation.parity.networks import Port, load_network
 from stbench.evaluation.parity.reference import Reference
 from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
-from stbench.methods.nn.precondition import Raw
+from stbench.methods.nn.precondition import Network, Raw
 from stbench.methods.nn.samplers import heun_times, sample
 from stbench.methods.nn.sde import T_MIN, VESDE, training_time
 from stbench.training.loop import Stepper, Trainer
@@ -40,16 +40,20 @@ def reference_sde(reference: Reference) -> VESDE:
 def loss(reference: Reference) -> dict[str, Tensor]:
     """Loss terms, with and without valid genes, and the gradient of every parameter; 0 for those not used."""
     port, sde = load_network(reference), reference_sde(reference)
-    terms = _losses(port.module, reference, sde)
+    found = one_step(port, reference, _losses(port.module, reference, sde))
+    unmasked = _losses(port.module, reference, sde, no_gene=True)
+    return found | {f"empty_mask/{name}": value for name, value in unmasked.items()}
+
+
+def one_step(port: Port, reference: Reference, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Loss terms of a port, the gradient of every parameter, time and noise level of the file."""
     terms["loss"].backward()  # type: ignore[no-untyped-call]
     gradients = {
         f"grad/{port.official[name]}": torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in port.module.named_parameters()
     }
     t = training_time(reference.input("u"))
-    unmasked = _losses(port.module, reference, sde, no_gene=True)
-    empty = {f"empty_mask/{name}": value for name, value in unmasked.items()}
-    return {**terms, **empty, **gradients, "t": t, "sigma": sde.sigma(t)}
+    return {**terms, **gradients, "t": t, "sigma": reference_sde(reference).sigma(t)}
 
 
 def _losses(
@@ -96,10 +100,20 @@ def sampler(reference: Reference) -> dict[str, Tensor]:
         value: Tensor = network(x, t, features, edges, mask).value
         return value
 
+    return heun_ends(reference, lambda passes: {"x": heun_end(score, z, p, passes)})
+
+
+def heun_end(network: Network, z: Tensor, p: Raw, passes: int) -> Tensor:
+    """End point of the released sampler from unit noise."""
+    return sample(network, z, p, solver="heun", passes=passes, centre=torch.zeros_like(z[0, 0]))
+
+
+def heun_ends(reference: Reference, end: Callable[[int], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """End points for each number of intervals in a file, by the number of passes."""
     found: dict[str, Tensor] = {}
     for intervals in reference.setting("steps"):
-        x = sample(score, z, p, solver="heun", passes=2 * intervals + 1, centre=torch.zeros_like(z[0, 0]))
-        named = {"x": x, "x_clipped": x.clamp(min=0), "times": heun_times(intervals)}
+        named = end(2 * intervals + 1)
+        named |= {"x_clipped": named["x"].clamp(min=0), "times": heun_times(intervals)}
         found |= {f"steps{intervals}/{name}": value for name, value in named.items()}
     return found
 
@@ -107,16 +121,15 @@ def sampler(reference: Reference) -> dict[str, Tensor]:
 class _Recorded:
     """The stored micro-steps as an objective, so that the harness' own trainer makes optimiser and rules."""
 
-    def __init__(self, reference: Reference, sde: VESDE) -> None:
-        self.reference, self.sde = reference, sde
+    def __init__(self, reference: Reference, terms: Callable[[str], dict[str, Tensor]]) -> None:
+        self.reference, self.terms = reference, terms
 
     @property
     def epoch_length(self) -> int:
         return int(self.reference.setting("micro_steps"))
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
-        assert isinstance(module, FlagNetwork)
-        terms = _losses(module, self.reference, self.sde, f"micro{index}/")
+        terms = self.terms(f"micro{index}/")
         return terms | {"total": terms["loss"]}
 
     def score(self, module: nn.Module) -> float:
@@ -125,9 +138,20 @@ class _Recorded:
 
 def training(reference: Reference) -> dict[str, Tensor]:
     """Losses and gradient norms of the micro-steps, parameters and averaged parameters after them."""
-    port = load_network(reference)
+    port, sde = load_network(reference), reference_sde(reference)
+    return many_steps(port, reference, lambda prefix: _losses(port.module, reference, sde, prefix))
+
+
+def many_steps(port: Port, reference: Reference, terms: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Losses, gradient norms and parameters of a short training.
+
+    Args:
+        port: the network.
+        reference: the file.
+        terms: loss terms of the port on the inputs under a prefix.
+    """
     network = port.module.train()
-    objective = _Recorded(reference, reference_sde(reference))
+    objective = _Recorded(reference, terms)
     stepper = Trainer(network, objective, _official_rules(reference)).stepper
     losses, norms = [], []
     for index in range(objective.epoch_length):
@@ -138,7 +162,7 @@ def training(reference: Reference) -> dict[str, Tensor]:
     return named | _after(port, stepper, reference)
 
 
-def _after(port: FlagPort, stepper: Stepper, reference: Reference) -> dict[str, Tensor]:
+def _after(port: Port, stepper: Stepper, reference: Reference) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for group, module in (("param_after", port.module), ("ema_after", stepper.ema.module)):
         found |= {f"{group}/{port.official[name]}": value for name, value in module.state_dict().items()}

@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from stbench.methods.flag.settings import FlagSettings
-from stbench.methods.nn.dit import GeneTransformer
-from stbench.methods.nn.graph_transformer import GraphSizes, GraphTransformer
-from stbench.methods.nn.time import sinusoid
-
-TIME_WIDTH = 256
+from stbench.methods.nn.dit import GeneTransformer, TimeEmbedding, image_condition, normal_weights, xavier
+from stbench.methods.nn.graph_transformer import GraphTransformer, graph_sizes
 
 
 @dataclass(frozen=True)
@@ -26,19 +23,6 @@ class FlagOutput:
 
     value: Tensor
     projected: Tensor | None
-
-
-class TimeEmbedding(nn.Module):
-    """Sinusoid of the scaled time and a two-layer map."""
-
-    def __init__(self, width: int, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        self.maps = nn.Sequential(nn.Linear(TIME_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, t: Tensor) -> Tensor:
-        embedded: Tensor = self.maps(sinusoid(t * self.scale, TIME_WIDTH))
-        return embedded
 
 
 class FlagNetwork(nn.Module):
@@ -63,13 +47,11 @@ class FlagNetwork(nn.Module):
                 nn.Linear(n_genes, settings.gene_dim), nn.SiLU(), nn.Linear(settings.gene_dim, D)
             )
         else:
-            self.condition = nn.Sequential(nn.Linear(n_features, n_features), nn.SiLU(), nn.Linear(n_features, D))
+            self.condition = image_condition(n_features, D)
         self.genes = GeneTransformer(n_genes, D, settings.dit_layers, settings.dit_heads, settings.mlp_ratio)
         self.projector = _projector(D, settings.projector_dim, prior_dim) if prior_dim else None
-        self.apply(_xavier)
-        for name, parameter in self.time.named_parameters():
-            if name.endswith("weight"):
-                nn.init.normal_(parameter, std=0.02)
+        self.apply(xavier)  # over the backbone too, as released: it overwrites the zeros of the adaptive norms
+        normal_weights(self.time)
         self.genes.reset_parameters()
 
     def forward(
@@ -101,31 +83,7 @@ class FlagNetwork(nn.Module):
         return tau.unsqueeze(1) + self.condition(spatial)
 
 
-def graph_sizes(settings: FlagSettings, n_genes: int, n_features: int) -> GraphSizes:
-    """Sizes of the graph encoder that settings ask for."""
-    return GraphSizes(
-        n_genes=n_genes,
-        node_condition=n_features,
-        hidden=settings.hidden_dim,
-        layers=settings.graph_layers,
-        heads=settings.graph_heads,
-        dropout=settings.dropout,
-        channel_attention=settings.attention == "channel",
-        edge_stream=settings.edge_stream,
-        edge_condition=0 if settings.edge_channels == "none" else 2,
-        adaptive_norm=settings.adaptive_norm,
-    )
-
-
 def _projector(width: int, inner: int, prior_dim: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(width, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU(), nn.Linear(inner, prior_dim)
     )
-
-
-def _xavier(module: nn.Module) -> None:
-    """Over the backbone too, as released: it overwrites the zeros of the adaptive norms."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_TINY = 1e-6  # of the largest value: float32 rounding of a constant spot
+_TINY = 1e-6  # of the largest value, root mean square over genes: float32 rounding of a constant spot
 
 
 def spot_correlation(x: Tensor, mask: Tensor | None = None, *, by_sum: bool = False) -> Tensor:
@@ -20,12 +20,13 @@ def spot_correlation(x: Tensor, mask: Tensor | None = None, *, by_sum: bool = Fa
     Returns:
         (..., N, N) symmetric, 0 on the diagonal, for masked spots and for spots constant over genes.
     """
-    total = x.sum(dim=-1, keepdim=True)
-    centred = x - (total if by_sum else total / x.shape[-1])
-    lengths = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
-    constant = lengths <= _TINY * x.abs().amax(dim=-1, keepdim=True)
-    unit = torch.where(constant, 0, centred / torch.where(constant, 1, lengths))
-    if mask is not None:
-        unit = unit * mask.unsqueeze(-1)
-    off_diagonal = 1 - torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
-    return (unit @ unit.transpose(-1, -2)) * off_diagonal
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a correlation by 0.004
+        total = x.sum(dim=-1, keepdim=True)
+        centred = x - (total if by_sum else total / x.shape[-1])
+        lengths = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
+        constant = lengths <= _TINY * x.shape[-1] ** 0.5 * x.abs().amax(dim=-1, keepdim=True)
+        unit = torch.where(constant, 0, centred / torch.where(constant, 1, lengths))
+        if mask is not None:
+            unit = unit * mask.unsqueeze(-1)
+        off_diagonal = 1 - torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
+        return (unit @ unit.transpose(-1, -2)) * off_diagonal

@@ -38,13 +38,15 @@ def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_
 
 
 @torch.no_grad()
-def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Callable[[WindowBatch, Tensor], Tensor]) -> Tensor:
+def on_windows(
+    batches: Iterable[WindowBatch], noise: Tensor, solve: Callable[[WindowBatch, Tensor, int], Tensor]
+) -> Tensor:
     """Apply a sampler to every window and put the spots back in their places.
 
     Args:
         batches: windows that cover the slide.
         noise: (n_draws, n_spots, G) unit noise of the slide.
-        solve: maps a batch and its noise (B, N, G) to clean expression (B, N, G).
+        solve: maps a batch, its noise (B, N, G) and the position of the draw to clean expression (B, N, G).
 
     Returns:
         (n_draws, n_spots, G) on the CPU.
@@ -53,7 +55,7 @@ def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Callable[[W
     for batch in batches:
         device = batch.features.device
         for k in range(len(noise)):
-            clean = solve(batch, _gather(batch, noise[k]).to(device)).cpu()
+            clean = solve(batch, _gather(batch, noise[k]).to(device), k).cpu()
             for row, spots in enumerate(batch.spots):
                 result[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
     return result

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from stbench.methods.nn.lean import GatedFeedForward, LeanDropout, Norm
+from stbench.methods.nn.settings import GraphSettings
+
 _BLOCKED = -1e9  # finite, so that a row without keys stays finite
 
 
@@ -39,45 +42,24 @@ class GraphSizes:
     adaptive_norm: bool = True
 
 
+def graph_sizes(settings: GraphSettings, n_genes: int, n_features: int) -> GraphSizes:
+    """Sizes of the transformer that settings ask for."""
+    return GraphSizes(
+        n_genes=n_genes,
+        node_condition=n_features,
+        hidden=settings.hidden_dim,
+        layers=settings.graph_layers,
+        heads=settings.graph_heads,
+        dropout=settings.dropout,
+        channel_attention=settings.attention == "channel",
+        edge_stream=settings.edge_stream,
+        edge_condition=0 if settings.edge_channels == "none" else 2,
+        adaptive_norm=settings.adaptive_norm,
+    )
+
+
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
-
-
-class Norm(nn.Module):
-    """LayerNorm, adaptive (Eqs. 24-25) when a context is used."""
-
-    def __init__(self, width: int, *, adaptive: bool) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=not adaptive)
-        self.scale_shift = nn.Linear(width, 2 * width) if adaptive else None
-        if self.scale_shift is not None:
-            nn.init.zeros_(self.scale_shift.weight)
-            nn.init.zeros_(self.scale_shift.bias)
-
-    def forward(self, h: Tensor, z: Tensor | None) -> Tensor:
-        normed: Tensor = self.norm(h)
-        if self.scale_shift is None or z is None:
-            return normed
-        scale, shift = self.scale_shift(nn.functional.silu(z)).chunk(2, dim=-1)
-        for _ in range(h.dim() - 2):
-            scale, shift = scale.unsqueeze(1), shift.unsqueeze(1)
-        return (1 + scale) * normed + shift
-
-
-class GatedFeedForward(nn.Module):
-    """Eq. 29, behind a LayerNorm of its own as released: value times GELU of the gate."""
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.value_gate = nn.Linear(width, 4 * width)
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(2 * width, width)
-
-    def forward(self, h: Tensor) -> Tensor:
-        value, gate = self.value_gate(self.norm(h)).chunk(2, dim=-1)
-        out: Tensor = self.out(self.dropout(value * nn.functional.gelu(gate)))
-        return out
 
 
 class EdgeMaps(nn.Module):
@@ -114,9 +96,18 @@ class EdgeStream(nn.Module):
         self.gate = _linear(C, scores)
         self.bias = _linear(C, scores)
         self.out = nn.Linear(scores, C)
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = LeanDropout(sizes.dropout)
         self.feed_norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.feed = GatedFeedForward(C, sizes.dropout)
+
+    def gate_bias(self, g: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the edge state adds to gate and bias of the scores."""
+        K, C = self.gate.weight.shape
+        if K < C:
+            gate, bias = self.norm.project(g, z, torch.cat([self.gate.weight, self.bias.weight])).chunk(2, dim=-1)
+            return gate, bias
+        normed = self.norm(g, z)
+        return self.gate(normed), self.bias(normed)
 
     def update(self, g: Tensor, scores: Tensor, z: Tensor | None) -> Tensor:
         """Next edge state; the attention term enters the feed-forward's input only, as released."""
@@ -164,7 +155,7 @@ class GraphBlock(nn.Module):
         self.stream = EdgeStream(sizes, scores) if sizes.edge_stream else None
         self.alpha, self.beta, self.gamma, self.delta = (nn.Parameter(torch.tensor(0.1)) for _ in range(4))
         self.out = nn.Linear(C, C)
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = LeanDropout(sizes.dropout)
         self.feed_norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.feed = GatedFeedForward(C, sizes.dropout)
 
@@ -173,7 +164,7 @@ class GraphBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         z = None if self.context is None else self.context(t, c, e, mask)
         normed = self.norm(h, z)  # (B, N, C)
-        S = self.scores(normed, None if self.stream is None else self.stream.norm(g, z), c, e)  # (B, N, N, C or H)
+        S = self.scores(normed, None if self.stream is None or g is None else self.stream.gate_bias(g, z), c, e)
         weights = S.masked_fill(~mask[:, None, :, None], _BLOCKED).softmax(dim=2)
         attended = self._gather(weights, self.value(normed))
         attended = (1 + self.node.out_scale(c)) * attended + self.node.out_shift(c)
@@ -183,17 +174,16 @@ class GraphBlock(nn.Module):
             return h, None
         return h, self.stream.update(g, self._modulated(S, e), z)
 
-    def scores(self, normed: Tensor, g: Tensor | None, c: Tensor, e: Tensor) -> Tensor:
-        """S of Eq. 26 (Eq. 60 without ``g``), plus the node-condition terms of the released code."""
+    def scores(self, normed: Tensor, stream: tuple[Tensor, Tensor] | None, c: Tensor, e: Tensor) -> Tensor:
+        """(B, N, N, C or H) S of Eq. 26 (Eq. 60 without stream), plus the released terms of the node condition."""
         raw = self._pair(self.query(normed), self.key(normed)) * (self.sizes.hidden // self.sizes.heads) ** -0.5
         gate = 1 + self.beta * self._pair(self.node.gate_query(c), self.node.gate_key(c), mean=True)
         bias = self.delta * (self.node.bias_query(c).unsqueeze(2) + self.node.bias_key(c).unsqueeze(1))
         if self.edge is not None:
             gate = gate + self.alpha * self.edge.gate(e)
             bias = bias + self.gamma * self.edge.bias(e)
-        if g is not None and self.stream is not None:
-            gate = gate + self.stream.gate(g)
-            bias = bias + self.stream.bias(g)
+        if stream is not None:
+            gate, bias = gate + stream[0], bias + stream[1]
         return raw * gate + bias
 
     def _pair(self, a: Tensor, b: Tensor, *, mean: bool = False) -> Tensor:

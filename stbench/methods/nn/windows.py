@@ -24,7 +24,7 @@ class WindowBatch:
         features: (B, N, d) standardised image features.
         edges: (B, N, N, 2) distance kernel and cosine of the features, Eqs. 58-59; zero diagonal.
         mask: (B, N) True for real spots.
-        expression: (B, N, G) on the task's scale, None at prediction.
+        expression: (B, N, G) on the task's scale; at prediction None, except for oracles.
         spots: for each window, the rows of its slide.
         slide_id: the slide all windows are of.
     """
@@ -40,6 +40,10 @@ class WindowBatch:
         expression = None if self.expression is None else self.expression.to(device)
         features, edges, mask = (tensor.to(device) for tensor in (self.features, self.edges, self.mask))
         return replace(self, features=features, edges=edges, mask=mask, expression=expression)
+
+    def with_features(self, features: Tensor) -> WindowBatch:
+        """The same windows with other features; the edge condition stays."""
+        return replace(self, features=features)
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,10 @@ def grid_batches(
     pending: list[SpotIndex] = []
     for spots in sorted(windows(slide.xy, geometry.window_px), key=len):
         if pending and len(spots) * (len(pending) + 1) > max_spots:
-            yield collate(slide, features, pending, geometry)
+            yield collate(slide, features, pending, geometry, slide.oracle_expression)
             pending = []
         pending.append(spots)
-    yield collate(slide, features, pending, geometry)
+    yield collate(slide, features, pending, geometry, slide.oracle_expression)
 
 
 class TrainingWindows:

@@ -32,6 +32,22 @@ def test_constant_and_masked_spots_correlate_with_none(x, by_sum):
     assert not found.diagonal(dim1=1, dim2=2).any()
 
 
+@pytest.mark.parametrize("n_genes", [3, 50, 2000])
+@pytest.mark.parametrize("by_sum", [False, True])
+def test_a_window_of_constant_spots_has_no_correlation_and_a_finite_gradient(n_genes, by_sum):
+    levels = torch.rand(9, 1, generator=torch.Generator().manual_seed(1)) * 8 * (not by_sum)
+    constant = levels.expand(9, n_genes).clone().requires_grad_()
+    found = spot_correlation(constant, by_sum=by_sum)
+    assert not found.any()
+    found.sum().backward()
+    assert bool(torch.isfinite(constant.grad).all())
+
+
+def test_it_keeps_its_precision_under_autocast(x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(spot_correlation(x), spot_correlation(x.double()).float(), atol=1e-5, rtol=0)
+
+
 def test_centring_by_the_sum_makes_expression_correlate_perfectly(x):
     off_diagonal = ~torch.eye(6, dtype=torch.bool)
     assert spot_correlation(x, by_sum=True)[:, off_diagonal].min() > 0.95

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stbench.methods.nn.dit import GeneTransformer
+from stbench.methods.nn.dit import RELEASED_NAMES, GeneTransformer, TimeEmbedding, released_name
 
 G, D = 6, 16
 
@@ -69,3 +69,32 @@ def test_attention_equals_its_definition(spots):
         scores = q[..., part] @ k[..., part].transpose(1, 2) / (D // 4) ** 0.5
         heads.append(scores.softmax(dim=-1) @ v[..., part])
     torch.testing.assert_close(block._attend(h), block.out(torch.cat(heads, dim=-1)))
+
+
+@torch.no_grad()
+def test_states_and_head_are_the_forward_pass_and_a_second_output_changes_nothing_of_the_first(spots):
+    one, (x, c) = new(), spots
+    out, states = one(x, c)
+    torch.testing.assert_close(one.head(list(one.states(x, c))[-1], c)[..., 0], out)
+    two = GeneTransformer(G, D, layers=2, heads=4, mlp_ratio=2.0, outputs=2).eval()
+    two.load_state_dict({**one.state_dict(), "out.weight": torch.randn(2, D), "out.bias": torch.zeros(2)})
+    two.out.weight[0], two.out.bias[0] = one.out.weight[0], one.out.bias[0]
+    assert two.head(states[-1], c).shape == (4, G, 2)
+    torch.testing.assert_close(two(x, c)[0], out)
+
+
+def test_released_names_keep_block_numbers_and_take_the_longest_prefix():
+    named = {"time.maps.2.bias": "time_embed.mlp.2.bias", "genes.gene": "gene_joint_embed.gene_name_ebd"}
+    named |= {"genes.blocks.11.out.weight": "blocks.11.attn.proj.weight", "genes.out.bias": "final_layer.linear.bias"}
+    named |= {"genes.modulation.bias": "final_layer.adaLN_modulation.1.bias"}
+    assert {ours: released_name(ours, RELEASED_NAMES) for ours in named} == named
+
+
+@torch.no_grad()
+def test_the_time_embedding_tells_times_apart_at_any_scale():
+    embedding = TimeEmbedding(D, 1000.0)
+    near = embedding(torch.tensor([0.1, 0.101]))
+    assert float((near[0] - near[1]).abs().max()) > 1e-3
+    unscaled = TimeEmbedding(D, 1.0)
+    unscaled.load_state_dict(embedding.state_dict())
+    torch.testing.assert_close(unscaled(torch.tensor([100.0])), near[:1])

@@ -1,0 +1,166 @@
+"""What a training step of graph diffusion costs: scalar attention against the released per-channel attention.
+
+Run ``python benchmarks/graph_diffusion.py``; it prints a markdown table for one window at the paper's size. A step is
+forward, loss and backward of the method's own objective. Time and memory of every variant are taken in processes of
+their own; for memory the allocator is told to return what is freed at once.
+
+- step s, CPU s: shortest wall and processor time of several steps.
+- peak MB: largest resident memory during a step above that before it; weights, gradients and optimiser state are
+  there before, and so is what a step on a few spots leaves behind (libraries, their scratch memory).
+- kept MB: tensors held for the backward pass, parameters left out, every storage counted once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stbench.catalogue import find_method, method_class, resolve_settings
+from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.nn.window_method import WindowDiffusion
+
+VARIANTS = {
+    "node-diffusion, per channel as released": ("node-diffusion", {"attention": "channel", "edge_stream": "true"}),
+    "node-diffusion, scalar, static": ("node-diffusion", {}),
+    "joint-diffusion, per channel as released": ("joint-diffusion", {"attention": "channel"}),
+    "joint-diffusion, scalar": ("joint-diffusion", {}),
+}
+_PITCH_PX = 290
+_MB = 1024**2
+
+
+def slide(n_spots: int, n_genes: int, n_features: int) -> LabelledSlide:
+    """One window of made-up spots."""
+    generator = np.random.default_rng(0)
+    side = int(np.ceil(n_spots**0.5))
+    xy = np.stack(np.divmod(np.arange(n_spots), side), axis=1).astype(np.float32) * _PITCH_PX
+    features = generator.normal(size=(n_spots, n_features)).astype(np.float32)
+    expression = np.log1p(generator.poisson(5, (n_spots, n_genes))).astype(np.float32)
+    return LabelledSlide(SlideInputs(f"{n_spots}", None, features, xy), expression)
+
+
+class Step:
+    """Micro-steps of one variant on one window, without the optimiser."""
+
+    def __init__(self, method: str, overrides: dict[str, str], options: argparse.Namespace) -> None:
+        card = find_method(method)
+        settings = resolve_settings(card, method_class(card), "paper", {**overrides, "window_px": "1e6"})
+        found = method_class(card)(settings)
+        assert isinstance(found, WindowDiffusion)
+        genes = tuple(f"G{k}" for k in range(options.genes))
+        self.trainer, self.small = (
+            found._trainer([made], [made], Context(genes, device=options.device))
+            for made in (slide(n, options.genes, options.features) for n in (options.spots, 4))
+        )
+        self.small.module = self.trainer.module
+        self.parameters = list(self.trainer.module.parameters())
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.trainer.stepper.optimizer.step()  # its state is there before memory is read
+
+    def __call__(self, *, small: bool = False) -> None:
+        objective = (self.small if small else self.trainer).objective
+        losses = objective.losses(self.trainer.module.train(), 0, torch.Generator().manual_seed(0))
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+
+    def kept(self) -> int:
+        """Bytes held for the backward pass."""
+        own = {parameter.untyped_storage().data_ptr() for parameter in self.parameters}
+        held: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            self()
+        return sum(held.values())
+
+
+def peak_bytes(step: Step, device: str) -> int:
+    """Largest memory of a step above that before it."""
+    step(small=True)
+    if device == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    step()
+    return _status("VmHWM") - before
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
+
+def seconds(step: Step, repeats: int, device: str) -> tuple[float, float]:
+    """Shortest wall time and shortest processor time of a step, after one that is not counted."""
+    step()
+    spent = []
+    for _ in range(repeats):
+        start, worked = time.perf_counter(), time.process_time()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        spent.append((time.perf_counter() - start, time.process_time() - worked))
+    wall, processor = zip(*spent, strict=True)
+    return min(wall), min(processor)
+
+
+def measure(name: str, options: argparse.Namespace) -> str:
+    """Columns of one variant: parameters and seconds, or megabytes."""
+    torch.set_num_threads(options.threads)
+    step = Step(*VARIANTS[name], options)
+    if options.part == "memory":
+        return f"{peak_bytes(step, options.device) / _MB:.0f} | {step.kept() / _MB:.0f} |"
+    parameters = sum(parameter.numel() for parameter in step.parameters) / 1e6
+    wall, processor = seconds(step, options.repeats, options.device)
+    return f"{parameters:.1f} | {wall:.3f} | {processor:.3f} |"
+
+
+def columns(part: str, name: str, options: argparse.Namespace) -> str:
+    """The columns, from a process of their own."""
+    words = [f"--{key}={value}" for key, value in vars(options).items() if key not in ("variants", "part")]
+    environment = dict(os.environ)
+    if part == "memory":
+        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    command = [sys.executable, __file__, *words, f"--part={part}", "--variants", name]
+    return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--part", choices=["time", "memory"], help="columns of the first variant alone")
+    parser.add_argument("--spots", type=int, default=30)
+    parser.add_argument("--genes", type=int, default=200)
+    parser.add_argument("--features", type=int, default=1024, help="width of the image features")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    if options.part:
+        print(measure(options.variants[0], options))
+        return
+    print(f"{options.spots} spots, {options.genes} genes, {options.device}, {options.threads} threads\n")
+    print("| variant | M parameters | step s | CPU s | peak MB | kept MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    for name in options.variants:
+        print(f"| {name} | {columns('time', name, options)} {columns('memory', name, options)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Losses of joint node-edge diffusion (paper Eqs. 2-3, 15 and 34)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stbench.methods.graph_diffusion.state import unpack
+from stbench.methods.nn.precondition import Network, Parameterization
+
+
+def pair_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, N, N) values over ordered pairs of two different real spots; 0 where there are none.
+
+    Args:
+        values: any finite values, those of padding and diagonal not read.
+        mask: (B, N) True for real spots.
+    """
+    pairs = mask.unsqueeze(1) & mask.unsqueeze(2) & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    return torch.where(pairs, values, 0).sum() / pairs.sum().clamp(min=1)
+
+
+def joint_terms(
+    network: Network,
+    p: Parameterization,
+    clean: Tensor,
+    sigma: Tensor,
+    z: Tensor,
+    mask: Tensor,
+    implied: Callable[[Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """The three terms of the joint objective, unweighted, from one pass of the network.
+
+    Args:
+        network: F on the joint state.
+        p: what F means, for nodes and edges alike.
+        clean: (B, N, G + N) clean state.
+        sigma: (B,) levels.
+        z: (B, N, G + N) unit noise.
+        mask: (B, N) True for real spots.
+        implied: (B, N, N) correlation that denoised nodes (B, N, G) imply.
+
+    Returns:
+        ``score`` and ``edge`` (Eq. 15, each the parameterisation's weighted mean square) and ``consistency`` (Eq. 34).
+    """
+    outputs: list[Tensor] = []
+
+    def recorded(x: Tensor, t: Tensor) -> Tensor:
+        outputs.append(network(x, t))
+        return outputs[0]
+
+    nodes, edges = unpack(p.loss(recorded, clean, sigma, z))
+    noisy = clean + sigma[:, None, None] * z
+    x, e = unpack(p.denoise(lambda *_: outputs[0], noisy, sigma))
+    return {
+        "score": nodes[mask].mean(),
+        "edge": pair_mean(edges, mask),
+        "consistency": pair_mean((e - implied(x)).abs(), mask),
+    }
+
+
+def joint_total(terms: dict[str, Tensor], edge_weight: float, consistency_weight: float) -> Tensor:
+    """Eq. 3: what is minimised."""
+    return terms["score"] + edge_weight * terms["edge"] + consistency_weight * terms["consistency"]

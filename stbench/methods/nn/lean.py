@@ -1,0 +1,165 @@
+"""Parts of the graph transformer that keep little for the backward pass and form the rest anew.
+
+Values and gradients are those of the plain composition to the last bit. Edge states are N^2 times the width, so what
+is kept of them decides how large a window fits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Norm(nn.Module):
+    """LayerNorm, adaptive (Eqs. 24-25) when a context is used."""
+
+    def __init__(self, width: int, *, adaptive: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=not adaptive)
+        self.scale_shift = nn.Linear(width, 2 * width) if adaptive else None
+        if self.scale_shift is not None:
+            nn.init.zeros_(self.scale_shift.weight)
+            nn.init.zeros_(self.scale_shift.bias)
+
+    def forward(self, h: Tensor, z: Tensor | None) -> Tensor:
+        if self.scale_shift is None or z is None:
+            plain: Tensor = self.norm(h)
+            return plain
+        scale, shift = self._modulation(self.scale_shift, z)
+        for _ in range(h.dim() - 2):
+            scale, shift = scale.unsqueeze(1), shift.unsqueeze(1)
+        modulated: Tensor = _Modulated.apply(h, scale, shift, self.norm.eps)  # type: ignore[no-untyped-call]
+        return modulated
+
+    def project(self, h: Tensor, z: Tensor | None, weight: Tensor) -> Tensor:
+        """Linear map of the normalised h, (B, ..., C) to (B, ..., K), for K far below C.
+
+        Scale and shift go into the weights, so that the wide state is passed over once.
+        """
+        if self.scale_shift is None or z is None:
+            return nn.functional.linear(self.norm(h), weight)
+        scale, shift = self._modulation(self.scale_shift, z)
+        own = (weight * (1 + scale).unsqueeze(1)).transpose(1, 2)  # (B, C, K)
+        offset = nn.functional.linear(shift, weight).unsqueeze(1)
+        return torch.baddbmm(offset, self.norm(h).flatten(1, -2), own).reshape(*h.shape[:-1], -1)
+
+    def _modulation(self, scale_shift: nn.Linear, z: Tensor) -> tuple[Tensor, Tensor]:
+        scale, shift = scale_shift(nn.functional.silu(z)).chunk(2, dim=-1)
+        return scale, shift
+
+
+class GatedFeedForward(nn.Module):
+    """Eq. 29, behind a LayerNorm of its own as released: value times GELU of the gate."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.value_gate = nn.Linear(width, 4 * width)
+        self.dropout = dropout
+        self.out = nn.Linear(2 * width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        value_gate = self.value_gate(self.norm(h))
+        keep = kept_entries(value_gate[..., : self.out.in_features], self.dropout, training=self.training)
+        out: Tensor = _GatedLinear.apply(value_gate, keep, self.dropout, self.out.weight, self.out.bias)  # type: ignore[no-untyped-call]
+        return out
+
+
+def kept_entries(like: Tensor, p: float, *, training: bool) -> Tensor | None:
+    """Which entries dropout keeps, as booleans of a tensor's shape; None where it does nothing."""
+    if not training or p == 0:
+        return None
+    return torch.empty(like.shape, dtype=torch.bool, device=like.device).bernoulli_(1 - p)
+
+
+class LeanDropout(nn.Module):
+    """Dropout that keeps a boolean per entry for the backward pass, a quarter of what torch's own keeps on a CPU."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        keep = kept_entries(x, self.p, training=self.training)
+        if keep is None:
+            return x
+        dropped: Tensor = _Dropped.apply(x, keep, self.p)  # type: ignore[no-untyped-call]
+        return dropped
+
+
+def _scale_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
+    """What dropout makes of a tensor, in its place."""
+    if keep is None:
+        return x
+    factor = torch.ones((), dtype=x.dtype).div_(1 - p)  # rounded as torch's own dropout rounds it
+    return x.mul_(keep).mul_(float(factor))
+
+
+class _Modulated(torch.autograd.Function):
+    """(1 + scale) * LayerNorm(h) + shift; keeps h and its moments, not the normalised copy."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+        normed, mean, rstd = torch.native_layer_norm(_wide(h), h.shape[-1:], None, None, eps)
+        ctx.save_for_backward(h, mean, rstd, scale)
+        ctx.eps = eps
+        return (1 + scale) * normed + shift
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        h, mean, rstd, scale = ctx.saved_tensors
+        wide = _wide(h)
+        normed, _, _ = torch.native_layer_norm(wide, h.shape[-1:], None, None, ctx.eps)
+        grad_scale = (grad * normed).sum_to_size(scale.shape)
+        del normed
+        grad_h, _, _ = torch.ops.aten.native_layer_norm_backward(
+            grad * (1 + scale), wide, h.shape[-1:], mean, rstd, None, None, [True, False, False]
+        )
+        grad_shift = grad.sum_to_size(scale.shape)
+        return grad_h.to(h.dtype), grad_scale.to(scale.dtype), grad_shift.to(scale.dtype), None
+
+
+def _wide(h: Tensor) -> Tensor:
+    return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
+
+
+class _Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor, p: float) -> Tensor:
+        ctx.save_for_backward(keep)
+        ctx.p = p
+        return _scale_(x.clone(), keep, p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _scale_(grad.clone(), ctx.saved_tensors[0], ctx.p), None, None
+
+
+class _GatedLinear(torch.autograd.Function):
+    """Linear map of dropout(value * GELU(gate)); keeps value, gate and mask alone, and forms the product anew."""
+
+    @staticmethod
+    def forward(ctx: Any, value_gate: Tensor, keep: Tensor | None, p: float, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(value_gate, keep, weight)
+        ctx.p = p
+        value, gate = value_gate.chunk(2, dim=-1)
+        product = _scale_(value * nn.functional.gelu(gate), keep, p)
+        return nn.functional.linear(product, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
+        value_gate, keep, weight = ctx.saved_tensors
+        value, gate = value_gate.chunk(2, dim=-1)
+        activated, rows = nn.functional.gelu(gate), grad.flatten(0, -2)
+        product = _scale_(value * activated, keep, ctx.p)
+        grad_weight = (rows.T @ product.flatten(0, -2).to(grad.dtype)).to(weight.dtype)
+        del product
+        inner = _scale_(grad @ weight.to(grad.dtype), keep, ctx.p).to(value_gate.dtype)
+        grad_input = torch.empty_like(value_gate)
+        grad_value, grad_gate = grad_input.chunk(2, dim=-1)
+        torch.mul(inner, activated, out=grad_value)
+        del activated
+        torch.ops.aten.gelu_backward.grad_input(inner.mul_(value), gate, grad_input=grad_gate)
+        return grad_input, None, None, grad_weight, rows.sum(dim=0).to(weight.dtype)

@@ -1,0 +1,106 @@
+"""Parts that keep little for the backward pass equal the plain composition, gradients included."""
+
+import pytest
+import torch
+from torch import nn
+
+from stbench.methods.nn.lean import GatedFeedForward, LeanDropout, Norm
+
+SHAPES = [(3, 5, 12), (2, 4, 4, 12)]
+
+
+def plain_feed(feed, h):
+    value, gate = feed.value_gate(feed.norm(h)).chunk(2, dim=-1)
+    return feed.out(nn.functional.dropout(value * nn.functional.gelu(gate), feed.dropout, feed.training))
+
+
+def plain_norm(norm, h, z):
+    scale, shift = norm.scale_shift(nn.functional.silu(z)).chunk(2, dim=-1)
+    shape = (len(h), *[1] * (h.dim() - 2), -1)
+    return (1 + scale.reshape(shape)) * nn.functional.layer_norm(h, h.shape[-1:]) + shift.reshape(shape)
+
+
+def outcome(module, result, *inputs):
+    """Value, and gradients of inputs and parameters."""
+    weights = torch.randn(result.shape, generator=torch.Generator().manual_seed(3))
+    wanted = [*inputs, *module.parameters()]
+    found = torch.autograd.grad((result * weights).sum(), wanted)
+    return [result.detach(), *found]
+
+
+def given(shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_feed_forward_is_the_plain_one(shape, training):
+    torch.manual_seed(0)
+    feed, h = GatedFeedForward(12, 0.3).train(training), given(shape)
+    torch.manual_seed(7)
+    found = outcome(feed, feed(h), h)
+    torch.manual_seed(7)
+    for ours, expected in zip(found, outcome(feed, plain_feed(feed, h), h), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_adaptive_norm_is_the_plain_one(shape):
+    norm, h = Norm(12, adaptive=True), given(shape)
+    nn.init.normal_(norm.scale_shift.weight)
+    nn.init.normal_(norm.scale_shift.bias)
+    z = given((shape[0], 12))
+    found, expected = outcome(norm, norm(h, z), h, z), outcome(norm, plain_norm(norm, h, z), h, z)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_projection_is_a_linear_map_of_the_norm(shape, adaptive):
+    norm, h, z, weight = Norm(12, adaptive=adaptive), given(shape), given((shape[0], 12)), given((3, 12))
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    inputs = [h, weight, z] if adaptive else [h, weight]
+    found = outcome(norm, norm.project(h, z, weight), *inputs)
+    expected = outcome(norm, nn.functional.linear(norm(h, z), weight), *inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_is_torchs_own_draw_for_draw():
+    lean, torchs, h = LeanDropout(0.3), nn.Dropout(0.3), given((40, 50))
+    torch.manual_seed(7)
+    found = outcome(lean, lean(h), h)
+    torch.manual_seed(7)
+    for ours, expected in zip(found, outcome(torchs, torchs(h), h), strict=True):
+        assert torch.equal(ours, expected)
+    assert lean.eval()(h) is h
+
+
+def test_gradients_survive_autocast():
+    torch.manual_seed(0)
+    feed, norm, h, z = GatedFeedForward(12, 0.0), Norm(12, adaptive=True), given((2, 4, 4, 12)), given((2, 12))
+    nn.init.normal_(norm.scale_shift.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = torch.autograd.grad(feed(norm(h, z)).float().sum(), [h, z, *feed.parameters()])
+    exact = torch.autograd.grad(feed(norm(h, z)).sum(), [h, z, *feed.parameters()])
+    for ours, expected in zip(rounded, exact, strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, expected, rtol=0.1, atol=0.1 * float(expected.abs().max()))
+
+
+def test_less_is_kept_than_by_the_plain_composition():
+    feed, h = GatedFeedForward(64, 0.1).train(), given((1, 20, 20, 64))
+
+    def kept(run):
+        held = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: held.setdefault(tensor.untyped_storage().data_ptr(), tensor).detach(), lambda tensor: tensor
+        ):
+            result = run()
+        return result, sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+
+    _, lean = kept(lambda: feed(h))
+    _, plain = kept(lambda: plain_feed(feed, h))
+    assert lean < 0.65 * plain
