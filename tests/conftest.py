@@ -15,3 +15,11 @@ def real_data() -> Path:
     if not (root / "her2st").is_dir():
         pytest.skip("no real slides: set STBENCH_DATA to a data root that holds her2st/")
     return root
+
+
+@pytest.fixture
+def write_her2st():
+    """Writes a tiny section in the genuine layout, see :func:`tests.data.layouts.write_her2st`."""
+    from .data import layouts
+
+    return layouts.write_her2st

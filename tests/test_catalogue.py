@@ -83,7 +83,8 @@ def test_every_dataset_card_adds_up(card):
     assert card.licence
     assert card.citation
     assert card.source
-    assert card.simulated == (card.entry is not None) == (not card.layouts)
+    assert (card.simulated or card.semi_synthetic) == (card.entry is not None) == (not card.layouts)
+    assert (card.settings is None) == (card.entry is None)
     if card.slides:
         assert len({slide.id for slide in card.slides}) == len(card.slides) == card.n_slides
         assert sum(slide.n_spots for slide in card.slides) == card.n_spots

@@ -1,17 +1,19 @@
 """`stbench datasets`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Cohorts: list, show, check, export.", rich_markup_mode=None)
+app = typer.Typer(help="Cohorts: list, show, fetch, check, export.", rich_markup_mode=None)
 
 DataRoot = Annotated[Path | None, typer.Option(envvar="STBENCH_DATA", help="Folder that holds one folder per cohort.")]
 Simulate = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="KEY=VALUE", help="Setting of the simulated cohort, or 'paper' for the paper's size; repeatable."
+        metavar="KEY=VALUE",
+        help="Setting of a generated cohort; with simulated also 'paper' for the paper's size; repeatable.",
     ),
 ]
 Name = Annotated[str, typer.Argument(help="Registered name, or a folder in a known layout.")]
@@ -32,7 +34,7 @@ def list_() -> None:
                 "settable" if card.simulated else str(card.n_spots),
                 str(len({slide.patient for slide in card.slides})) if card.slides else "settable",
                 card.organ,
-                ", ".join(card.layouts) or "generated",
+                ", ".join(card.layouts) or (f"made from {card.made_from}" if card.made_from else "generated"),
                 card.licence,
             ]
             for name, card in dataset_cards().items()
@@ -43,7 +45,7 @@ def list_() -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     """What a cohort holds, its licence, and how to get it."""
-    from stbench.catalogue import find_dataset
+    from stbench.catalogue import find_dataset, load_entry
     from stbench.cli.console import say, say_aligned, say_table
 
     card = find_dataset(name)
@@ -53,12 +55,52 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
         say("")
         rows = [[slide.id, slide.section, slide.patient, str(slide.n_spots)] for slide in card.slides]
         say_table(["slide", "section", "patient", "spots"], rows, numbers=3)
-    if card.simulated:
-        from stbench.data.simulator import SimulationSettings
-
+    if card.settings is not None:
         say("")
-        fields = SimulationSettings.model_fields.items()
+        fields = load_entry(card.settings).model_fields.items()
         say_table(["--simulate", "default", "what"], [[key, str(f.default), f.description or ""] for key, f in fields])
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Registered name.")],
+    slide: Annotated[list[str] | None, typer.Option(help="Id or section; repeatable; default: all.")] = None,
+    source: Annotated[str | None, typer.Option(help="hest or study; default: the card's first.")] = None,
+    images: Annotated[bool, typer.Option("--images", help="Whole pictures in place of patches (hest).")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to size and terms without being asked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, stop.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Download exactly the files a cohort needs; the same command goes on after an interruption."""
+    from stbench.catalogue import find_dataset
+    from stbench.cli.console import ConsoleReporter, say_aligned
+    from stbench.data.fetch import choose_source, plan_download, size_text
+    from stbench.data.fetch import fetch as fetch_files
+    from stbench.errors import SettingError
+
+    card = find_dataset(name)
+    if data_root is None:
+        raise SettingError("expected a folder for the data, found none; give --data-root or set STBENCH_DATA")
+    folder = data_root / name
+    origin, slides, kind = choose_source(card, source, slide or [], folder)
+    plan = plan_download(origin, slides, folder, images=images)
+    facts = [
+        ("source", f"{origin.name} ({kind})"),
+        ("licence", card.licence),
+        ("terms", origin.terms),
+        ("files", f"{len(plan.wanted)} of {len(slides)} slides, {len(plan.missing)} missing here"),
+        ("size", size_text(plan.size)),
+        ("folder", str(folder)),
+    ]
+    say_aligned(facts)
+    if dry_run or not plan.missing:
+        return
+    if not yes and not sys.stdin.isatty():
+        raise SettingError("expected an answer to the terms above, found no terminal; add --yes to agree")
+    if not yes:
+        typer.confirm("Fetch them under these terms?", abort=True)
+    fetch_files(plan, ConsoleReporter())
+    say_aligned([("next", f"stbench datasets check {name}")])
 
 
 @app.command()

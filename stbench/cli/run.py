@@ -15,7 +15,6 @@ from stbench.evaluation.choices import Choices, default_cache
 
 if TYPE_CHECKING:
     from stbench.evaluation.record import Record
-    from stbench.evaluation.rows import Cell
 
 COLUMNS = ("pcc", "mse", "gsc", "ssc")
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
@@ -29,8 +28,13 @@ SplitBy = Annotated[
 SplitSeed = Annotated[int, typer.Option(help="Seed of the split; another one is another task.")]
 Seed = Annotated[int, typer.Option(help="Seed of fitting and sampling.")]
 Draws = Annotated[int | None, typer.Option(help="Samples per slide of generative methods; default: the card's.")]
-Encoder = Annotated[str, typer.Option(help="handcrafted-v1, handcrafted-v1-ctx, mean-rgb or timm:<architecture>.")]
-Weights = Annotated[Path | None, typer.Option(help="Local weight file of a timm encoder.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>; default: the cohort's."
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="Local weight file, or its folder, of a network encoder.")]
 Patch = Annotated[str | None, typer.Option(help="Side of a patch, e.g. 224px or 112um; default: the cohort's.")]
 Normalize = Annotated[str, typer.Option(help="log1p, log2p1 or cp10k-log1p.")]
 Preset = Annotated[str, typer.Option(help="paper, official, small ...; methods without it take their defaults.")]
@@ -42,7 +46,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder; default: runs/<dataset>-
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what lies in --out.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the settings, stop.")]
-Controls = Annotated[bool, typer.Option(help="Run the usual controls too, and the ceilings of a simulated cohort.")]
+Controls = Annotated[bool, typer.Option(help="Run the usual controls too, and the ceilings of a generated cohort.")]
 
 
 def run(
@@ -53,7 +57,7 @@ def run(
     split_seed: SplitSeed = Choices.split_seed,
     seed: Seed = Choices.seed,
     draws: Draws = None,
-    encoder: Encoder = Choices.encoder,
+    encoder: Encoder = None,
     weights: Weights = None,
     patch: Patch = None,
     normalize: Normalize = Choices.normalization,
@@ -129,7 +133,7 @@ def _status(record: Record) -> str:
 
 def _show_scores(records: Sequence[Record]) -> None:
     from stbench.catalogue import metric_cards
-    from stbench.evaluation.leaderboard import sections
+    from stbench.evaluation.leaderboard import number, sections
 
     cards = metric_cards()
     titles = [f"{cards[name].title}{_ARROWS[cards[name].direction]}" for name in COLUMNS]
@@ -138,17 +142,10 @@ def _show_scores(records: Sequence[Record]) -> None:
         for block in dict.fromkeys(row.block for row in section.rows):
             rows = [row for row in section.rows if row.block == block]
             lines += [
-                [row.label, *(_number(row.cells.get(name), cards[name].decimals) for name in COLUMNS)] for row in rows
+                [row.label, *(number(row.cells.get(name), cards[name].decimals) for name in COLUMNS)] for row in rows
             ]
             lines.append([])
         say_table([section.name, *titles], lines, numbers=1)
     for record in records:
         if record.status != "done":
             say(f"{record.method}: {record.status}: {record.reason}")
-
-
-def _number(cell: Cell | None, decimals: int) -> str:
-    if cell is None or cell.mean is None:
-        return "-"
-    spread = "" if cell.std_slides is None else f" ± {cell.std_slides:.{decimals}f}"
-    return f"{cell.mean:.{decimals}f}{spread}"

@@ -34,6 +34,7 @@ class Cohort:
         refs: slides that can be used, in the card's order.
         reader: reads a slide by its id.
         left_out: slides that cannot be used, with the reason.
+        about: how generated data were made, one line; empty for data as they were measured.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Cohort:
     refs: tuple[SlideRef, ...]
     reader: Callable[[str], Slide]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stbench.data.image import ImageSource
 
 SPATIAL = "spatial"  # obsm: (n_spots, 2) spot centres in full-resolution pixels, x right, y down
+FEATURES = "features"  # obsm: (n_spots, d) features that came with the slide; absent where a picture gives them
+FEATURES_KEY = "features_key"  # uns: identity of what made those features; absent where only their bits say it
 ARRAY = "array"  # obsm: (n_spots, 2) array position, x right, y down; absent when unknown
 TOTAL_COUNTS = "total_counts"  # obs: UMI per spot over all measured genes
 
@@ -44,7 +46,8 @@ class Slide:
         adata: ``X`` raw UMI counts (n_spots, n_genes) as CSR int32; ``obs_names`` spot ids; ``var_names`` genes;
             ``obsm["spatial"]`` (n_spots, 2) float32, spot centres in full-resolution pixels, x right, y down;
             ``obsm["array"]`` (n_spots, 2) float32 array position, x right, y down (left out when unknown);
-            ``obs["total_counts"]`` UMI of each spot over all measured genes.
+            ``obs["total_counts"]`` UMI of each spot over all measured genes;
+            ``obsm["features"]`` (n_spots, d) features the slide brings along (left out where a picture gives them).
         image: source of the H&E picture, None when the slide has none.
         um_per_px: micrometres per full-resolution pixel, None when unknown.
         notes: what the reader left out or repaired, one line each.
@@ -83,6 +86,11 @@ class Slide:
     def array_xy(self) -> NDArray[np.float32] | None:
         """(n_spots, 2) array positions, None when the layout does not give them."""
         return np.asarray(self.adata.obsm[ARRAY], dtype=np.float32) if ARRAY in self.adata.obsm else None
+
+    @property
+    def features(self) -> NDArray[np.float32] | None:
+        """(n_spots, d) features the slide brings along, None when it has none."""
+        return np.asarray(self.adata.obsm[FEATURES], dtype=np.float32) if FEATURES in self.adata.obsm else None
 
     @property
     def total_counts(self) -> NDArray[np.float64]:

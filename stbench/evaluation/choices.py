@@ -43,13 +43,13 @@ class Choices:
         split_seed: seed of the split.
         seed: seed of fitting and sampling; it leaves the task, and so the table, the same.
         draws: samples per slide, None for each method's own number.
-        encoder: image encoder.
+        encoder: image encoder, None for the one on the cohort's card.
         weights: its local weight file.
         patch: geometry of the patches, None for the cohort's.
         normalization: scale of expression.
         preset: preset of every method that has it.
         overrides: ``key=value`` or ``method.key=value``.
-        simulate: ``key=value`` of the simulated cohort.
+        simulate: ``key=value`` of a generated cohort.
         controls: whether the usual controls run too.
         data_root: folder that holds one folder per cohort.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -62,7 +62,7 @@ class Choices:
     split_seed: int = 0
     seed: int = 0
     draws: int | None = None
-    encoder: str = "handcrafted-v1"
+    encoder: str | None = None
     weights: Path | None = None
     patch: str | None = None
     normalization: str = "log1p"

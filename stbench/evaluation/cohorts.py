@@ -31,8 +31,8 @@ def open_dataset(
     Args:
         name: registered name, else a folder.
         data_root: folder that holds one folder per registered cohort.
-        simulate: ``key=value`` of the simulated cohort; ``paper`` starts from the size of the paper's cohort.
-        cache_dir: where simulated slides are kept.
+        simulate: ``key=value`` of a generated cohort; ``paper`` starts from the size of the paper's cohort, simulated.
+        cache_dir: where generated slides are kept.
         reporter: is told of slides that are made.
         require_image: leave out slides without a picture.
 
@@ -40,17 +40,35 @@ def open_dataset(
         UnknownNameError: neither a registered name nor a folder.
         UserError: the data are not there, or a setting of the simulation is wrong.
     """
-    is_folder = name not in dataset_cards() and (Path(name).is_dir() or "/" in name)
-    card = _folder_card(Path(name)) if is_folder else find_dataset(name)
-    if simulate and not card.simulated:
-        raise SettingError(f"--simulate: expected only with --dataset simulated, found with {name}; leave it out")
-    if is_folder:
+    card = find_card(name)
+    if simulate and card.settings is None:
+        made = " or ".join(name for name, other in dataset_cards().items() if other.settings is not None)
+        raise SettingError(f"--simulate: expected only with --dataset {made}, found with {name}; leave it out")
+    if name not in dataset_cards():
         return open_folder(Path(name), require_image=require_image), card
     if card.entry is None:
         return open_cohort(card, data_root, require_image=require_image), card
     if cache_dir is None:
         raise SettingError(f"{name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
-    return load_entry(card.entry)(_simulation(simulate), cache_dir, reporter), card
+    base = () if card.made_from is None else _base(card.made_from, data_root)
+    return load_entry(card.entry)(_simulation(card, simulate), *base, cache_dir, reporter), card
+
+
+def find_card(name: str) -> DatasetCard:
+    """The card of a registered cohort, or one made up for a folder.
+
+    Raises:
+        UnknownNameError: neither a registered name nor a folder.
+    """
+    is_folder = name not in dataset_cards() and (Path(name).is_dir() or "/" in name)
+    return _folder_card(Path(name)) if is_folder else find_dataset(name)
+
+
+def _base(name: str, data_root: Path | None) -> tuple[Cohort, Path]:
+    """The cohort another one is made from, pictures or not, and its folder."""
+    cohort = open_cohort(find_dataset(name), data_root, require_image=False)
+    assert data_root is not None  # or there would be no cohort
+    return cohort, data_root / name
 
 
 def _folder_card(folder: Path) -> DatasetCard:
@@ -58,17 +76,21 @@ def _folder_card(folder: Path) -> DatasetCard:
     return DatasetCard(name=slug, title=folder.name)
 
 
-def _simulation(texts: tuple[str, ...]) -> Any:
-    from stbench.data.simulator import SimulationSettings, paper_size
+def _simulation(card: DatasetCard, texts: tuple[str, ...]) -> Any:
+    model = load_entry(str(card.settings))
+    base = {}
+    if card.simulated and PAPER_SIZE in texts:
+        from stbench.data.simulator import paper_size
 
-    base = paper_size().model_dump() if PAPER_SIZE in texts else {}
-    said = pairs("--simulate", [text for text in texts if text != PAPER_SIZE])
-    for key in said:
-        if key not in SimulationSettings.model_fields:
-            raise UnknownNameError("setting of simulated", key, SimulationSettings.model_fields)
+        base, texts = paper_size().model_dump(), tuple(text for text in texts if text != PAPER_SIZE)
+    asked = pairs("--simulate", texts)
+    for key in asked:
+        if key not in model.model_fields:
+            raise UnknownNameError(f"setting of {card.name}", key, model.model_fields)
     try:
-        return SimulationSettings.model_validate({**base, **said})
+        return model.model_validate({**base, **asked})
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise SettingError(f"--simulate {place}: {problem['msg']}, found {problem['input']!r}") from error
+        place = "".join(f" {part}" for part in problem["loc"])
+        said = problem["msg"].removeprefix("Value error, ")
+        raise SettingError(f"--simulate{place}: {said}, found {problem['input']!r}") from error

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stbench.evaluation.choices import parse_patch
 from stbench.evaluation.cohorts import open_dataset
+from stbench.evaluation.identity import default_patch
 from stbench.evaluation.session import choose_device
-from stbench.evaluation.task import default_patch
 from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features
 from stbench.reporting import SILENT, Reporter

@@ -1,4 +1,4 @@
-"""The identity of a task: hashes that do not depend on machine, order of files or version of Python."""
+"""The identity of a task: its patches, and hashes that do not depend on machine, file order or version of Python."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.catalogue import DatasetCard
 from stbench.data.image import PatchSpec
-from stbench.data.slide import Slide
+from stbench.data.slide import FEATURES_KEY, Slide
 
 TASK_VERSION = 1  # raise it when the meaning of anything the hash covers changes
 
 
 def slide_digest(slide: Slide) -> str:
-    """Hash of what a slide brings into a task: counts of the panel, depth, spots, positions, pixel size, picture."""
+    """Hash of what a slide brings into a task: counts of the panel, depth, spots, positions, pixel size, picture.
+
+    Features a slide brings along enter by what made them where that is said, else by their bits.
+    """
     image = None if slide.image is None else slide.image.digest()
     said = json.dumps([slide.spot_ids, slide.genes, slide.um_per_px, image])
     digest = hashlib.sha256(said.encode())
@@ -25,6 +29,9 @@ def slide_digest(slide: Slide) -> str:
         digest.update(_bytes(array, dtype))
     if slide.array_xy is not None:
         digest.update(_bytes(slide.array_xy, "<f4"))
+    if slide.features is not None:
+        made = str(slide.adata.uns.get(FEATURES_KEY, ""))
+        digest.update(made.encode() or _bytes(slide.features, "<f4"))
     return digest.hexdigest()
 
 
@@ -69,6 +76,16 @@ def task_hash(
         "data": digest,
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def default_patch(card: DatasetCard) -> PatchSpec:
+    """The patch a cohort's card declares."""
+    said = card.patch
+    return PatchSpec(
+        um=said.get("um"),
+        px=int(said["px"]) if "px" in said else None,
+        out_px=int(said["out_px"]) if "out_px" in said else None,
+    )
 
 
 def patch_text(patch: PatchSpec) -> str:

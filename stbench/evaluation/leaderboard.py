@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from stbench.catalogue import metric_cards
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation import wording
 from stbench.evaluation.comparison import Unit, best_row, unit_of
-from stbench.evaluation.record import Record, TaskFacts, read_record, write_record
-from stbench.evaluation.rows import CEILINGS, CONTROLS, METHODS, Cell, Group, Row, groups, ordered, rows_of
+from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
+from stbench.evaluation.rows import CEILINGS, CONTROLS, DRAW_SD, METHODS, Cell, Group, Row, groups, ordered, rows_of
 
 COLUMNS = ("pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps")
+_DRAW_SD_DECIMALS = 4  # as the paper prints them
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _BLOCKS = {CEILINGS: "*ceilings*", METHODS: "*methods*", CONTROLS: "*controls and floors*"}
 
@@ -47,7 +48,7 @@ class Section:
 
 
 def sections(records: Sequence[Record]) -> list[Section]:
-    """Records by task, real cohorts before simulated ones, then by name."""
+    """Records by task: real cohorts, then semi-synthetic, then simulated ones; by name within."""
     by_task: dict[str, list[Record]] = {}
     for record in records:
         by_task.setdefault(record.task.hash, []).append(record)
@@ -58,7 +59,7 @@ def sections(records: Sequence[Record]) -> list[Section]:
         in_order = [row for block in _BLOCKS for row in ordered(rows, block)]
         task = min((run.task for run in runs), key=lambda task: task.model_dump_json())
         found.append(Section(task, together, in_order))
-    return sorted(found, key=lambda section: (section.task.simulated, section.name))
+    return sorted(found, key=lambda section: (ORIGINS.index(section.task.origin), section.name))
 
 
 def leaderboard(records: Sequence[Record], *, metrics: Sequence[str] | None = None, command: str = "") -> str:
@@ -131,18 +132,27 @@ def _direction(metric: str) -> str:
 
 def _title(metric: str) -> str:
     card = metric_cards().get(metric)
+    if metric.endswith(DRAW_SD):
+        return f"{_bare_title(metric.removesuffix(DRAW_SD))}, sd over draws"
     return f"{card.title}{_ARROWS[card.direction]}" if card else metric
+
+
+def _bare_title(metric: str) -> str:
+    card = metric_cards().get(metric)
+    return card.title if card else metric
 
 
 def _cell(row: Row, metric: str, *, bold: bool) -> str:
     cell = row.cells.get(metric)
     card = metric_cards().get(metric)
-    text = _number(cell, card.decimals if card else 3) if cell else "-"
+    decimals = _DRAW_SD_DECIMALS if metric.endswith(DRAW_SD) else card.decimals if card else 3
+    text = number(cell, decimals)
     return f"**{text}**" if bold else text
 
 
-def _number(cell: Cell, decimals: int) -> str:
-    if cell.mean is None:
+def number(cell: Cell | None, decimals: int) -> str:
+    """``mean ± standard deviation over slides (± standard deviation over draws)``, ``-`` where undefined."""
+    if cell is None or cell.mean is None:
         return "-"
     text = f"{cell.mean:.{decimals}f}"
     if cell.std_slides is not None:
@@ -153,21 +163,35 @@ def _number(cell: Cell, decimals: int) -> str:
 
 
 def leaderboard_csv(records: Sequence[Record]) -> str:
-    """The numbers behind the tables, one line per task, row, metric and slide.
+    """The numbers behind the tables, one line per task, row, metric and slide, and one per draw.
 
-    Columns ``task``, ``row``, ``metric``, ``slide``, ``patient``, ``value``; the slide is empty for pooled metrics, the
-    patient where unknown, the value where undefined. Seeds and draws are averaged inside a slide.
+    Columns ``task``, ``origin`` (real, semi-synthetic or simulated), ``row``, ``metric``, ``slide``, ``patient``,
+    ``seed``, ``draw``, ``value``. The slide is empty for pooled metrics and spreads over draws, the patient where
+    unknown, the value where undefined. Where seed and draw are empty both are averaged inside a slide; rows of single
+    draws also have one line per seed and draw, and with an empty slide that draw's mean over slides.
     """
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow
-    write(["task", "row", "metric", "slide", "patient", "value"])
+    write(["task", "origin", "row", "metric", "slide", "patient", "seed", "draw", "value"])
     for section in sections(records):
+        task = section.task
         for row in section.rows:
             for metric, cell in row.cells.items():
-                for slide, value in (cell.per_slide or {"": cell.mean}).items():
-                    patient = section.task.patients.get(slide) or ""
-                    write([section.task.hash, row.label, metric, slide, patient, "" if value is None else repr(value)])
+                for slide, seed, draw, value in _values(cell):
+                    patient = task.patients.get(slide) or ""
+                    shown = "" if value is None else repr(value)
+                    write([task.hash, task.origin, row.label, metric, slide, patient, seed, draw, shown])
     return text.getvalue()
+
+
+def _values(cell: Cell) -> Iterator[tuple[str, str, str, float | None]]:
+    """Slide, seed, draw and value of everything a cell was made from."""
+    for slide, value in (cell.per_slide or {"": cell.mean}).items():
+        yield slide, "", "", value
+    for seed, slides in cell.per_draw.items():
+        for slide, values in slides.items():
+            for draw, value in enumerate(values):
+                yield slide, str(seed), str(draw), value
 
 
 def write_leaderboards(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stbench.errors import DataError
+
+Origin = Literal["real", "semi-synthetic", "simulated"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
@@ -24,6 +27,8 @@ class TaskFacts(_Part):
     hash: str = Field(description="identity of the task; rows of one leaderboard share it")
     dataset: str
     simulated: bool
+    semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
+    about: str = Field(default="", description="how generated data were made; empty for data as they were measured")
     n_genes: int
     genes: list[str] = Field(description="panel, in column order")
     normalization: str = Field(description="scale of expression and predictions, e.g. log1p of raw counts, natural log")
@@ -40,6 +45,11 @@ class TaskFacts(_Part):
     left_out: dict[str, str] = Field(default={}, description="slides of the cohort not used, with the reason")
     n_spots: dict[str, int] = Field(description="spots of every slide used")
     data_digest: str = Field(description="hash of counts, positions and pictures used")
+
+    @property
+    def origin(self) -> Origin:
+        """Where the numbers come from; tables of one origin never show another."""
+        return "simulated" if self.simulated else "semi-synthetic" if self.semi_synthetic else "real"
 
 
 class Summary(_Part):
@@ -58,6 +68,7 @@ class DrawSummary(_Part):
     std_draws: float | None = Field(description="sample standard deviation over draws of the mean over slides")
     std_slides: float | None = Field(description="sample standard deviation over slides of the mean over draws")
     per_slide: dict[str, list[float | None]] = Field(description="slide to one value per draw")
+    per_draw: list[float | None] = Field(default=[], description="mean over slides of each draw")
 
 
 class Record(_Part):

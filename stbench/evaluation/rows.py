@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stbench.evaluation.record import DrawSummary, Record, Summary
@@ -11,7 +11,10 @@ from stbench.evaluation.summaries import mean_of, std_of
 
 PRIMARY = "pcc"
 NO_ENCODER = "none"
+DRAW_SD = "-draw-sd"
+"""Ends the name of a column: sample standard deviation over draws of the metric's mean over slides (paper, Table 9)."""
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
+_SAID_IF_ON = ("smooth_labels",)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Cell:
         std_draws: sample standard deviation over draws, None but for rows of single draws.
         per_slide: slide to value, averaged over seeds and draws; empty for pooled metrics.
         n_undefined: genes left out, summed over slides; the largest of the seeds.
+        per_draw: seed to slide to one value per draw, for rows of single draws; the slide "" holds means over slides.
     """
 
     mean: float | None
@@ -31,6 +35,7 @@ class Cell:
     std_draws: float | None = None
     per_slide: dict[str, float | None] = field(default_factory=dict)
     n_undefined: int = 0
+    per_draw: dict[int, dict[str, list[float | None]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Row:
         ranked: whether it may carry a rank and be the best; oracles and ceilings may not.
         cells: metric to cell.
         n_seeds: how many seeds are averaged; they never raise the number of slides.
+        n_draws: draws of every slide behind the row, 0 for rows without draws.
     """
 
     label: str
@@ -50,6 +56,7 @@ class Row:
     ranked: bool
     cells: dict[str, Cell]
     n_seeds: int = 1
+    n_draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,10 +102,16 @@ def _name(record: Record, everybody: Sequence[Record]) -> str:
         said.append(record.preset)
     if len({other.draws for other in others}) > 1:
         said.append(f"{record.draws} draws")
-    said += [f"{name}={_brief(value)}" for name, value in record.settings.items() if _varies(name, record, others)]
+    shown = [name for name in record.settings if _varies(name, record, others) or _always_said(name, record)]
+    said += [f"{name}={_brief(record.settings[name])}" for name in shown]
     bound = record.encoder not in (NO_ENCODER, record.task.encoder)
     said += [record.encoder.partition("/")[0]] if bound else []
     return f"{record.method} ({', '.join(said)})" if said else record.method
+
+
+def _always_said(name: str, record: Record) -> bool:
+    """Whether a setting is named though every run of the method has it: it changes what was learnt."""
+    return name in _SAID_IF_ON and bool(record.settings[name])
 
 
 def _varies(name: str, record: Record, others: Sequence[Record]) -> bool:
@@ -111,22 +124,27 @@ def _brief(value: object) -> str:
 
 
 def rows_of(group: Group) -> list[Row]:
-    """Rows of one method: mean of the draws, one draw, direct posterior mean; never mixed in one row."""
+    """Rows of one method: mean of the draws, one draw, direct posterior mean; never mixed in one row.
+
+    None where every run was refused or failed.
+    """
+    if not group.done:
+        return []
     record = group.first
     block = {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}.get(record.kind, METHODS)
     ranked = record.kind not in ("oracle", "ceiling")
 
-    def row(label: str, cells: dict[str, Cell]) -> Row:
+    def row(label: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
         shown = f"[{label}]" if record.kind == "oracle" else label
-        return Row(shown, block, ranked, cells, len(group.done))
+        return Row(shown, block, ranked, cells, len(group.done), n_draws)
 
     declared = _cells([run.metrics for run in group.done])
     posterior = _cells([run.metrics_posterior_mean for run in group.done])
     rows = []
     if record.draws > 1:
-        rows.append(row(f"{group.name}, mean of {record.draws}", declared))
-    if single := _draw_cells([run.metrics_single_draw for run in group.done]):
-        rows.append(row(f"{group.name}, 1 draw", single))
+        rows.append(row(f"{group.name}, mean of {record.draws}", declared, record.draws))
+    if single := _draw_cells({run.seed: run.metrics_single_draw for run in group.done}):
+        rows.append(row(f"{group.name}, 1 draw", single, record.draws))
     elif record.draws == 1:
         rows.append(row(group.name, declared))
     if posterior:
@@ -154,19 +172,24 @@ def _cell(seeds: Sequence[Summary]) -> Cell:
     return Cell(mean_of(values), std_of(values), per_slide=per_slide, n_undefined=undefined)
 
 
-def _draw_cells(runs: Sequence[dict[str, DrawSummary]]) -> dict[str, Cell]:
-    metrics = dict.fromkeys(name for run in runs for name in run)
-    return {name: _draw_cell([run[name] for run in runs if name in run]) for name in metrics}
+def _draw_cells(runs: Mapping[int, dict[str, DrawSummary]]) -> dict[str, Cell]:
+    """Every metric of single draws, and its standard deviation over draws as a column of its own."""
+    metrics = dict.fromkeys(name for run in runs.values() for name in run)
+    cells = {name: _draw_cell({seed: run[name] for seed, run in runs.items() if name in run}) for name in metrics}
+    spreads = {name + DRAW_SD: Cell(cell.std_draws) for name, cell in cells.items() if cell.std_draws is not None}
+    return cells | spreads
 
 
-def _draw_cell(seeds: Sequence[DrawSummary]) -> Cell:
-    slides = dict.fromkeys(slide for summary in seeds for slide in summary.per_slide)
-    per_slide = {slide: mean_of([mean_of(summary.per_slide.get(slide, [])) for summary in seeds]) for slide in slides}
-    std_draws = mean_of([summary.std_draws for summary in seeds])
+def _draw_cell(seeds: Mapping[int, DrawSummary]) -> Cell:
+    runs = list(seeds.values())
+    slides = dict.fromkeys(slide for summary in runs for slide in summary.per_slide)
+    per_slide = {slide: mean_of([mean_of(summary.per_slide.get(slide, [])) for summary in runs]) for slide in slides}
+    std_draws = mean_of([summary.std_draws for summary in runs])
+    per_draw = {seed: {**summary.per_slide, "": summary.per_draw} for seed, summary in seeds.items()}
     if not per_slide:
-        return Cell(mean_of([summary.mean for summary in seeds]), std_draws=std_draws)
+        return Cell(mean_of([summary.mean for summary in runs]), std_draws=std_draws, per_draw=per_draw)
     values = list(per_slide.values())
-    return Cell(mean_of(values), std_of(values), std_draws, per_slide)
+    return Cell(mean_of(values), std_of(values), std_draws, per_slide, per_draw=per_draw)
 
 
 def ordered(rows: Iterable[Row], block: str) -> list[Row]:

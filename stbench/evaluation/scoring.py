@@ -114,5 +114,7 @@ class ScoreBook:
             tracks = [track.values(metric) for track in self._draws]
             found[metric] = summarise_draws({slide: [values[slide] for values in tracks] for slide in tracks[0]})
         pooled = [track.pooled.value().value for track in self._draws]
-        found[POOLED] = DrawSummary(mean=mean_of(pooled), std_draws=std_of(pooled), std_slides=None, per_slide={})
+        found[POOLED] = DrawSummary(
+            mean=mean_of(pooled), std_draws=std_of(pooled), std_slides=None, per_slide={}, per_draw=pooled
+        )
         return found

@@ -23,11 +23,11 @@ from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.ceilings import write_ceilings
 from stbench.evaluation.choices import Choices, pairs, parse_patch
-from stbench.evaluation.cohorts import open_dataset
-from stbench.evaluation.identity import patch_text
+from stbench.evaluation.cohorts import find_card, open_dataset
+from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import declared_draws, run_method
-from stbench.evaluation.task import TaskSettings, build_task, default_patch, make_split
+from stbench.evaluation.task import NO_PATCH, TaskSettings, build_task, make_split
 from stbench.features.encoders import load_encoder
 from stbench.reporting import SILENT, Reporter
 
@@ -106,8 +106,12 @@ class Plan:
             ("dataset", f"{self.cohort.name} ({self.cohort.layout} layout, {len(self.cohort.refs)} slides)"),
             ("genes", str(choices.genes)),
             ("scale", choices.normalization),
-            ("encoder", choices.encoder),
-            ("patch", patch_text(self.task.patch or default_patch(self.card))),
+            ("encoder", self.task.encoder),
+            *([("about", self.cohort.about)] if self.cohort.about else []),
+            (
+                "patch",
+                NO_PATCH if self.card.semi_synthetic else patch_text(self.task.patch or default_patch(self.card)),
+            ),
             ("split", f"{choices.split}{chosen}: {sizes}"),
             *((part, ", ".join(getattr(split, part))) for part in ("validation", "test")),
             ("leak", self._leak()),
@@ -142,13 +146,14 @@ def plan(choices: Choices, cache_dir: Path, reporter: Reporter = SILENT) -> Plan
     for run in runs:
         declared_draws(run.card, choices.draws)
     check_normalization(choices.normalization)
-    load_encoder(choices.encoder, weights=choices.weights)
+    encoder = choices.encoder or find_card(choices.dataset).encoder
+    load_encoder(encoder, weights=choices.weights)
     task = TaskSettings(
         genes=_panel_size(choices.genes),
         split=_split_source(choices.split),
         seed=choices.split_seed,
         normalization=choices.normalization,
-        encoder=choices.encoder,
+        encoder=encoder,
         weights=choices.weights,
         patch=parse_patch(choices.patch),
     )
@@ -253,7 +258,7 @@ def carry_out(plan: Plan, out: Path, *, resume: bool, cache_dir: Path, reporter:
 
     Yields:
         One record per method, as soon as it is there; a method that fails or refuses ends as a record too. Last come
-        the ceilings of a simulated cohort.
+        the ceilings of a generated cohort.
 
     Raises:
         UserError: an input or the output folder is wrong; what is done already stays.

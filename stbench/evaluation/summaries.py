@@ -35,4 +35,5 @@ def summarise_draws(per_slide: dict[str, list[float | None]]) -> DrawSummary:
         std_draws=std_of(of_draw),
         std_slides=std_of([mean_of(values) for values in per_slide.values()]),
         per_slide=per_slide,
+        per_draw=of_draw,
     )

@@ -9,12 +9,21 @@ from stbench.evaluation.record import Record, TaskFacts
 from stbench.evaluation.rows import Group, Row
 from stbench.evaluation.summaries import mean_of
 
+_ORIGINS = {
+    "simulated": "Simulated data: the numbers say nothing about tissue.",
+    "semi-synthetic": (
+        "Semi-synthetic data: the counts are real, the features are made from the counts of their own spot and noise. "
+        "The numbers say how well a method reads what is there, nothing about what an H&E picture shows; they are not "
+        "to be put beside numbers from pictures. `best-from-own-spot` bounds predictors that are linear in what the "
+        "features say; one that combines genes or spots otherwise, or knows other sections of the patient, may pass it."
+    ),
+}
 _LOCAL_ENCODERS = ("handcrafted", "mean-rgb")
 
 
 def heading(task: TaskFacts) -> str:
     """Title of a section, with ``L`` where test slides share a patient with training."""
-    kind = " (simulated)" if task.simulated and task.dataset != "simulated" else ""
+    kind = "" if task.origin in ("real", task.dataset) else f" ({task.origin})"
     return f"## {task.dataset}{kind}, {task.protocol}, {task.n_genes} genes{' `L`' if task.leak_fraction else ''}"
 
 
@@ -25,6 +34,7 @@ def head(task: TaskFacts, records: Sequence[Record]) -> str:
         f"task: `{task.hash[:16]}`; only rows of one task may be compared",
         f"scale: {task.normalization}",
         f"panel: {task.n_genes} genes, chosen on the training slides",
+        *([f"{task.origin} data: {task.about}"] if task.about else []),
         f"encoder: {task.encoder}; patch: {task.patch}",
         *(f"{part}: {_slides(task, ids)}" for part, ids in _parts(task).items()),
         f"patients: {_leak(task)}",
@@ -66,18 +76,22 @@ def _leak(task: TaskFacts) -> str:
 
 def notes(task: TaskFacts, rows: Sequence[Row], columns: Sequence[str], unit: Unit) -> str:
     """What the figures and marks mean."""
-    lines = [_spread(task, rows), _bold(task, unit), *_left_out(rows, columns)]
+    lines = [_spread(task, rows), _draws(rows), _bold(task, unit), *_left_out(rows, columns)]
     if any(not row.ranked for row in rows):
         lines.append("`[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE and PCC alone.")
     if any(cell.mean is None for row in rows for name, cell in row.cells.items() if name in columns):
         lines.append("`-` undefined on every test slide, as a correlation with a constant prediction is.")
     if "crps" in columns:
         lines.append("CRPS of a row without several draws is its mean absolute error.")
-    if task.simulated:
-        lines.append("Simulated data: the numbers say nothing about tissue.")
+    return "\n".join(f"- {line}" for line in [*lines, *limits(task)] if line)
+
+
+def limits(task: TaskFacts) -> list[str]:
+    """What numbers on a task are not, whichever method they are of."""
+    lines = [_ORIGINS[task.origin]] if task.origin in _ORIGINS else []
     if task.encoder.startswith(_LOCAL_ENCODERS):
         lines.append("Not comparable with numbers printed in papers: other encoder, panel and split.")
-    return "\n".join(f"- {line}" for line in lines if line)
+    return lines
 
 
 def _spread(task: TaskFacts, rows: Sequence[Row]) -> str:
@@ -87,8 +101,22 @@ def _spread(task: TaskFacts, rows: Sequence[Row]) -> str:
         else f"Mean ± sample standard deviation over {len(task.test)} test slides, not a standard error."
     )
     if any(cell.std_draws is not None for row in rows for cell in row.cells.values()):
-        said += " In brackets, ± sample standard deviation over single draws."
+        said += " In brackets, ± sample standard deviation over draws of a draw's mean over slides (paper, Table 9)."
     return said
+
+
+def _draws(rows: Sequence[Row]) -> str:
+    """How many draws there are and how they were combined; empty where nothing was drawn."""
+    labels: dict[int, list[str]] = {}
+    for row in rows:
+        if row.n_draws:
+            name = row.label.strip("[]").rpartition(", ")[0]
+            labels.setdefault(row.n_draws, []).append(name)
+    if not labels:
+        return ""
+    counts = [f"{n} ({', '.join(dict.fromkeys(names))})" for n, names in sorted(labels.items())]
+    said = f"Draws of every slide, from one fit: {'; '.join(counts)}. `1 draw`: the mean of the scores of single draws."
+    return said + (" `mean of M`: the score of the mean of the M draws." if max(labels) > 1 else "")
 
 
 def _bold(task: TaskFacts, unit: Unit) -> str:

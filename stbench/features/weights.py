@@ -29,10 +29,14 @@ def weight_file(weights: Path, names: Sequence[str] = WEIGHT_NAMES) -> Path:
     raise DataError(f"expected encoder weights at {' or '.join(map(str, candidates))}, found no such file")
 
 
-def read_state(file: Path) -> dict[str, torch.Tensor]:
+def read_state(file: Path, wrappers: Sequence[str] = _WRAPPERS) -> dict[str, torch.Tensor]:
     """The state dict in a safetensors or torch file, without wrapping dict and without the prefix of DataParallel.
 
     Nothing in the file is executed: torch files are read with ``weights_only``.
+
+    Args:
+        file: the file.
+        wrappers: keys under which a file may hold the state dict beside other things, in the order they are tried.
 
     Raises:
         DataError: the file cannot be read or holds something other than tensors.
@@ -44,7 +48,7 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # every reader fails in its own way on a damaged file
         reason = str(error).splitlines()[0]
         raise DataError(f"expected tensors in {file}, found an unreadable file ({reason}); fetch it again") from error
-    for wrapper in _WRAPPERS:
+    for wrapper in wrappers:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -84,8 +88,16 @@ def load_strictly(
     module.load_state_dict(kept, strict=True)
 
 
-def misfit(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
-    """What is missing, unexpected and misshapen in a state dict, in words; empty when it fits."""
+def misfit(
+    expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], listed: int | None = _LISTED
+) -> str:
+    """What is missing, unexpected and misshapen in a state dict, in words; empty when it fits.
+
+    Args:
+        expected: name to tensor of the network.
+        state: name to tensor of the file.
+        listed: entries named of each kind, None for all.
+    """
     problems = {
         "missing": sorted(expected.keys() - state.keys()),
         "unexpected": sorted(state.keys() - expected.keys()),
@@ -95,8 +107,8 @@ def misfit(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tenso
             if name in expected and tensor.shape != expected[name].shape
         ],
     }
-    return "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in problems.items() if names)
+    return "; ".join(f"{len(names)} {kind}: {_some(names, listed)}" for kind, names in problems.items() if names)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+def _some(names: list[str], listed: int | None) -> str:
+    return ", ".join(names[:listed]) + (", ..." if listed is not None and len(names) > listed else "")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stbench.metrics.accuracy import PooledPcc, mae, mse, partial_pcc, pcc
-    from stbench.metrics.generative import coverage_error, crps, draw_variance, variance_ratio
+    from stbench.metrics.generative import (
+        coverage_error,
+        crps,
+        draw_variance,
+        energy_score,
+        interval_width,
+        variance_ratio,
+        variogram_score,
+    )
     from stbench.metrics.score import Score
     from stbench.metrics.structure import gsc, moran_bias, morans_i, spatial_weights, ssc
     from stbench.metrics.summary import score_slide
@@ -19,7 +27,9 @@ __all__ = [
     "coverage_error",
     "crps",
     "draw_variance",
+    "energy_score",
     "gsc",
+    "interval_width",
     "mae",
     "moran_bias",
     "morans_i",
@@ -30,11 +40,20 @@ __all__ = [
     "spatial_weights",
     "ssc",
     "variance_ratio",
+    "variogram_score",
 ]
 
 _HOMES = {
     "accuracy": ("PooledPcc", "mae", "mse", "partial_pcc", "pcc"),
-    "generative": ("coverage_error", "crps", "draw_variance", "variance_ratio"),
+    "generative": (
+        "coverage_error",
+        "crps",
+        "draw_variance",
+        "energy_score",
+        "interval_width",
+        "variance_ratio",
+        "variogram_score",
+    ),
     "score": ("Score",),
     "structure": ("gsc", "moran_bias", "morans_i", "spatial_weights", "ssc"),
     "summary": ("score_slide",),

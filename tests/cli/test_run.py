@@ -5,6 +5,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stbench.evaluation.choices import Choices
@@ -48,6 +49,9 @@ def test_from_names_to_a_leaderboard(stbench):
     assert record.command in text
     assert "MSE ↓" in text
     assert "PCC ↑" not in text
+    written = stbench("leaderboard", "mine", "--out", "boards", "--metric", "pcc-draw-sd")
+    assert "PCC, sd over draws" in Path(written.out.strip()).read_text()
+    assert "unknown metric 'pc-draw'" in stbench("leaderboard", "mine", "--metric", "pc-draw").reason
 
 
 def test_a_command_says_every_choice(stbench, monkeypatch):
@@ -185,10 +189,10 @@ def test_more_genes_than_there_are(stbench, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_simulation_settings_are_for_the_simulated_cohort(stbench, tmp_path):
+def test_simulation_settings_are_for_generated_cohorts(stbench, tmp_path):
     (tmp_path / "slides").mkdir()
     ended = stbench(*RIDGE, "--dataset", "./slides", "--simulate", "n_spots=9")
-    assert "expected only with --dataset simulated" in ended.reason
+    assert "expected only with --dataset her2st-semisynthetic or simulated, found with ./slides" in ended.reason
 
 
 def test_a_folder_in_no_known_layout(stbench, tmp_path):
@@ -202,3 +206,28 @@ def test_missing_data_root(stbench, monkeypatch):
     monkeypatch.setenv("STBENCH_DATA", "no/such/root")
     reason = stbench(*RIDGE, "--dataset", "her2st").reason
     assert "no/such/root/her2st, found no such folder; to obtain it" in reason
+
+
+def test_a_semi_synthetic_cohort_from_names_to_a_leaderboard(stbench, tmp_path, write_her2st):
+    array = [(x, y) for x in range(2, 8) for y in range(2, 7)]
+    for seed, section in enumerate(("A1", "A2", "B1", "B2")):
+        matrix = np.random.default_rng(seed).poisson(3, (len(array), 4))
+        write_her2st(tmp_path / "her2st", section, matrix, image=False, array=array)
+    made = ["--dataset", "her2st-semisynthetic", "--data-root", tmp_path]
+    made += ["--simulate", "n_genes=4", "--simulate", "dim=6", "--simulate", "share=0.9"]
+    ended = stbench("run", "--method", "ridge", *made, "--genes", "3", "--out", "mine")
+    assert ended.code == 0, ended.err
+    rows = [line.split("  ")[0] for line in ended.out.splitlines()]
+    assert {"best-from-own-spot", "ridge", "training-mean"} <= set(rows)
+    assert "ridge-rgb: refused: needs pictures for its encoder mean-rgb, found none on 4 of 4 slides" in ended.out
+    text = Path(stbench("leaderboard", "mine", "--out", "boards").out.strip()).read_text()
+    assert "## her2st-semisynthetic (semi-synthetic), slide, 3 genes `L`" in text
+    assert "carry 0.9 of every gene's variance" in text
+    assert "--simulate share=0.9" in text
+    refused = stbench("run", "--method", "ridge", *made, "--genes", "3", "--encoder", "mean-rgb", "--out", "other")
+    assert refused.code == 2
+    assert "has no image; leave it out or choose a method that needs no features" in refused.err
+    assert not list(Path("other").iterdir())
+    checked = stbench("datasets", "check", *made[1:])
+    assert checked.code == 1  # the card knows 36 sections
+    assert "4 of 36 on the card found (her2st layout); missing: SPA152 (A3)" in checked.out

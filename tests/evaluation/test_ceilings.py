@@ -1,13 +1,20 @@
 """Ceilings of simulated cohorts as rows."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from stbench.catalogue import find_dataset
+from stbench.data.semisynthetic import SemisyntheticSettings
+from stbench.data.semisynthetic.cohort import make_slides
 from stbench.data.simulator import SimulationSettings, open_simulated
 from stbench.evaluation.ceilings import write_ceilings
 from stbench.evaluation.leaderboard import sections
 from stbench.evaluation.record import read_record
 from stbench.evaluation.task import TaskSettings, build_task
+
+from .conftest import make_cohort
 
 TINY = SimulationSettings(n_patients=3, sections_per_patient=1, n_spots=80, n_genes=60, um_per_px=4.0)
 
@@ -28,6 +35,34 @@ def test_knowing_more_helps(simulated, tmp_path):
         ("best-from-truth", "ceilings", False),
         ("best-from-image", "ceilings", False),
     ]
+
+
+@pytest.fixture
+def semi_synthetic(slides, split):
+    """Makes the task of a semi-synthetic cohort on a scale."""
+    made = make_slides(slides, SemisyntheticSettings(n_genes=8, dim=8, share=0.5))
+    facts = TaskSettings(genes=5, split=str(split), encoder="given")
+
+    def task(**changes):
+        return build_task(make_cohort(made), find_dataset("her2st-semisynthetic"), replace(facts, **changes))
+
+    return task
+
+
+def test_the_ceiling_of_semi_synthetic_slides(semi_synthetic, tmp_path):
+    task = semi_synthetic()
+    (ceiling,) = write_ceilings(task, tmp_path, "stbench run ...")
+    assert (ceiling.method, ceiling.kind, ceiling.task.origin) == ("best-from-own-spot", "ceiling", "semi-synthetic")
+    line = [0.5 * task.slides("none").test[i].expression.var(axis=0).mean() for i in range(3)]
+    assert 0 < ceiling.metrics["mse"].mean < np.mean(line) * 1.1  # an even number of spots: one mode is free of noise
+    assert ceiling.metrics["pcc"].mean > 0.65
+    assert read_record(tmp_path / "best-from-own-spot") == ceiling
+
+
+def test_a_ceiling_that_is_not_known_on_a_scale_says_so(semi_synthetic, tmp_path):
+    (ceiling,) = write_ceilings(semi_synthetic(normalization="cp10k-log1p"), tmp_path, "")
+    assert (ceiling.status, ceiling.metrics) == ("refused", {})
+    assert "log1p or log2p1; found cp10k-log1p" in ceiling.reason
 
 
 def test_real_slides_have_none(task, tmp_path):

@@ -63,6 +63,18 @@ def test_one_count_position_or_spot_name_changes_the_digest():
     assert len(digests) == 5
 
 
+def test_features_of_a_slide_enter_by_what_made_them_else_by_their_bits():
+    slide = make_slide("P0-s0", "P0")
+    found = {slide_digest(slide)}
+    for value, key in ((0.5, None), (0.6, None), (0.5, "made so"), (0.6, "made so"), (0.6, "made otherwise")):
+        adata = slide.adata.copy()
+        adata.obsm["features"] = np.full((slide.n_spots, 2), value, dtype=np.float32)
+        if key is not None:
+            adata.uns["features_key"] = key
+        found.add(slide_digest(replace(slide, adata=adata)))
+    assert len(found) == 1 + 2 + 2
+
+
 def test_data_digest_ignores_order():
     assert data_digest({"a": "1", "b": "2"}) == data_digest({"b": "2", "a": "1"}) != data_digest({"a": "2", "b": "1"})
 

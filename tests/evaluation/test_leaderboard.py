@@ -177,6 +177,12 @@ def test_runs_with_other_settings_are_other_rows():
     assert rows[1:] == ["x (small)", "x (paper, lr=0.2)", "x (paper, lr=0.1)"]
 
 
+@pytest.mark.parametrize(("smooth", "label"), [(True, "x (smooth_labels=true)"), (False, "x")])
+def test_smoothed_labels_are_named_even_where_no_run_differs(smooth, label):
+    runs = [record("x", [0.1] * 4, settings={"lr": 0.1, "smooth_labels": smooth})]
+    assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))][1:] == [label]
+
+
 def test_a_preset_that_changes_nothing_is_the_same_run():
     runs = [record("x", [0.1] * 4), record("x", [0.1] * 4, preset="small")]
     assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))] == ["*methods*", "x"]
@@ -189,8 +195,7 @@ def test_refused_and_failed_rows_carry_their_reason():
         record("broken", status="failed", reason="not finite"),
     ]
     text = leaderboard(runs, metrics=["pcc"])
-    assert ["x", "broken", "x"] in table(text)
-    assert ["-", "slow", "-"] in table(text)
+    assert table(text) == [["", "*methods*", ""], ["1", "x", "0.100 ± 0.000"], ["x", "broken", "x"], ["-", "slow", "-"]]
     assert "- `x` broken, seed 0: failed: not finite" in text
     assert "- `-` slow, seed 0: refused: needs 3 | 4 slides" in text
 
@@ -204,6 +209,82 @@ def test_simulated_and_real_never_share_a_table():
     assert "say nothing about tissue" in made
     assert "say nothing about tissue" not in real
     assert "Not comparable with numbers printed in papers" in real
+
+
+def semi_synthetic(**changes):
+    about = "features of width 8 made from counts and noise, no picture; they carry 0.4 of the variance"
+    said = {"hash": "c" * 64, "dataset": "her2st-semisynthetic", "semi_synthetic": True, "encoder": "given/1"}
+    return facts(**{**said, "about": about, **changes})
+
+
+def test_semi_synthetic_data_have_their_own_table_between_real_and_simulated_ones():
+    tasks = [facts(hash="b" * 64, simulated=True, dataset="simulated"), semi_synthetic(), facts()]
+    text = leaderboard([record("x", [0.1] * 4, task=task) for task in tasks], metrics=["pcc"])
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    assert heads == [
+        "## tiny, patient, 2 genes",
+        "## her2st-semisynthetic (semi-synthetic), patient, 2 genes",
+        "## simulated, patient, 2 genes",
+    ]
+    real, made = text.split("## ")[1:3]
+    assert "they carry 0.4 of the variance" in made
+    assert "nothing about what an H&E picture shows" in made
+    assert "emi-synthetic" not in real
+    assert "Not comparable with numbers printed in papers" not in made
+
+
+def test_the_origin_is_in_every_record_and_line():
+    assert facts().origin == "real"  # also of a record that was written before there were others
+    records = [record("x", [0.1] * 4, task=task) for task in (facts(), semi_synthetic())]
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv(records))))
+    assert {(row["task"][0], row["origin"]) for row in rows} == {("a", "real"), ("c", "semi-synthetic")}
+    assert records[1].model_dump()["task"]["semi_synthetic"] is True
+
+
+def test_a_plain_name_of_semi_synthetic_data_is_marked_too():
+    text = leaderboard([record("x", [0.1] * 4, task=semi_synthetic(dataset="mine"))])
+    assert "## mine (semi-synthetic), patient" in text
+
+
+def test_the_number_of_draws_and_how_they_were_combined():
+    stflow = record("stflow", [0.5] * 4, "generative", draws=5, metrics_single_draw=flag().metrics_single_draw)
+    text = leaderboard([flag(), stflow, record("x", [0.1] * 4)], metrics=["pcc"])
+    assert "Draws of every slide, from one fit: 5 (stflow); 8 (flag)." in text
+    assert "`mean of M`: the score of the mean of the M draws." in text
+    assert "± sample standard deviation over draws of a draw's mean over slides (paper, Table 9)" in text
+    one = leaderboard([flag(draws=1)], metrics=["pcc"])
+    assert "from one fit: 1 (flag)." in one
+    assert "mean of M" not in one
+    assert "Draws of every slide" not in leaderboard([record("x", [0.1] * 4)], metrics=["pcc"])
+
+
+def test_spread_over_draws_as_a_column():
+    """Four slides alike, draws of 0.4 and 0.6: the means over slides differ by 0.2, their deviation is 0.2 / sqrt 2."""
+    rows = table(leaderboard([flag()], metrics=["pcc", "pcc-draw-sd"]))
+    assert rows[3] == ["3", "flag, 1 draw", "0.500 ± 0.000 (± 0.141)", "0.1414"]
+    assert rows[1][3] == "-"
+    assert "PCC, sd over draws" in leaderboard([flag()], metrics=["pcc-draw-sd"])
+
+
+def test_slides_and_draws_spread_apart():
+    """Draws that move all slides together spread over draws alone, slides that stay apart over slides alone."""
+    together = {"pcc": summarise_draws({slide: [0.1, 0.3] for slide in TEST})}
+    apart = {"pcc": summarise_draws(dict(zip(TEST, ([0.1, 0.1], [0.3, 0.3], [0.1, 0.1], [0.3, 0.3]), strict=True)))}
+    cells = [
+        table(leaderboard([flag(metrics_single_draw=single)], metrics=["pcc"]))[-1][2] for single in (together, apart)
+    ]
+    assert cells == ["0.200 ± 0.000 (± 0.141)", "0.200 ± 0.115 (± 0.000)"]
+
+
+def test_csv_has_every_draw_of_every_slide():
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv([flag(), flag(seed=3)]))))
+    single = [row for row in rows if row["row"] == "flag, 1 draw" and row["metric"] == "pcc"]
+    drawn = {(row["slide"], row["seed"], row["draw"]): row["value"] for row in single}
+    assert drawn["t2", "3", "1"] == "0.6"
+    assert float(drawn["t2", "", ""]) == pytest.approx(0.5)
+    assert float(drawn["", "0", "0"]) == pytest.approx(0.4)  # mean over slides
+    assert len(single) == 4 + 2 * 2 * (4 + 1)
+    assert all(row["draw"] == "" for row in rows if row["row"] == "flag, mean of 8")
 
 
 def test_pooled_metrics_and_left_out_genes():
@@ -250,7 +331,8 @@ def test_unknown_metric():
 def test_csv():
     rows = list(csv.DictReader(io.StringIO(leaderboard_csv([record("x", [0.25, None, 0.5, 0.5])]))))
     assert rows[0] == {
-        "task": "a" * 64, "row": "x", "metric": "pcc", "slide": "t1", "patient": "pt1", "value": "0.25"
+        "task": "a" * 64, "origin": "real", "row": "x", "metric": "pcc", "slide": "t1", "patient": "pt1",
+        "seed": "", "draw": "", "value": "0.25",
     }  # fmt: skip
     assert rows[1]["value"] == ""
     assert len(rows) == 4

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from stbench.data.semisynthetic import SemisyntheticSettings
+from stbench.data.semisynthetic.cohort import make_slides
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.record import read_record
 from stbench.evaluation.rescore import rescore
@@ -75,6 +77,21 @@ def test_metrics_are_those_of_the_mean(task, method, tmp_path):
     )
 
 
+def test_every_draw_is_scored_and_does_not_depend_on_how_many_there_are(task, method, tmp_path):
+    card = method("SlideMean", kind="generative", draws=8)
+    many, few = (
+        run_method(task, card, folder=tmp_path / str(draws), draws=draws).metrics_single_draw["mse"] for draws in (5, 2)
+    )
+    for slide_id, values in many.per_slide.items():
+        layers = anndata.read_h5ad(tmp_path / "5" / "predictions" / f"{slide_id}.h5ad").layers
+        expected = [np.square(layers[f"draw_{k}"] - layers["truth"]).mean() for k in range(5)]
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
+        assert values[:2] == few.per_slide[slide_id]
+    np.testing.assert_allclose(many.per_draw, np.mean(list(many.per_slide.values()), axis=0))
+    assert many.std_draws == pytest.approx(np.std(many.per_draw, ddof=1))
+    assert many.per_draw[:2] == few.per_draw
+
+
 def test_point_prediction_has_no_single_draws(task, method, tmp_path):
     record = run_method(task, method("SlideMean"), folder=tmp_path, draws=5)
     assert record.draws == 1
@@ -129,6 +146,23 @@ def test_bound_encoder(slides, card, settings, method, tmp_path):
     task = build_task(make_cohort(slides), card, replace(settings, encoder="handcrafted-v1"))
     record = run_method(task, method("Depth", encoder="mean-rgb"), folder=tmp_path)
     assert (record.encoder, record.task.encoder) == ("mean-rgb/1", "handcrafted-v1/1")
+
+
+def test_a_method_whose_encoder_needs_pictures_is_refused_where_there_are_none(
+    slides, card, settings, method, tmp_path
+):
+    made = make_slides(slides, SemisyntheticSettings(n_genes=8, dim=8))
+    made[0] = replace(made[0], image=slides[0].image)
+    task = build_task(make_cohort(made), card, replace(settings, encoder="given"))
+    bound = run_method(task, method("SlideMean", encoder="mean-rgb"), folder=tmp_path / "bound")
+    assert bound.status == "refused"
+    assert bound.reason == "needs pictures for its encoder mean-rgb, found none on 6 of 7 slides"
+    assert read_record(tmp_path / "bound") == bound
+    free = run_method(task, method("Depth", needs=["features"]), folder=tmp_path / "free")
+    assert (free.status, free.encoder) == ("done", "given/1")
+    adata = anndata.read_h5ad(tmp_path / "free/predictions/P3-s0.h5ad")
+    assert adata.X[0, 0] == 8  # width of the features
+    assert adata.uns["stbench"]["origin"] == "real"
 
 
 def test_a_method_cannot_spoil_the_task(task, method, tmp_path):

@@ -111,3 +111,41 @@ def test_simulated_sizes(tmp_path):
     assert (cohort.ids, card.simulated) == (("P01S1", "P01S2", "P02S1", "P02S2"), True)
     paper, _ = open_dataset("simulated", None, ("paper", "n_spots=100"), tmp_path)
     assert (len(paper.refs), {ref.n_spots for ref in paper.refs}) == (36, {100})
+
+
+def test_the_encoder_is_the_cohorts_unless_said(tmp_path):
+    assert planned(tmp_path, RIDGE).task.encoder == "handcrafted-v1"
+    assert planned(tmp_path, RIDGE, encoder="mean-rgb").task.encoder == "mean-rgb"
+
+
+def test_a_cohort_without_pictures_brings_its_own(tmp_path, write_her2st):
+    write_her2st(tmp_path / "her2st", "A1", image=False)
+    for section in ("A2", "B1"):
+        write_her2st(tmp_path / "her2st", section, image=False, seed=ord(section[0]))
+    chosen = {"dataset": "her2st-semisynthetic", "data_root": tmp_path, "simulate": ("share=0.3", "n_genes=4", "dim=4")}
+    session = planned(tmp_path / "cache", RIDGE, **chosen)
+    lines = dict(session.lines())
+    assert (lines["encoder"], lines["patch"]) == ("given", "none (no picture)")
+    assert "carry 0.3 of every gene's variance" in lines["about"]
+    assert session.cohort.ids == ("A1", "A2", "B1")
+    assert "--simulate share=0.3" in session.choices.command()
+
+
+@pytest.mark.parametrize(
+    ("simulate", "error", "said"),
+    [
+        (("shre=1",), UnknownNameError, "unknown setting of her2st-semisynthetic 'shre': did you mean share"),
+        (("dim=4",), SettingError, "--simulate: dim must be at least n_genes = 1000, .* found {'dim': '4'}"),
+        (("share=2",), SettingError, "--simulate share: Input should be less than or equal to 1, found '2'"),
+        (("paper",), SettingError, "expected key=value, found 'paper'"),
+    ],
+)
+def test_bad_settings_of_the_semi_synthetic_cohort(tmp_path, write_her2st, simulate, error, said):
+    write_her2st(tmp_path / "her2st", image=False)
+    with pytest.raises(error, match=said):
+        open_dataset("her2st-semisynthetic", tmp_path, simulate, tmp_path)
+
+
+def test_the_semi_synthetic_cohort_needs_the_real_one(tmp_path):
+    with pytest.raises(UserError, match=r"her2st: expected her2st layout .* found no such folder"):
+        open_dataset("her2st-semisynthetic", tmp_path, (), tmp_path)

@@ -8,7 +8,8 @@ import pytest
 from stbench.data.image import PatchSpec
 from stbench.data.slide import Slide
 from stbench.errors import SettingError, UnknownNameError, UserError
-from stbench.evaluation.task import TaskSettings, build_task, default_patch
+from stbench.evaluation.identity import default_patch
+from stbench.evaluation.task import TaskSettings, build_task
 
 from .conftest import GENES, make_cohort, make_slide, scrambled
 
@@ -79,12 +80,14 @@ def test_one_slide_in_memory_at_a_time(slides, card, settings):
     assert all(isinstance(slide, Slide) and slide.adata.n_vars == 5 for slide in task._kept.values())
 
 
-def test_other_encoder_and_depth(task):
-    blind = task.slides("none", depth=True)
+def test_another_encoder_and_what_oracles_see(task):
+    blind = task.slides("none", oracle=True)
     assert blind.encoder == "none"
     assert blind.train[0].inputs.features.shape == (16, 0)
     assert blind.test[0].inputs.total_counts is not None
+    np.testing.assert_array_equal(blind.test[0].inputs.oracle_expression, blind.test[0].expression)
     assert task.slides().test[0].inputs.total_counts is None
+    assert task.slides().test[0].inputs.oracle_expression is None
 
 
 def test_arrays_are_fresh(task):

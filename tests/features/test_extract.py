@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,3 +179,26 @@ def test_feature_that_is_not_finite_is_refused(sample):
 
 def test_features_beyond_float16_stay_finite(sample):
     assert np.isfinite(slide_features(sample, Probe(1e9), SPEC)).all()
+
+
+def test_features_that_slides_bring_along(sample):
+    given = np.arange(10, dtype=np.float16).reshape(5, 2)
+    adata = sample.adata.copy()
+    adata.obsm["features"] = given
+    bare = replace(sample, adata=adata, image=None)
+    found = slide_features(bare, load_encoder("given"), SPEC)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, given)
+    with pytest.raises(DataError, match="has no image"):
+        slide_features(bare, load_encoder("mean-rgb"), SPEC)
+    with pytest.raises(DataError, match="brings no features along; choose an encoder of pictures"):
+        slide_features(sample, load_encoder("given"), SPEC)
+
+
+def test_given_features_must_be_finite(sample):
+    adata = sample.adata.copy()
+    adata.obsm["features"] = np.array([[0], [1], [np.nan], [3], [np.inf]])
+    with pytest.raises(
+        DataError, match=f"spot {sample.spot_ids[2]}: expected finite features, found others on 2 spots"
+    ):
+        slide_features(replace(sample, adata=adata), load_encoder("given"), SPEC)

@@ -1,0 +1,206 @@
+"""The semi-synthetic cohort: made as a whole when its first slide is asked for, then read from a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from scipy.sparse import csr_matrix
+
+from stbench.data.cohort import Cohort
+from stbench.data.panel import Moments, candidate_genes, hmhvg
+from stbench.data.semisynthetic.ceiling import MADE, NOISY, SHARE
+from stbench.data.semisynthetic.features import FloatArray, RandomNetwork, noisy_expression
+from stbench.data.semisynthetic.settings import SemisyntheticSettings
+from stbench.data.slide import FEATURES, FEATURES_KEY, Slide
+from stbench.errors import SettingError
+from stbench.reporting import SILENT, Reporter
+
+NAME = "semisynthetic"
+_SUMS = "sha256.json"
+_UM_PER_PX, _NOTES = "um_per_px", "notes"  # uns[MADE]
+
+
+def open_semisynthetic(
+    settings: SemisyntheticSettings, base: Cohort, folder: Path, cache_dir: Path, reporter: Reporter = SILENT
+) -> Cohort:
+    """Real counts with features made from them; nothing is read before a slide is asked for.
+
+    Kept of the counts are the ``n_genes`` genes that rank highest by mean and standard deviation (Eq. 17 of
+    arXiv:2605.18055) over all sections found; the network's input is centred and scaled per gene over the same spots.
+    Which genes are measured, and these two numbers per gene, are part of how the cohort is made, as the optics of a
+    microscope are; the panel of a task is chosen among the genes on its training slides. All else that enters the
+    features of a slide is its own expression and noise seeded by its name.
+
+    Args:
+        settings: share of the expression in the features, sizes, seed.
+        base: real cohort, opened without asking for pictures.
+        folder: where the base lies; a file of another size or time there makes the cohort anew.
+        cache_dir: folder of caches; slides lie in ``semisynthetic/<hash>``.
+        reporter: is told when the cohort is made.
+    """
+    store = _Store(settings, base, cache_dir / NAME / _digest(settings, base, folder), reporter)
+    about = (
+        f"features of width {settings.dim} made from the counts of {settings.n_genes} genes and noise, no picture; "
+        f"they carry {settings.share:g} of every gene's variance over the spots of a slide (seed {settings.seed})"
+    )
+    return replace(base, name=f"{base.name}-{NAME}", reader=store.slide, about=about)
+
+
+def _digest(settings: SemisyntheticSettings, base: Cohort, folder: Path) -> str:
+    """Hash of the settings and of name, size and time of every file: reading the counts takes far longer."""
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    facts = [[str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns] for path, stat in files]
+    said = json.dumps([settings.digest(), base.name, base.ids, facts])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def make_slides(slides: Sequence[Slide], settings: SemisyntheticSettings) -> list[Slide]:
+    """Give slides features made from their counts.
+
+    Args:
+        slides: every slide of the cohort.
+        settings: how.
+
+    Returns:
+        The slides with the chosen genes alone and without a picture; ``obsm["features"]`` (n_spots, dim) and
+        ``layers["noisy_expression"]`` (n_spots, n_genes) in float16.
+
+    Raises:
+        SettingError: fewer genes are common to the slides than asked for.
+    """
+    chosen = _with_genes(slides, settings.n_genes)
+    expression = {slide.id: np.log1p(slide.counts.toarray().astype(np.float64)) for slide in chosen}
+    pooled = np.concatenate(list(expression.values()))
+    scale = pooled.std(axis=0)
+    network = RandomNetwork(settings, pooled.mean(axis=0), np.where(scale > 0, scale, 1.0))
+    key = _features_key(chosen, settings)
+    return [_with_features(slide, expression[slide.id], network, settings, key) for slide in chosen]
+
+
+def _with_genes(slides: Sequence[Slide], n_genes: int) -> list[Slide]:
+    common = set(slides[0].genes).intersection(*(slide.genes for slide in slides[1:]))
+    genes = candidate_genes(common)
+    if n_genes > len(genes):
+        raise SettingError(
+            f"--simulate n_genes: expected at most {len(genes)}, the genes common to all slides, found {n_genes}"
+        )
+    moments = Moments(genes)
+    for slide in slides:
+        moments.update(csr_matrix(slide.adata[:, genes].X))
+    names = [genes[i] for i in hmhvg(moments.mean, moments.std, n_genes)]
+    return [replace(slide, adata=slide.adata[:, names].copy(), image=None) for slide in slides]
+
+
+def _features_key(slides: Sequence[Slide], settings: SemisyntheticSettings) -> str:
+    """Identity of the features by what they are made from: their own last bits differ between machines."""
+    digest = hashlib.sha256(settings.digest().encode())
+    for slide in sorted(slides, key=lambda slide: slide.id):
+        digest.update(json.dumps([slide.id, slide.genes, slide.spot_ids]).encode())
+        digest.update(np.ascontiguousarray(slide.counts.toarray(), dtype="<i4").tobytes())
+        digest.update(np.ascontiguousarray(slide.xy, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _with_features(
+    slide: Slide, expression: FloatArray, network: RandomNetwork, settings: SemisyntheticSettings, key: str
+) -> Slide:
+    noisy = noisy_expression(expression, slide.xy.astype(np.float64), settings, slide.id)
+    adata = slide.adata
+    adata.layers[NOISY] = noisy.astype(np.float16)
+    adata.obsm[FEATURES] = network(noisy).astype(np.float16)
+    adata.uns[FEATURES_KEY] = key
+    adata.uns[MADE] = {
+        SHARE: settings.share,
+        "settings": settings.model_dump_json(),
+        _UM_PER_PX: np.nan if slide.um_per_px is None else slide.um_per_px,
+        _NOTES: json.dumps(slide.notes),
+    }
+    return slide
+
+
+@dataclass(frozen=True)
+class _Store:
+    settings: SemisyntheticSettings
+    base: Cohort
+    folder: Path
+    reporter: Reporter
+
+    def slide(self, slide_id: str) -> Slide:
+        from anndata import read_h5ad
+
+        with self._locked():
+            if not self._sound(slide_id):
+                self._make()
+        adata = read_h5ad(self._path(slide_id))
+        patient = next(ref.patient for ref in self.base.refs if ref.id == slide_id)
+        um_per_px = float(adata.uns[MADE][_UM_PER_PX])
+        notes = tuple(json.loads(adata.uns[MADE][_NOTES]))
+        return Slide(slide_id, patient, adata, None, None if np.isnan(um_per_px) else um_per_px, notes)
+
+    def _path(self, slide_id: str) -> Path:
+        return self.folder / f"{slide_id}.h5ad"
+
+    def _sound(self, slide_id: str) -> bool:
+        if not self.folder.is_dir():
+            return False
+        try:
+            sums = json.loads((self.folder / _SUMS).read_text(encoding="utf-8"))
+            sound = bool(sums[slide_id] == _sha256(self._path(slide_id)))
+        except (OSError, ValueError, KeyError):
+            sound = False
+        if not sound:
+            self.reporter.info(f"cache entry {self._path(slide_id)} is damaged; the cohort is made again")
+        return sound
+
+    def _make(self) -> None:
+        """Make all slides: genes are chosen, and the network's input is scaled, over all of them."""
+        slides = []
+        with self.reporter.track(f"making {self.base.name}-{NAME}", len(self.base.refs)) as advance:
+            for slide_id in self.base.ids:
+                slides.append(self.base.load(slide_id))
+                advance(note=slide_id)
+        made = make_slides(slides, self.settings)
+        part = self.folder.with_name(f"{self.folder.name}.{os.getpid()}.part")
+        try:
+            part.mkdir()
+            for slide in made:
+                slide.adata.write_h5ad(part / f"{slide.id}.h5ad", compression="lzf")
+            sums = {slide.id: _sha256(part / f"{slide.id}.h5ad") for slide in made}
+            (part / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
+            shutil.rmtree(self.folder, ignore_errors=True)
+            part.replace(self.folder)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unwritable(folder: Path, error: OSError) -> SettingError:
+    return SettingError(f"expected to write the cohort into {folder}, found: {error}; choose another cache folder")
