@@ -107,6 +107,9 @@ class Stepper:
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.updates / rules.max_updates)))
 
     def _average(self, averaged: Any, current: Any, n_averaged: Any) -> None:
+        if not averaged[0].is_floating_point():  # counters, as those of batch normalisation
+            torch._foreach_copy_(averaged, current)
+            return
         n = self.updates
         decay = min(self.settings.ema, (1 + n) / (10 + n)) if self.settings.ema_warmup else self.settings.ema
         torch._foreach_lerp_(averaged, current, 1 - decay)

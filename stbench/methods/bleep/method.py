@@ -1,0 +1,200 @@
+"""BLEEP as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stbench.errors import RunFailedError
+from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.bleep.losses import contrastive_loss, logits, soft_targets
+from stbench.methods.bleep.network import BleepNetwork
+from stbench.methods.bleep.pairs import Pairs
+from stbench.methods.bleep.retrieval import predict_from, retrieve
+from stbench.methods.bleep.settings import BleepSettings
+from stbench.methods.nn.backbone import augmented
+from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
+from stbench.training.loop import Trainer, total_updates
+from stbench.training.scores import mean_gene_correlation
+
+_BATCH = 256  # patches, or expression vectors x 16, embedded at a time
+
+
+class Bleep(Method):
+    """BLEEP (arXiv:2306.01859): the mean expression of the training spots whose embeddings are nearest a patch's.
+
+    The bank holds the training spots alone; it is part of the checkpoint.
+    """
+
+    Settings = BleepSettings
+    settings: BleepSettings
+    module_: BleepNetwork
+    sizes_: dict[str, int]
+    feature_mean_: FloatArray
+    feature_std_: FloatArray
+    bank_expression_: FloatArray  # (M, G), task's scale
+    bank_embeddings_: FloatArray  # (M, d)
+    bank_slides_: list[str]
+
+    def build(self, **sizes: int) -> nn.Module:
+        """The untrained network; sizes are ``n_genes`` and ``n_features``."""
+        return BleepNetwork(self.settings, **sizes)
+
+    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
+        trainer = self._trainer(train, validation, context)
+        outcome = trainer.run(resume=context.resume)
+        self.fill_bank(train)
+        kept = "loss" if self.settings.select_by == "loss" else "PCC"
+        context.reporter.info(
+            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; best validation {kept} "
+            f"{abs(outcome.score):.3f} at update {outcome.best_update}; bank of {len(self.bank_expression_)} spots"
+        )
+
+    def fill_bank(self, slides: Sequence[LabelledSlide]) -> None:
+        """Make the spots of these slides the ones that predictions are made of; training slides, never others.
+
+        Args:
+            slides: slides with expression in the method's gene order, on its scale.
+        """
+        self.bank_slides_ = [slide.inputs.slide_id for slide in slides]
+        self.bank_expression_ = np.concatenate([slide.expression for slide in slides])
+        self.bank_embeddings_ = self._embed_expression(self.bank_expression_)
+
+    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        if not hasattr(self, "bank_expression_"):
+            raise RunFailedError(
+                "bleep: expected a bank of measured spots, found none; call fill_bank(training slides)"
+            )
+        return self.predict_read(self.reader(inputs))[None]
+
+    def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        n_spots = sum(slide.inputs.n_spots for slide in train)
+        if n_spots < 2:
+            return f"expected at least 2 training spots to tell apart, found {n_spots}"
+        slides = [*(slide.inputs for slide in train), *test]
+        return why_unreadable(self.settings, self.settings.backbone, slides)
+
+    def estimate_seconds(
+        self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
+    ) -> float | None:
+        probe = Bleep(self.settings)
+        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
+        return total_updates(self.settings, trainer.objective.epoch_length) * trainer.seconds_per_update()
+
+    @property
+    def reader(self) -> SpotReader:
+        """Reads spots as the network wants them."""
+        encoder = self.module_.image_encoder
+        frozen = encoder if encoder is not None and not encoder.trained else None
+        return SpotReader(self.settings, self.feature_mean_, self.feature_std_, frozen)
+
+    def predict_read(self, spots: Spots) -> FloatArray:
+        """(n, G) expression of spots that have been read."""
+        query = self._embed_images(spots)
+        rows = retrieve(query, self.bank_embeddings_, self.settings.k)
+        return predict_from(query, self.bank_embeddings_, self.bank_expression_, rows, self.settings.retrieval)
+
+    @torch.no_grad()
+    def _embed_images(self, spots: Spots) -> FloatArray:
+        parts = [self.module_.embed_images(self._tensor(part)) for part in _parts(spots, _BATCH)]
+        return torch.cat(parts).float().cpu().numpy()
+
+    @torch.no_grad()
+    def _embed_expression(self, expression: FloatArray) -> FloatArray:
+        parts = [self.module_.embed_spots(self._tensor(part)) for part in _parts(expression, 16 * _BATCH)]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def _tensor(self, array: Spots) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self.module_.spot_projection.fc.weight.device)
+
+    def _trainer(
+        self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
+    ) -> Trainer:
+        self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
+        self.sizes_ = {"n_genes": context.n_genes, "n_features": len(self.feature_mean_)}
+        with torch.random.fork_rng():
+            torch.manual_seed(context.seed)
+            self.module_ = BleepNetwork(self.settings, **self.sizes_)
+        if self.module_.image_encoder is not None:
+            self.module_.image_encoder.start(self.settings.backbone_weights, self.settings.patch_px)
+        self.module_.to(context.device)
+        return Trainer(
+            self.module_,
+            BleepObjective(self, train, validation, context),
+            self.settings,
+            seed=context.seed,
+            device=context.device,
+            folder=context.workdir,
+            reporter=context.reporter,
+        )
+
+
+class BleepObjective:
+    """The contrastive loss on batches of training pairs, all of one size.
+
+    Args:
+        method: the method being fitted.
+        train: training slides.
+        validation: validation slides.
+        context: seed and device.
+    """
+
+    def __init__(
+        self, method: Bleep, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
+    ) -> None:
+        self.method, self.train, self.context = method, train, context
+        self.pairs, self.held_out = self._pairs(train), self._pairs(validation)
+
+    @property
+    def epoch_length(self) -> int:
+        return self.pairs.n_batches
+
+    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        epoch, place = divmod(index, self.pairs.n_batches)
+        spots, expression = self._on_device(*self.pairs.batch(self.pairs.order(self.context.seed, epoch), place))
+        if self.method.settings.augment and spots.dtype == torch.uint8:
+            spots = augmented(spots, generator)
+        return {"total": self._loss(module, spots, expression)}
+
+    def score(self, module: nn.Module) -> float:
+        trained = self.method.module_
+        self.method.module_ = module  # type: ignore[assignment]
+        try:
+            return -self._validation_loss(module) if self.method.settings.select_by == "loss" else self._retrieval()
+        finally:
+            self.method.module_ = trained
+
+    def _pairs(self, slides: Sequence[LabelledSlide]) -> Pairs:
+        method = self.method
+        spots = [method.reader(slide.inputs) for slide in slides]
+        return Pairs(spots, [slide.expression for slide in slides], method.settings.batch)
+
+    def _loss(self, module: nn.Module, spots: Tensor, expression: Tensor) -> Tensor:
+        rules = self.method.settings
+        image, spot = (embedding.float() for embedding in module(spots, expression))
+        factor = 1 / rules.temperature if rules.target_temperature == "divide" else rules.temperature
+        projected = rules.targets == "projected"
+        targets = soft_targets(image, spot, factor) if projected else torch.eye(len(image), device=image.device)
+        return contrastive_loss(logits(image, spot, rules.temperature), targets)
+
+    def _validation_loss(self, module: nn.Module) -> float:
+        """Mean loss of the same full batches every time: a loss depends on the size of its batch."""
+        order = self.held_out.order(self.context.seed, 0)
+        batches = (self.held_out.batch(order, place) for place in range(self.held_out.n_batches))
+        return float(np.mean([float(self._loss(module, *self._on_device(*batch))) for batch in batches]))
+
+    def _retrieval(self) -> float:
+        self.method.fill_bank(self.train)
+        pairs = zip(self.held_out.expression, self.held_out.spots, strict=True)
+        return float(np.mean([mean_gene_correlation(true, self.method.predict_read(spots)) for true, spots in pairs]))
+
+    def _on_device(self, spots: Spots, expression: FloatArray) -> tuple[Tensor, Tensor]:
+        device = self.context.device
+        return torch.from_numpy(spots).to(device), torch.from_numpy(expression).to(device)
+
+
+def _parts(array: Spots, size: int) -> list[Spots]:
+    return [array[start : start + size] for start in range(0, len(array), size)]

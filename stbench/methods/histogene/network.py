@@ -1,0 +1,116 @@
+"""HisToGene's network: tokens of image and position, a pre-norm transformer over the slide, a linear head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
+from stbench.methods.nn.backbone import Backbone
+
+_COLOURS = 3
+_CHUNK = 512  # patches flattened at a time
+
+
+class Block(nn.Module):
+    """One pre-norm block; attention is computed blockwise, so that no (N, N) matrix is stored.
+
+    Args:
+        settings: widths and dropout.
+    """
+
+    def __init__(self, settings: HisToGeneSettings) -> None:
+        super().__init__()
+        dim, inner = settings.dim, settings.heads * settings.head_dim
+        hidden = round(settings.mlp_ratio * dim)
+        self.heads, self.head_dim = settings.heads, settings.head_dim
+        self.attention_norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * inner, bias=False)
+        self.out = nn.Linear(inner, dim)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp_in = nn.Linear(dim, hidden)
+        self.mlp_out = nn.Linear(hidden, dim)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, dim) to the same."""
+        x = x + self.dropout(self.out(self._attend(self.attention_norm(x))))
+        hidden = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(x))))
+        return x + self.dropout(self.mlp_out(hidden))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            part.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        # four dimensions: with three, torch falls back to storing the scores
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class HisToGeneNetwork(nn.Module):
+    """Expression of every spot from all spots of the slide.
+
+    ``token = W x + b + E_x[i] + E_y[j]``; blocks; ``LayerNorm`` and a linear map to genes. The map is equivariant under
+    permutations of the spots.
+
+    Args:
+        settings: sizes and switches.
+        n_genes: genes predicted.
+        n_features: width of cached features, 0 where patches are read.
+        n_x: rows of the table of x positions.
+        n_y: rows of the table of y positions.
+    """
+
+    def __init__(self, settings: HisToGeneSettings, n_genes: int, n_features: int, n_x: int, n_y: int) -> None:
+        super().__init__()
+        dim = settings.dim
+        self.image_encoder: Backbone | None = None
+        n_inputs = n_features or _COLOURS * settings.patch_px**2
+        if settings.input == "patches" and settings.backbone != PIXELS:
+            self.image_encoder = Backbone(settings.backbone, trained=settings.backbone_trained)
+            n_inputs = self.image_encoder.dim
+        self.pixel_scale = 1 / 255 if settings.pixel_scale == "unit" else 1.0
+        self.patch_embedding = nn.Linear(n_inputs, dim)
+        self.x_embed = nn.Embedding(n_x, dim)
+        self.y_embed = nn.Embedding(n_y, dim)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
+        self.gene_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_genes))
+
+    def image_tokens(self, spots: Tensor) -> Tensor:
+        """(B, N, dim) image part of the tokens.
+
+        Args:
+            spots: (B, N, n) vectors, or (B, N, P, P, 3) uint8 patches.
+        """
+        if spots.dtype != torch.uint8:
+            return self.patch_embedding(spots)
+        patches = spots.flatten(0, 1)
+        if self.image_encoder is not None:
+            vectors = self.image_encoder.in_chunks(patches)
+            return self.patch_embedding(vectors).view(*spots.shape[:2], -1)
+        parts = [self.patch_embedding(self._flattened(part)) for part in torch.split(patches, _CHUNK)]
+        return torch.cat(parts).view(*spots.shape[:2], -1)
+
+    def position_tokens(self, positions: Tensor) -> Tensor:
+        """(B, N, dim) position part of the tokens at (B, N, 2) rows of the tables."""
+        return self.x_embed(positions[..., 0]) + self.y_embed(positions[..., 1])
+
+    def tokens(self, spots: Tensor, positions: Tensor) -> Tensor:
+        """(B, N, dim) what enters the transformer, before dropout."""
+        return self.image_tokens(spots) + self.position_tokens(positions)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """(B, N, dim) after the last block."""
+        x = self.dropout(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def forward(self, spots: Tensor, positions: Tensor) -> Tensor:
+        """(B, N, G) expression; see :meth:`image_tokens` and :meth:`position_tokens` for the arguments."""
+        return self.gene_head(self.hidden(self.tokens(spots, positions)))
+
+    def _flattened(self, patches: Tensor) -> Tensor:
+        """(b, 3 P^2) pixel values with x slowest, then y, then colour, the order of the released code."""
+        return patches.transpose(1, 2).flatten(1).float() * self.pixel_scale

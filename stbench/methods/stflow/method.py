@@ -1,0 +1,244 @@
+"""STFlow as a method of the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stbench.errors import RunFailedError
+from stbench.features.weights import read_state, weight_file
+from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
+from stbench.methods.nn.scaling import feature_moments, standardized
+from stbench.methods.stflow.flow import between, refine
+from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph
+from stbench.methods.stflow.network import StFlowNetwork
+from stbench.methods.stflow.prior import ZeroInflatedNegativeBinomial, fitted_prior, fixed_prior
+from stbench.methods.stflow.released import load_released
+from stbench.methods.stflow.sets import PatchSets
+from stbench.methods.stflow.settings import StFlowSettings
+from stbench.training.loop import Trainer, total_updates
+from stbench.training.scores import mean_gene_correlation
+
+_KEPT_EDGES = 2**29  # numbers of pair embeddings kept over the steps and draws of a slide; 2 GiB
+_PROBED = 10  # batches whose sizes are averaged for an estimate of time
+
+
+class StFlow(Method):
+    """STFlow (arXiv:2506.05361).
+
+    All spots of a slide flow together from a draw of a zero-inflated negative binomial to expression; each spot attends
+    to its nearest spots, and sees how their expression differs from its own. A draw is a deterministic function of its
+    draw from the prior.
+    """
+
+    Settings = StFlowSettings
+    settings: StFlowSettings
+    module_: StFlowNetwork
+    sizes_: dict[str, int]
+    feature_mean_: FloatArray
+    feature_std_: FloatArray
+    prior_theta_: FloatArray
+    prior_mean_: FloatArray
+    prior_zero_: FloatArray
+
+    def build(self, **sizes: int) -> nn.Module:
+        """The untrained network; sizes are ``n_genes`` and ``n_features``."""
+        return StFlowNetwork(self.settings, **sizes)
+
+    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
+        trainer = self._trainer(train, validation, context)
+        if self.settings.weights is not None:
+            file = weight_file(Path(self.settings.weights))
+            load_released(self.module_, read_state(file), str(file))
+            self.module_.eval()
+            context.reporter.info(f"took the weights of {file}; nothing is trained")
+            return
+        outcome = trainer.run(resume=context.resume)
+        context.reporter.info(
+            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
+            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
+        )
+
+    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        return self._sample(self.module_, inputs, draws, seed, self.settings.refinement_steps)
+
+    def predict_mean(self, inputs: SlideInputs, seed: int) -> FloatArray | None:
+        """The clean expression predicted at the start of the flow, where the state says nothing of the truth."""
+        return self._sample(self.module_, inputs, 1, seed, 1)[0]
+
+    def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        if train[0].inputs.features.shape[1] == 0:
+            return "there are no image features to condition on"
+        return None
+
+    def estimate_seconds(
+        self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
+    ) -> float | None:
+        probe = StFlow(self.settings)
+        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
+        objective = trainer.objective
+        assert isinstance(objective, StFlowObjective)
+        sets = objective.sets
+        size = float(np.mean([len(sets[k].graph) for k in range(min(_PROBED, len(sets)))]))
+        timed = max(len(sets[1].graph), size / 4)  # a set of a few spots would measure the overhead alone
+        per_spot = trainer.seconds_per_update() / self.settings.accumulate / timed
+        updates = 0 if self.settings.weights else total_updates(self.settings, len(sets))
+        trained = updates * self.settings.accumulate * size
+        sampled = sum(slide.n_spots for slide in test) * draws * self.settings.refinement_steps
+        return per_spot * (trained + sampled / 3)  # a forward pass is a third of a training step
+
+    @property
+    def rule(self) -> GraphRule:
+        chosen = self.settings
+        return GraphRule(chosen.neighbours, chosen.ties, chosen.tie_width, chosen.frames, chosen.frame_gap)
+
+    def standardized_features(self, inputs: SlideInputs) -> FloatArray:
+        """(n_spots, F) features as the network sees them."""
+        if not self.settings.standardize_features:
+            return inputs.features
+        return standardized(inputs.features, self.feature_mean_, self.feature_std_)
+
+    def draw_start(self, n_spots: int, generator: np.random.Generator) -> Tensor:
+        """(n_spots, G) draw from the prior, where the flow starts."""
+        shape = (n_spots, self.sizes_["n_genes"])
+        if self.settings.prior == "zero":
+            return torch.zeros(shape)
+        if self.settings.prior == "gaussian":
+            return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+        theta, mean, zero = (
+            part.astype(np.float64) for part in (self.prior_theta_, self.prior_mean_, self.prior_zero_)
+        )
+        return torch.from_numpy(ZeroInflatedNegativeBinomial(theta, mean, zero).sample(n_spots, generator))
+
+    def validation_score(self, module: StFlowNetwork, slides: Sequence[LabelledSlide], seed: int) -> float:
+        """Mean PCC of the mean of a few draws on validation slides; their starts are fixed."""
+        draws, steps = self.settings.validation_draws, self.settings.refinement_steps
+        return float(
+            np.mean(
+                [
+                    mean_gene_correlation(
+                        slide.expression, self._sample(module, slide.inputs, draws, seed, steps).mean(axis=0)
+                    )
+                    for slide in slides
+                ]
+            )
+        )
+
+    def _trainer(
+        self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
+    ) -> Trainer:
+        self._learn_statistics(train)
+        self.sizes_ = {"n_genes": context.n_genes, "n_features": train[0].inputs.features.shape[1]}
+        with torch.random.fork_rng():
+            torch.manual_seed(context.seed)
+            self.module_ = StFlowNetwork(self.settings, **self.sizes_).to(context.device)
+        objective = StFlowObjective(self, train, validation, context)
+        rules = self.settings
+        if rules.validate_each_epoch:
+            rules = rules.model_copy(update={"validate_every": max(1, objective.epoch_length // rules.accumulate)})
+        return Trainer(
+            self.module_,
+            objective,
+            rules,
+            seed=context.seed,
+            device=context.device,
+            folder=context.workdir,
+            reporter=context.reporter,
+        )
+
+    def _learn_statistics(self, train: Sequence[LabelledSlide]) -> None:
+        self.feature_mean_, self.feature_std_ = feature_moments(train)
+        chosen, expression = self.settings, np.concatenate([slide.expression for slide in train])
+        prior = fitted_prior(expression)
+        if chosen.prior_fit == "fixed":
+            constants = (chosen.prior_total_count, chosen.prior_logits, chosen.prior_zi_logit)
+            prior = fixed_prior(expression.shape[1], *constants)
+        self.prior_theta_, self.prior_mean_, self.prior_zero_ = (
+            part.astype(np.float32) for part in (prior.theta, prior.mean, prior.zero)
+        )
+
+    @torch.no_grad()
+    def _sample(self, module: StFlowNetwork, inputs: SlideInputs, draws: int, seed: int, steps: int) -> FloatArray:
+        """(draws, n_spots, G) samples of a slide."""
+        device = next(module.parameters()).device
+        features = torch.from_numpy(self.standardized_features(inputs)).to(device)
+        graph = build_graph(inputs.xy, self.rule).to(device)
+        edges = module.edge_states(graph) if self._edges_fit(graph) else None
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            clean: Tensor = module(x, t, features, graph, edges)
+            return clean
+
+        found = np.empty((draws, inputs.n_spots, self.sizes_["n_genes"]), dtype=np.float32)
+        for draw in range(draws):
+            start = self.draw_start(inputs.n_spots, np.random.default_rng(draw_seed(seed, inputs.slide_id, draw)))
+            for number, step in enumerate(refine(denoise, start.to(device), steps), start=1):
+                self._check(step.clean, inputs, f"draw {draw}, refinement step {number} of {steps}")
+            found[draw] = step.clean.cpu().numpy()
+        return np.maximum(found, 0, out=found) if self.settings.clip_negative else found
+
+    def _edges_fit(self, graph: SpotGraph) -> bool:
+        return len(graph) * graph.width * self.settings.edge_dim * self.settings.layers <= _KEPT_EDGES
+
+    def _check(self, clean: Tensor, inputs: SlideInputs, where: str) -> None:
+        if bool(torch.isfinite(clean).all()):
+            return
+        cause = f"the weights are not sound: fit again with lr below {self.settings.lr:g}"
+        if not np.isfinite(inputs.features).all():
+            cause = "so are its image features: encode the slide again"
+        raise RunFailedError(
+            f"sampling slide {inputs.slide_id} gave values that are not finite in {where} "
+            f"(refinement_steps = {self.settings.refinement_steps}); {cause}"
+        )
+
+
+class StFlowObjective:
+    """Mean squared error of the clean expression, at a random time of the flow of every patch set.
+
+    Args:
+        method: the method being fitted, statistics learnt.
+        train: training slides.
+        validation: validation slides.
+        context: seed and device.
+    """
+
+    def __init__(
+        self,
+        method: StFlow,
+        train: Sequence[LabelledSlide],
+        validation: Sequence[LabelledSlide],
+        context: Context,
+    ) -> None:
+        self.method, self.validation, self.context = method, validation, context
+        settings = method.settings
+        self.sets = PatchSets(
+            train,
+            [method.standardized_features(slide.inputs) for slide in train],
+            method.rule,
+            batch=settings.batch_windows,
+            visits=settings.visits,
+            most=settings.set_spots,
+            seed=context.seed,
+        )
+
+    @property
+    def epoch_length(self) -> int:
+        return len(self.sets)
+
+    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = self.sets[index].to(self.context.device)
+        chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        start = self.method.draw_start(len(batch.graph), chance).to(self.context.device)
+        t = torch.rand(batch.n_sets, generator=generator).to(self.context.device)
+        features = nn.functional.dropout(batch.features, self.method.settings.feature_dropout)
+        x = between(start, batch.expression, t[batch.graph.slide])
+        error = (module(x, t, features, batch.graph).float() - batch.expression).square().mean()
+        return {"total": error}
+
+    def score(self, module: nn.Module) -> float:
+        assert isinstance(module, StFlowNetwork)
+        return self.method.validation_score(module, self.validation, self.context.seed)

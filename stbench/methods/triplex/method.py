@@ -1,0 +1,263 @@
+"""TRIPLEX as a method of the harness."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stbench.errors import DataError, SettingError
+from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.nn.backbone import without_weights
+from stbench.methods.nn.patch_settings import RANDOM
+from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, moments, standardized
+from stbench.methods.triplex.network import TriplexNetwork
+from stbench.methods.triplex.objective import TrainingSlide, TriplexObjective
+from stbench.methods.triplex.official import load_released
+from stbench.methods.triplex.positions import CENTRE, smoothed
+from stbench.methods.triplex.settings import TriplexSettings
+from stbench.methods.triplex.views import (
+    SlideView,
+    Tiles,
+    check,
+    grid_cells,
+    grid_view,
+    patch_array,
+    problem,
+    tile_features,
+    tile_view,
+)
+from stbench.training.loop import Trainer, total_updates
+from stbench.training.scores import mean_gene_correlation
+
+_CHUNK = {"features": 256, "patches": 64}  # spots predicted at a time
+_PROBED = 4  # spots of the slide that stands for all where tiles have to be cut
+
+_Cut = tuple[Tiles, NDArray[np.bool_]]
+
+
+class Triplex(Method):
+    """TRIPLEX (arXiv:2403.07592).
+
+    A spot's expression from three views, its own patch, the 5 x 5 tiles around it and all spots of its slide, fused by
+    cross-attention; four heads learn together, the fused one predicts.
+    """
+
+    Settings = TriplexSettings
+    settings: TriplexSettings
+    module_: TriplexNetwork
+    sizes_: dict[str, int]
+    gene_mean_: FloatArray
+    gene_std_: FloatArray
+    feature_mean_: FloatArray
+    feature_std_: FloatArray
+    tile_mean_: FloatArray
+    tile_std_: FloatArray
+
+    def build(self, **sizes: int) -> nn.Module:
+        """The untrained network; sizes are ``n_genes``, ``n_target`` and ``n_context``."""
+        return TriplexNetwork(self.settings, **sizes)
+
+    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
+        trainer = self._trainer(train, validation, context)
+        if self.settings.checkpoint is not None:
+            self._take(Path(self.settings.checkpoint))
+            context.reporter.info(f"uses {self.settings.checkpoint} as it is: nothing was trained")
+            return
+        outcome = trainer.run(resume=context.resume)
+        context.reporter.info(
+            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
+            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
+        )
+
+    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        return self._predicted(self.module_, self._view(inputs))[None]
+
+    def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        if self._lacks_weights:
+            return without_weights(self.settings.backbone)
+        reasons = (problem(inputs, self.settings) for inputs in [*(slide.inputs for slide in train), *test])
+        return next((reason for reason in reasons if reason), None)
+
+    def estimate_seconds(
+        self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
+    ) -> float | None:
+        if self.settings.checkpoint is not None:
+            return None
+        cut = self.settings.neighbours == "patches"
+        slides = [_shortened(train[0])] if cut else list(train)
+        start = time.perf_counter()
+        trainer = Triplex(self.settings)._trainer(
+            slides, slides[:1], Context(context.genes, seed=context.seed, device=context.device)
+        )
+        per_spot = (time.perf_counter() - start) / _PROBED / 2 if cut else 0.0  # once to train, once to validate
+        n_spots, probed = (sum(slide.inputs.n_spots for slide in part) for part in (train, slides))
+        batch = min(self.settings.batch_windows, n_spots)
+        per_update = trainer.seconds_per_update() * batch / min(batch, probed)
+        updates = total_updates(self.settings, -(-n_spots // batch))
+        return updates * per_update + (n_spots + sum(slide.n_spots for slide in test)) * per_spot
+
+    def _take(self, checkpoint: Path) -> None:
+        """Use released weights, whose features are as wide as their tokens."""
+        projection = self.module_.slide_in
+        if isinstance(projection, nn.Linear):
+            raise DataError(
+                f"expected features {projection.out_features} wide (emb_dim) for the checkpoint {checkpoint}, found "
+                f"{projection.in_features}; use the encoder and the emb_dim it was trained with"
+            )
+        load_released(self.module_, checkpoint)
+        self.module_.eval()
+
+    @property
+    def _scale(self) -> Scale:
+        return Scale(self.gene_mean_, self.gene_std_, standardized=self.settings.standardize_genes)
+
+    def _trainer(
+        self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
+    ) -> Trainer:
+        for slide in [*train, *validation]:
+            check(slide.inputs, self.settings)
+        self._build(train[0].inputs.features.shape[1], context)
+        tiles = self._learn_scales(train, context)
+        slides = [
+            TrainingSlide(self._view(slide.inputs, cut), self._labels(slide))
+            for slide, cut in zip(train, tiles, strict=True)
+        ]
+        judged = [(self._view(slide.inputs), slide.expression) for slide in validation]
+
+        def score(module: TriplexNetwork) -> float:
+            return float(np.mean([mean_gene_correlation(y, self._predicted(module, view)) for view, y in judged]))
+
+        return Trainer(
+            self.module_,
+            TriplexObjective(self.settings, slides, score, seed=context.seed, device=context.device),
+            self.settings,
+            seed=context.seed,
+            device=context.device,
+            folder=context.workdir,
+            reporter=context.reporter,
+        )
+
+    @property
+    def _lacks_weights(self) -> bool:
+        """Whether a network needs weights nobody named; a released checkpoint holds those of the target alone."""
+        settings = self.settings
+        needed = settings.neighbours == "patches" or (settings.input == "patches" and settings.checkpoint is None)
+        return needed and settings.backbone_weights is None
+
+    def _build(self, width: int, context: Context) -> None:
+        settings = self.settings
+        if self._lacks_weights:
+            raise SettingError(without_weights(settings.backbone))
+        self.sizes_ = {
+            "n_genes": context.n_genes,
+            "n_target": width if settings.input == "features" else 0,
+            "n_context": width if settings.neighbours == "grid" else 0,
+        }
+        with torch.random.fork_rng():
+            torch.manual_seed(context.seed)
+            self.module_ = TriplexNetwork(settings, **self.sizes_).to(context.device).eval()
+        for network in (self.module_.backbone, self.module_.extractor):
+            if network is None:
+                continue
+            network.check_side(settings.patch_px)
+            if settings.backbone_weights not in (None, RANDOM):
+                network.load(str(settings.backbone_weights))
+
+    def _learn_scales(self, train: Sequence[LabelledSlide], context: Context) -> list[_Cut | None]:
+        self.gene_mean_, self.gene_std_ = gene_moments(train)
+        self.feature_mean_, self.feature_std_ = feature_moments(train)
+        if self.settings.neighbours == "grid":
+            return [None] * len(train)
+        cuts = []
+        with context.reporter.track("encoding tiles", len(train)) as advance:
+            for slide in train:
+                cuts.append(self._cut(slide.inputs))
+                advance(note=slide.inputs.slide_id)
+        middle = np.concatenate([tiles[:, CENTRE] for tiles, _ in cuts]).astype(np.float32)
+        self.tile_mean_, self.tile_std_ = moments(middle)
+        return list(cuts)
+
+    def _cut(self, inputs: SlideInputs) -> _Cut:
+        assert self.module_.extractor is not None
+        return tile_features(inputs, self.module_.extractor, self.settings.patch_px)
+
+    def _labels(self, slide: LabelledSlide) -> FloatArray:
+        labels = slide.expression
+        if self.settings.smooth_labels:
+            assert slide.inputs.array_xy is not None
+            labels = smoothed(labels, slide.inputs.array_xy)
+        return self._scale.inward(labels)
+
+    def _view(self, inputs: SlideInputs, cut: _Cut | None = None) -> SlideView:
+        """The views of a slide, scaled; ``cut``: its tiles where they are encoded already.
+
+        Raises:
+            DataError: the slide lacks something, or its features are not as wide as those of the training slides.
+        """
+        settings = self.settings
+        check(inputs, settings)
+        features = self._features(inputs)
+        target: NDArray[np.generic] = features
+        if settings.input == "patches":
+            target = patch_array(inputs.patches, settings.patch_px)
+        cells = grid_cells(inputs, settings)
+        if settings.neighbours == "grid":
+            return grid_view(inputs, target, features, cells)
+        tiles, mask = self._cut(inputs) if cut is None else cut
+        return tile_view(target, self._scaled_tiles(tiles), cells, mask)
+
+    def _features(self, inputs: SlideInputs) -> FloatArray:
+        expected, found = max(self.sizes_["n_target"], self.sizes_["n_context"]), inputs.features.shape[1]
+        if expected == 0:
+            return inputs.features
+        if found != expected:
+            raise DataError(
+                f"slide {inputs.slide_id}: expected features {expected} wide, as in training, found {found}; use the "
+                "encoder the method was fitted with"
+            )
+        if not self.settings.standardize_features:
+            return inputs.features
+        return standardized(inputs.features, self.feature_mean_, self.feature_std_)
+
+    def _scaled_tiles(self, tiles: Tiles) -> Tiles:
+        if not self.settings.standardize_features:
+            return tiles
+        scaled = np.empty_like(tiles)
+        for row, tile in enumerate(tiles):
+            scaled[row] = standardized(tile.astype(np.float32), self.tile_mean_, self.tile_std_)
+        return scaled
+
+    @torch.no_grad()
+    def _predicted(self, module: TriplexNetwork, view: SlideView) -> FloatArray:
+        """(N, G) fused prediction on the scale of the task; the slide is encoded once, the rest in chunks."""
+        device = next(module.parameters()).device
+        slide = module.slide_tokens(torch.from_numpy(view.context).to(device), torch.from_numpy(view.cells).to(device))
+        chunks = np.array_split(np.arange(view.n_spots), -(-view.n_spots // _CHUNK[self.settings.input]))
+        parts = [self._of_spots(module, view, rows, slide) for rows in chunks]
+        expression = self._scale.outward(torch.cat(parts).numpy())
+        return np.maximum(expression, 0) if self.settings.clamp else expression
+
+    @staticmethod
+    def _of_spots(module: TriplexNetwork, view: SlideView, rows: NDArray[np.int64], slide: Tensor) -> Tensor:
+        mask = torch.from_numpy(view.mask[rows])
+        own, around, usable = (part.to(slide.device) for part in (view.own(rows), view.around(rows), mask))
+        fused: Tensor = module(own, around, usable, slide[torch.from_numpy(rows).to(slide.device)]).fusion
+        return fused.float().cpu()
+
+
+def _shortened(slide: LabelledSlide) -> LabelledSlide:
+    """The first spots of a slide."""
+    inputs, kept = slide.inputs, slice(0, _PROBED)
+    patches = inputs.patches
+    if patches is not None:
+        patches = replace(patches, spot_ids=patches.spot_ids[kept], xy=patches.xy[kept], cache_dir=None)
+    array = None if inputs.array_xy is None else inputs.array_xy[kept]
+    short = replace(inputs, features=inputs.features[kept], xy=inputs.xy[kept], array_xy=array, patches=patches)
+    return LabelledSlide(short, slide.expression[kept])
