@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from stbench.errors import DataError
-from stbench.metrics import coverage_error, crps, draw_variance, mae, variance_ratio
+from stbench.metrics import (
+    coverage_error,
+    crps,
+    draw_variance,
+    energy_score,
+    interval_width,
+    mae,
+    variance_ratio,
+    variogram_score,
+)
 
 
 def stack(*values):
@@ -81,3 +90,68 @@ def test_draws_that_do_not_fit_are_refused(slide):
     draws[1, 2, 3] = np.inf
     with pytest.raises(DataError, match="draw 1, found inf at spot 2, gene 3"):
         crps(true, draws)
+
+
+@pytest.mark.parametrize(("n_genes", "expected"), [(1, 0.564), (50, 0.7036), (200, 0.7062)])
+@pytest.mark.parametrize("n_draws", [2, 8])
+def test_energy_score_of_a_perfect_sampler(n_genes, expected, n_draws):
+    generator = np.random.default_rng(0)
+    shape = (200_000 // n_genes if n_genes == 1 else 2000, n_genes)
+    true, draws = generator.normal(size=shape), generator.normal(size=(n_draws, *shape))
+    assert energy_score(true, draws) == pytest.approx(expected, abs=0.005)
+
+
+def test_energy_score_of_one_gene_is_crps_and_of_one_draw_the_distance():
+    generator = np.random.default_rng(0)
+    true, draws = generator.normal(size=(50, 1)), generator.normal(size=(4, 50, 1))
+    assert energy_score(true, draws) == pytest.approx(crps(true, draws))
+    assert energy_score([[0.0, 0, 0, 0]], [[[1.0, 1, 1, 1]]]) == pytest.approx(1)
+
+
+def correlated(generator, shape, correlation):
+    """Normal genes of unit variance with one correlation between all."""
+    common = generator.normal(size=(*shape[:-1], 1))
+    return np.sqrt(correlation) * common + np.sqrt(1 - correlation) * generator.normal(size=shape)
+
+
+def test_what_missing_dependence_costs():
+    """Genes with one correlation of 1/2: closed forms of a perfect sampler, and how much independent genes cost.
+
+    For many genes and normal c, z, a perfect sampler has energy score E sqrt(c^2 + 1) / 2, and independent genes have
+    E sqrt(c^2 / 2 + 3/2) - sqrt(1/2), 2 % more. The variogram score is the variance of |z|^1/2, and independent genes
+    add the square of (2^1/4 - 1) E |z|^1/2, 20 % more.
+    """
+    generator = np.random.default_rng(0)
+    true = correlated(generator, (3000, 100), 0.5)
+    right, loose = correlated(generator, (8, 3000, 100), 0.5), generator.normal(size=(8, 3000, 100))
+    z = generator.normal(size=10**6)
+    root = np.sqrt(np.abs(z))
+    assert energy_score(true, right) == pytest.approx(np.sqrt(z**2 + 1).mean() / 2, abs=0.01)
+    expected = np.sqrt(z**2 / 2 + 1.5).mean() - np.sqrt(0.5)
+    assert energy_score(true, loose) == pytest.approx(expected, abs=0.01)
+    assert variogram_score(true, right) == pytest.approx(root.var(), abs=0.003)
+    off = (2**0.25 - 1) * root.mean()
+    assert variogram_score(true, loose) == pytest.approx(root.var() + off**2, abs=0.003)
+
+
+def test_variogram_score_by_hand():
+    assert variogram_score([[0.0, 4, 4]], [[[0, 1, 1]]]) == pytest.approx(((2 - 1) ** 2 + (2 - 1) ** 2 + 0) / 3)
+    roots = np.array([1.0, 3])  # of two draws, truth 2
+    expected = (2 - roots.mean()) ** 2 - roots.var(ddof=1) / 2
+    assert variogram_score([[0.0, 4]], [[[0, 1]], [[0, 9]]]) == pytest.approx(expected)
+    assert variogram_score([[0.0]], [[[1.0]]]).reason == "needs two genes, found one"
+
+
+@pytest.mark.parametrize("n_draws", [2, 20])
+def test_variogram_score_of_a_perfect_sampler_does_not_depend_on_the_number_of_draws(n_draws):
+    generator = np.random.default_rng(1)
+    true, draws = generator.normal(size=(3000, 10)), generator.normal(size=(n_draws, 3000, 10))
+    variance_of_root = np.sqrt(np.abs(np.sqrt(2) * generator.normal(size=10**6))).var()
+    assert variogram_score(true, draws) == pytest.approx(variance_of_root, abs=0.003)
+
+
+def test_interval_width_of_normal_draws():
+    """The range of two normal values is 2 / sqrt(pi) on average."""
+    draws = np.random.default_rng(0).normal(size=(2, 4000, 20))
+    assert interval_width(draws[0], draws) == pytest.approx(2 / np.sqrt(np.pi), abs=0.01)
+    assert interval_width(draws[0], draws[:1]).value is None
