@@ -139,7 +139,8 @@ def kept_draws(options: argparse.Namespace, method: Method, name: str, slide: La
     for seed in range(options.draws):
         path = options.out / f"{slide.inputs.slide_id}-{name.replace(':', '-')}-{seed}.npy"
         if not path.is_file():
-            np.save(path, fast.predict(slide.inputs, 1, seed)[0])
+            np.save(path.with_suffix(".part.npy"), fast.predict(slide.inputs, 1, seed)[0])
+            path.with_suffix(".part.npy").replace(path)
         draws.append(np.load(path))
     return np.stack(draws)
 
