@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import sys
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from stbench.errors import DataError
+from stbench.errors import DataError, UnknownNameError
 from stbench.features.encoders import Encoder, FloatArray, PatchArray
 
 _TORCHVISION_OPERATORS = ("nms", "qnms")
+_LISTED = 3  # architectures named in an error
 _schemas: Any = None  # operators vanish with the Library object that defines them
 
 
@@ -47,6 +49,24 @@ def _declare_operator(name: str) -> None:
     _schemas.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     for module in [module for module in sys.modules if module.split(".")[0] in ("torchvision", "timm")]:
         del sys.modules[module]
+
+
+def check_architecture(name: str) -> None:
+    """Refuse what timm does not know; a name of a hub would be downloaded.
+
+    Raises:
+        UnknownNameError: lists the nearest.
+    """
+    known = import_timm().list_models()
+    if name.partition(".")[0] not in known:
+        near = difflib.get_close_matches(name, known, n=_LISTED)  # timm knows over 1000
+        raise UnknownNameError("timm architecture", name, near, hint="see timm.list_models()")
+
+
+def classifier_prefixes(model: Any) -> tuple[str, ...]:
+    """Prefixes of the entries of a timm model's classifier, which a weight file may hold."""
+    heads = model.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
 
 
 class NetworkEncoder(Encoder):

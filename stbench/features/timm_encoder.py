@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stbench.errors import DataError, UnknownNameError
+from stbench.errors import DataError
 from stbench.features.encoders import TIMM
-from stbench.features.network_encoder import NetworkEncoder, import_timm
+from stbench.features.network_encoder import NetworkEncoder, check_architecture, classifier_prefixes, import_timm
 from stbench.features.weights import load_strictly, read_state, weight_file
 
 _VERSION = 1
-_LISTED = 3  # architectures named in an error
 
 
 class TimmEncoder(NetworkEncoder):
@@ -37,24 +35,16 @@ class TimmEncoder(NetworkEncoder):
 
     def __init__(self, architecture: str, weights: Path, device: str = "cpu") -> None:
         timm = import_timm()
-        if architecture.partition(".")[0] not in timm.list_models():
-            near = difflib.get_close_matches(architecture, timm.list_models(), n=_LISTED)  # timm knows over 1000
-            raise UnknownNameError("timm architecture", architecture, near, hint="see timm.list_models()")
+        check_architecture(architecture)
         file = weight_file(weights)
         config = _read_config(file)
         model = _build(timm, architecture, config.get("model_args", {}), file)
-        load_strictly(model, read_state(file), file, _classifier(model))
+        load_strictly(model, read_state(file), file, classifier_prefixes(model))
         record = {**model.pretrained_cfg, **config.get("pretrained_cfg", {})}
         side, mean, std = int(record["input_size"][-1]), tuple(record["mean"]), tuple(record["std"])
         super().__init__(model, side, mean, std, device)
         transform = [side, list(mean), list(std), config.get("model_args", {})]
         self.key = self.identity(f"{TIMM}{architecture}", _VERSION, file, transform, timm.__version__)
-
-
-def _classifier(model: Any) -> tuple[str, ...]:
-    """Prefixes of the entries of the classifier, which a weight file may hold."""
-    heads = model.pretrained_cfg.get("classifier") or ()
-    return tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
 
 
 def _read_config(file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +114,4 @@ def _extract(
 
 
 def _of_panel(slide: Slide, panel: Sequence[str]) -> Slide:
-    from dataclasses import replace
-
     return replace(slide, adata=slide.adata[:, list(panel)].copy())

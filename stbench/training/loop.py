@@ -54,6 +54,14 @@ class Outcome:
     best_update: int
     seconds: float
 
+    def text(self, score: str = "PCC") -> str:
+        """One line for the user; ``score`` names what validation measures (a loss counts as its negative)."""
+        best = abs(self.score) if score == "loss" else self.score
+        return (
+            f"trained {self.updates} updates in {self.seconds:.0f} s; "
+            f"best validation {score} {best:.3f} at update {self.best_update}"
+        )
+
 
 class Stepper:
     """Backward, accumulate, clip, step and average: what happens between a loss and new weights.

@@ -1,4 +1,4 @@
-"""A cohort of seconds for the methods that fit on windows."""
+"""A cohort of seconds for the tests of methods."""
 
 from dataclasses import replace
 

@@ -36,20 +36,6 @@ def settings(preset="paper", **changes):
     return StemSettings.model_validate({**CARD.presets[preset], **TINY, **changes})
 
 
-def labelled(slide_id, seed, n_spots=40, n_genes=6):
-    generator = np.random.default_rng(seed)
-    xy = generator.uniform(0, 4000, (n_spots, 2)).astype(np.float32)
-    features = generator.normal(size=(n_spots, 5)).astype(np.float32)
-    weights = np.random.default_rng(99).normal(size=(5, n_genes))
-    expression = 3 + features @ weights + 0.3 * generator.normal(size=(n_spots, n_genes))
-    return LabelledSlide(SlideInputs(slide_id, None, features, xy), np.maximum(expression, 0).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def cohort():
-    return [labelled("S1", 1), labelled("S2", 2, 25)], [labelled("S3", 3)], labelled("S4", 4, 30).inputs
-
-
 def fitted(cohort, chosen, **context):
     found = Stem(chosen)
     found.fit(cohort[0], cohort[1], Context(GENES, **context))

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.evaluation.parity import compare_file
-from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.base import Context, LabelledSlide
 from stbench.methods.stflow import StFlow, method
 from stbench.methods.stflow.geometry import build_graph
 from stbench.methods.stflow.network import StFlowNetwork
@@ -31,20 +31,6 @@ FILES = sorted(PARITY.glob("*.safetensors"))
 
 def settings(preset="paper", **changes):
     return StFlowSettings.model_validate({**CARD.presets[preset], **SMALL, **changes})
-
-
-def labelled(slide_id, seed, n_spots=40):
-    generator = np.random.default_rng(seed)
-    xy = generator.uniform(0, 4000, (n_spots, 2)).astype(np.float32)
-    features = generator.normal(size=(n_spots, 5)).astype(np.float32)
-    weights = np.random.default_rng(99).normal(size=(5, 6))
-    expression = 3 + features @ weights + 0.3 * generator.normal(size=(n_spots, 6))
-    return LabelledSlide(SlideInputs(slide_id, None, features, xy), np.maximum(expression, 0).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def cohort():
-    return [labelled("S1", 1), labelled("S2", 2, 25)], [labelled("S3", 3)], labelled("S4", 4, 30).inputs
 
 
 def fitted(cohort, chosen, **context):

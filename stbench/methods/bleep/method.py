@@ -16,6 +16,7 @@ from stbench.methods.bleep.pairs import Pairs
 from stbench.methods.bleep.retrieval import predict_from, retrieve
 from stbench.methods.bleep.settings import BleepSettings
 from stbench.methods.nn.backbone import augmented
+from stbench.methods.nn.fitting import lent, make_trainer, seeded
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.training.loop import Trainer, total_updates
 from stbench.training.scores import mean_gene_correlation
@@ -48,10 +49,7 @@ class Bleep(Method):
         outcome = trainer.run(resume=context.resume)
         self.fill_bank(train)
         kept = "loss" if self.settings.select_by == "loss" else "PCC"
-        context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; best validation {kept} "
-            f"{abs(outcome.score):.3f} at update {outcome.best_update}; bank of {len(self.bank_expression_)} spots"
-        )
+        context.reporter.info(f"{outcome.text(kept)}; bank of {len(self.bank_expression_)} spots")
 
     def fill_bank(self, slides: Sequence[LabelledSlide]) -> None:
         """Make the spots of these slides the ones that predictions are made of; training slides, never others.
@@ -87,9 +85,7 @@ class Bleep(Method):
     @property
     def reader(self) -> SpotReader:
         """Reads spots as the network wants them."""
-        encoder = self.module_.image_encoder
-        frozen = encoder if encoder is not None and not encoder.trained else None
-        return SpotReader(self.settings, self.feature_mean_, self.feature_std_, frozen)
+        return SpotReader(self.settings, self.feature_mean_, self.feature_std_, self.module_.image_encoder)
 
     def predict_read(self, spots: Spots) -> FloatArray:
         """(n, G) expression of spots that have been read."""
@@ -115,21 +111,12 @@ class Bleep(Method):
     ) -> Trainer:
         self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
         self.sizes_ = {"n_genes": context.n_genes, "n_features": len(self.feature_mean_)}
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self.module_ = BleepNetwork(self.settings, **self.sizes_)
         if self.module_.image_encoder is not None:
             self.module_.image_encoder.start(self.settings.backbone_weights, self.settings.patch_px)
         self.module_.to(context.device)
-        return Trainer(
-            self.module_,
-            BleepObjective(self, train, validation, context),
-            self.settings,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
-        )
+        return make_trainer(self.module_, BleepObjective(self, train, validation, context), self.settings, context)
 
 
 class BleepObjective:
@@ -160,12 +147,8 @@ class BleepObjective:
         return {"total": self._loss(module, spots, expression)}
 
     def score(self, module: nn.Module) -> float:
-        trained = self.method.module_
-        self.method.module_ = module  # type: ignore[assignment]
-        try:
+        with lent(self.method, module):
             return -self._validation_loss(module) if self.method.settings.select_by == "loss" else self._retrieval()
-        finally:
-            self.method.module_ = trained
 
     def _pairs(self, slides: Sequence[LabelledSlide]) -> Pairs:
         method = self.method

@@ -21,6 +21,7 @@ from stbench.methods.histogene.positions import (
 )
 from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import augmented
+from stbench.methods.nn.fitting import lent, make_trainer, seeded
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.training.loop import Trainer, total_updates
@@ -47,7 +48,7 @@ class HisToGene(Method):
     balance_: list[float]  # spread of positions over spread of image tokens, before and after training
 
     def build(self, **sizes: int) -> nn.Module:
-        """The untrained network; sizes are ``n_genes``, ``n_inputs``, ``n_x`` and ``n_y``."""
+        """The untrained network; sizes are ``n_genes``, ``n_features``, ``n_x`` and ``n_y``."""
         return HisToGeneNetwork(self.settings, **sizes)
 
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
@@ -55,8 +56,7 @@ class HisToGene(Method):
         outcome = trainer.run(resume=context.resume)
         self.balance_ = [self.balance_[0], self._balance(slides)]
         context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; best validation PCC {outcome.score:.3f} at "
-            f"update {outcome.best_update}; positions over image tokens {self.balance_[0]:.3g} at the start, "
+            f"{outcome.text()}; positions over image tokens {self.balance_[0]:.3g} at the start, "
             f"{self.balance_[1]:.3g} now"
         )
 
@@ -83,9 +83,7 @@ class HisToGene(Method):
     @property
     def reader(self) -> SpotReader:
         """Reads spots as the network wants them."""
-        encoder = self.module_.image_encoder
-        frozen = encoder if encoder is not None and not encoder.trained else None
-        return SpotReader(self.settings, self.feature_mean_, self.feature_std_, frozen)
+        return SpotReader(self.settings, self.feature_mean_, self.feature_std_, self.module_.image_encoder)
 
     @property
     def _scale(self) -> Scale:
@@ -121,22 +119,18 @@ class HisToGene(Method):
             "n_features": len(self.feature_mean_),
             **self._table_sizes(train, validation),
         }
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self.module_ = HisToGeneNetwork(self.settings, **self.sizes_)
         if self.module_.image_encoder is not None:
             self.module_.image_encoder.start(self.settings.backbone_weights, self.settings.patch_px)
         self.module_.to(context.device)
         slides = [self._read(slide) for slide in train]
         self._set_balance(slides)
-        trainer = Trainer(
+        trainer = make_trainer(
             self.module_,
             HisToGeneObjective(self, slides, [self._read(slide) for slide in validation], context),
             self.settings,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
+            context,
         )
         return trainer, slides
 
@@ -236,12 +230,8 @@ class HisToGeneObjective:
         return ReadSlide(slide.spots[kept], slide.rows[kept], slide.target[kept], slide.expression[kept])
 
     def score(self, module: nn.Module) -> float:
-        trained = self.method.module_
-        self.method.module_ = module  # type: ignore[assignment]
-        try:
+        with lent(self.method, module):
             pairs = [(slide.expression, self.method.predict_read(slide.spots, slide.rows)) for slide in self.validation]
-        finally:
-            self.method.module_ = trained
         return float(np.mean([mean_gene_correlation(true, found) for true, found in pairs]))
 
 

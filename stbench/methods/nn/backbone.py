@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from stbench.errors import SettingError, UnknownNameError
-from stbench.features.network_encoder import import_timm
+from stbench.errors import SettingError
+from stbench.features.network_encoder import check_architecture, classifier_prefixes, import_timm
 from stbench.features.patches import SlidePatches
 from stbench.features.weights import load_strictly, read_state, weight_file
 from stbench.methods.nn.patch_settings import RANDOM
@@ -24,7 +23,6 @@ from stbench.methods.nn.patch_settings import RANDOM
 Pixels = Literal["standard", "raw", "raw-bgr"]
 _CHUNK = 64  # patches per pass where a whole slide is encoded
 _TURNS = 4  # quarter turns; with a flip they are all 8 symmetries of a square
-_NEAREST = 3  # names in an error
 
 
 class Backbone(nn.Module):
@@ -68,9 +66,7 @@ class Backbone(nn.Module):
             DataError: the file cannot be read, or an entry is missing, unexpected or misshapen.
         """
         file = weight_file(Path(weights))
-        heads = self.model.pretrained_cfg.get("classifier") or ()
-        ignored = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
-        load_strictly(self.model, read_state(file), file, ignored)
+        load_strictly(self.model, read_state(file), file, classifier_prefixes(self.model))
 
     def start(self, weights: str | None, side: int) -> None:
         """Take the weights that training starts from.
@@ -193,11 +189,8 @@ def augmented(patches: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _create(architecture: str) -> Any:
-    timm = import_timm()
-    if architecture.partition(".")[0] not in timm.list_models():  # a name of a hub would be downloaded
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=_NEAREST)  # timm knows over 1000
-        raise UnknownNameError("timm architecture", architecture, near, hint="see timm.list_models()")
-    return timm.create_model(architecture, pretrained=False, num_classes=0)
+    check_architecture(architecture)
+    return import_timm().create_model(architecture, pretrained=False, num_classes=0)
 
 
 @contextmanager

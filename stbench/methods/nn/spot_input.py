@@ -24,11 +24,13 @@ class SpotReader:
         settings: what is read.
         mean: (d,) training mean of cached features; empty where patches are read.
         std: (d,) their standard deviation.
-        frozen: backbone that turns the patches of a slide into vectors once and for all, None without one.
+        backbone: what the method sends patches through, None without one; a frozen one turns the patches of a slide
+            into vectors once and for all.
     """
 
-    def __init__(self, settings: PatchSettings, mean: FloatArray, std: FloatArray, frozen: Backbone | None) -> None:
-        self.settings, self.mean, self.std, self.frozen = settings, mean, std, frozen
+    def __init__(self, settings: PatchSettings, mean: FloatArray, std: FloatArray, backbone: Backbone | None) -> None:
+        self.settings, self.mean, self.std = settings, mean, std
+        self.frozen = None if backbone is None or backbone.trained else backbone
 
     def __call__(self, inputs: SlideInputs) -> Spots:
         """(n_spots, d) float32 vectors, or (n_spots, side, side, 3) uint8 patches, perhaps mapped from a file.

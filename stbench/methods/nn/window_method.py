@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
 from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise
+from stbench.methods.nn.fitting import lent, make_trainer, seeded, without_features
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
 from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, standardized
@@ -74,12 +75,8 @@ class WindowObjective(ABC):
         """Loss terms of a micro-step, see :class:`stbench.training.loop.Objective`."""
 
     def score(self, module: nn.Module) -> float:
-        trained = self.method.module_
-        self.method.module_ = module
-        try:
+        with lent(self.method, module):
             return self.method.validation_score(self.validation, self.context.seed)
-        finally:
-            self.method.module_ = trained
 
 
 class WindowDiffusion(Method):
@@ -115,10 +112,7 @@ class WindowDiffusion(Method):
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
         trainer = self._trainer(train, validation, context)
         outcome = trainer.run(resume=context.resume)
-        context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
-            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
-        )
+        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._sample(inputs, range(draws), seed, self.settings.passes)
@@ -135,9 +129,7 @@ class WindowDiffusion(Method):
         return self._finish(on_windows(self._batches(inputs), noise, mean))[0]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
-        if train[0].inputs.features.shape[1] == 0:
-            return "there are no image features to condition on"
-        return None
+        return without_features(train)
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
@@ -193,18 +185,9 @@ class WindowDiffusion(Method):
         objective = self._objective(train, validation, context)
         n_features = train[0].inputs.features.shape[1]
         self.sizes_ = {"n_genes": context.n_genes, "n_features": n_features, **objective.sizes}
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self.module_ = self.build(**self.sizes_).to(context.device)
-        return Trainer(
-            self.module_,
-            objective,
-            self.settings,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
-        )
+        return make_trainer(self.module_, objective, self.settings, context)
 
     def _batches(self, inputs: SlideInputs) -> Iterator[WindowBatch]:
         device = str(next(self.module_.parameters()).device)

@@ -13,6 +13,7 @@ from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
 from stbench.methods.nn.backbone import Backbone, make_backbone
 from stbench.methods.nn.discrete import linear_schedule, respaced
+from stbench.methods.nn.fitting import lent, make_trainer, seeded
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, input_moments, why_unreadable
 from stbench.methods.stem.diffusion import Diffusion, Network, trajectory
@@ -63,10 +64,7 @@ class Stem(Method):
             context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
             return
         outcome = trainer.run(resume=context.resume)
-        context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
-            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
-        )
+        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         """Draws, on the scale of the training expression; see :class:`stbench.methods.base.Method`.
@@ -127,18 +125,9 @@ class Stem(Method):
     ) -> Trainer:
         self.gene_mean_, self.gene_std_ = gene_moments(train)
         self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self._make(train, context)
-        return Trainer(
-            self.module_,
-            StemObjective(self, train, validation, context),
-            self.settings,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
-        )
+        return make_trainer(self.module_, StemObjective(self, train, validation, context), self.settings, context)
 
     def _make(self, train: Sequence[LabelledSlide], context: Context) -> None:
         """The network at its start, with the weights that the settings name."""
@@ -280,15 +269,11 @@ class StemObjective:
 
     def score(self, module: nn.Module) -> float:
         """Mean PCC over validation slides of the mean of a few draws with fixed noise."""
-        trained, rules = self.method.module_, self.method.settings
-        self.method.module_ = module  # type: ignore[assignment]
-        try:
-            scores = []
+        rules, scores = self.method.settings, []
+        with lent(self.method, module):
             for slide, vectors in self.validation:
                 drawn = self.method._sample(
                     slide.inputs.slide_id, vectors, rules.validation_draws, self.context.seed, rules.validation_steps
                 )
                 scores.append(mean_gene_correlation(slide.expression, drawn.mean(axis=0)))
-            return float(np.mean(scores))
-        finally:
-            self.method.module_ = trained
+        return float(np.mean(scores))

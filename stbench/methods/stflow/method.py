@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from stbench.errors import RunFailedError
 from stbench.features.weights import read_state, weight_file
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
+from stbench.methods.nn.fitting import make_trainer, seeded, without_features
 from stbench.methods.nn.scaling import feature_moments, standardized
 from stbench.methods.stflow.flow import between, refine
 from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph
@@ -58,10 +59,7 @@ class StFlow(Method):
             context.reporter.info(f"took the weights of {file}; nothing is trained")
             return
         outcome = trainer.run(resume=context.resume)
-        context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
-            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
-        )
+        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._sample(self.module_, inputs, draws, seed, self.settings.refinement_steps)
@@ -71,9 +69,7 @@ class StFlow(Method):
         return self._sample(self.module_, inputs, 1, seed, 1)[0]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
-        if train[0].inputs.features.shape[1] == 0:
-            return "there are no image features to condition on"
-        return None
+        return without_features(train)
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
@@ -133,22 +129,13 @@ class StFlow(Method):
     ) -> Trainer:
         self._learn_statistics(train)
         self.sizes_ = {"n_genes": context.n_genes, "n_features": train[0].inputs.features.shape[1]}
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self.module_ = StFlowNetwork(self.settings, **self.sizes_).to(context.device)
         objective = StFlowObjective(self, train, validation, context)
         rules = self.settings
         if rules.validate_each_epoch:
             rules = rules.model_copy(update={"validate_every": max(1, objective.epoch_length // rules.accumulate)})
-        return Trainer(
-            self.module_,
-            objective,
-            rules,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
-        )
+        return make_trainer(self.module_, objective, rules, context)
 
     def _learn_statistics(self, train: Sequence[LabelledSlide]) -> None:
         self.feature_mean_, self.feature_std_ = feature_moments(train)

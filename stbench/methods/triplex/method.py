@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stbench.errors import DataError, SettingError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
 from stbench.methods.nn.backbone import without_weights
+from stbench.methods.nn.fitting import make_trainer, seeded
 from stbench.methods.nn.patch_settings import RANDOM
 from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, moments, standardized
 from stbench.methods.triplex.network import TriplexNetwork
@@ -71,10 +72,7 @@ class Triplex(Method):
             context.reporter.info(f"uses {self.settings.checkpoint} as it is: nothing was trained")
             return
         outcome = trainer.run(resume=context.resume)
-        context.reporter.info(
-            f"trained {outcome.updates} updates in {outcome.seconds:.0f} s; "
-            f"best validation PCC {outcome.score:.3f} at update {outcome.best_update}"
-        )
+        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._predicted(self.module_, self._view(inputs))[None]
@@ -134,14 +132,11 @@ class Triplex(Method):
         def score(module: TriplexNetwork) -> float:
             return float(np.mean([mean_gene_correlation(y, self._predicted(module, view)) for view, y in judged]))
 
-        return Trainer(
+        return make_trainer(
             self.module_,
             TriplexObjective(self.settings, slides, score, seed=context.seed, device=context.device),
             self.settings,
-            seed=context.seed,
-            device=context.device,
-            folder=context.workdir,
-            reporter=context.reporter,
+            context,
         )
 
     @property
@@ -160,8 +155,7 @@ class Triplex(Method):
             "n_target": width if settings.input == "features" else 0,
             "n_context": width if settings.neighbours == "grid" else 0,
         }
-        with torch.random.fork_rng():
-            torch.manual_seed(context.seed)
+        with seeded(context.seed):
             self.module_ = TriplexNetwork(settings, **self.sizes_).to(context.device).eval()
         for network in (self.module_.backbone, self.module_.extractor):
             if network is None:

@@ -1,0 +1,44 @@
+"""Differences between two curves of a sweep, paired by seed: the tables of leaderboards/sweeps/README.md.
+
+python benchmarks/sweep_differences.py leaderboards/sweeps/NAME.csv joint-released joint-diffusion
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+def differences(table: pd.DataFrame, first: str, second: str, metric: str, row: str) -> dict[int, tuple[float, float]]:
+    """Panel size to mean difference and half the 95 % t interval, over seeds, of the means over slides."""
+    chosen = table[(table["metric"] == metric) & (table["row"] == row)]
+    per_seed = chosen.pivot_table(index=["genes", "seed"], columns="series", values="value")
+    gaps = (per_seed[first] - per_seed[second]).dropna().groupby("genes")
+    found = {}
+    for genes, values in gaps:
+        n = len(values)
+        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        found[int(genes)] = (float(values.mean()), float(half))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("--metric", default="pcc")
+    parser.add_argument("--row", default="declared", help="declared, 'single draw' or 'posterior mean'")
+    given = parser.parse_args()
+    for genes, (mean, half) in differences(
+        pd.read_csv(given.csv), given.first, given.second, given.metric, given.row
+    ).items():
+        print(f"{genes} genes: {mean:+.3f} ± {half:.3f}")
+
+
+if __name__ == "__main__":
+    main()
