@@ -1,10 +1,12 @@
 """What a training step of graph diffusion costs: scalar attention against the released per-channel attention.
 
 Run ``python benchmarks/graph_diffusion.py``; it prints a markdown table for one window at the paper's size. A step is
-forward, loss and backward of the method's own objective. Time and memory of every variant are taken in processes of
-their own; for memory the allocator is told to return what is freed at once.
+forward, loss and backward of the method's own objective. Steps of all variants take turns in one process, so that a
+slower minute of the machine slows them alike; memory of every variant is taken in a process of its own, whose allocator
+is told to return what is freed at once.
 
 - step s, CPU s: shortest wall and processor time of several steps.
+- times faster: median over the turns of the wall time of the variant before it, per channel, divided by its own.
 - peak MB: largest resident memory during a step above that before it; weights, gradients and optimiser state are
   there before, and so is what a step on a few spots leaves behind (libraries, their scratch memory).
 - kept MB: tensors held for the backward pass, parameters left out, every storage counted once.
@@ -106,60 +108,64 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
-def seconds(step: Step, repeats: int, device: str) -> tuple[float, float]:
-    """Shortest wall time and shortest processor time of a step, after one that is not counted."""
+def seconds(step: Step, device: str) -> tuple[float, float]:
+    """Wall and processor time of a step."""
+    start, worked = time.perf_counter(), time.process_time()
     step()
-    spent = []
-    for _ in range(repeats):
-        start, worked = time.perf_counter(), time.process_time()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        spent.append((time.perf_counter() - start, time.process_time() - worked))
-    wall, processor = zip(*spent, strict=True)
-    return min(wall), min(processor)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, time.process_time() - worked
 
 
-def measure(name: str, options: argparse.Namespace) -> str:
-    """Columns of one variant: parameters and seconds, or megabytes."""
-    torch.set_num_threads(options.threads)
-    step = Step(*VARIANTS[name], options)
-    if options.part == "memory":
-        return f"{peak_bytes(step, options.device) / _MB:.0f} | {step.kept() / _MB:.0f} |"
-    parameters = sum(parameter.numel() for parameter in step.parameters) / 1e6
-    wall, processor = seconds(step, options.repeats, options.device)
-    return f"{parameters:.1f} | {wall:.3f} | {processor:.3f} |"
+def times(options: argparse.Namespace) -> list[str]:
+    """Columns of every variant; those at odd places are compared with the one before."""
+    steps = [Step(*VARIANTS[name], options) for name in options.variants]
+    turns = np.array([[seconds(step, options.device) for step in steps] for _ in range(options.repeats + 1)])[1:]
+    rows = []
+    for k, step in enumerate(steps):
+        parameters = sum(parameter.numel() for parameter in step.parameters) / 1e6
+        wall, processor = turns[:, k].min(axis=0)
+        faster = np.median(turns[:, k - k % 2, 0] / turns[:, k, 0])
+        rows.append(f"{parameters:.1f} | {wall:.3f} | {processor:.3f} | {faster:.2f}")
+    return rows
 
 
-def columns(part: str, name: str, options: argparse.Namespace) -> str:
+def memory(options: argparse.Namespace) -> list[str]:
+    """Columns of the first variant: megabytes."""
+    step = Step(*VARIANTS[options.variants[0]], options)
+    return [f"{peak_bytes(step, options.device) / _MB:.0f} | {step.kept() / _MB:.0f}"]
+
+
+def columns(part: str, names: list[str], options: argparse.Namespace) -> list[str]:
     """The columns, from a process of their own."""
     words = [f"--{key}={value}" for key, value in vars(options).items() if key not in ("variants", "part")]
     environment = dict(os.environ)
     if part == "memory":
         environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
-    command = [sys.executable, __file__, *words, f"--part={part}", "--variants", name]
-    return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.strip()
+    command = [sys.executable, __file__, *words, f"--part={part}", "--variants", *names]
+    return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.splitlines()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--part", choices=["time", "memory"], help="columns of the first variant alone")
+    parser.add_argument("--part", choices=["time", "memory"], help="columns alone")
     parser.add_argument("--spots", type=int, default=30)
     parser.add_argument("--genes", type=int, default=200)
     parser.add_argument("--features", type=int, default=1024, help="width of the image features")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.part:
-        print(measure(options.variants[0], options))
+        print("\n".join({"time": times, "memory": memory}[options.part](options)))
         return
     print(f"{options.spots} spots, {options.genes} genes, {options.device}, {options.threads} threads\n")
-    print("| variant | M parameters | step s | CPU s | peak MB | kept MB |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
-    for name in options.variants:
-        print(f"| {name} | {columns('time', name, options)} {columns('memory', name, options)}", flush=True)
+    print("| variant | M parameters | step s | CPU s | times faster | peak MB | kept MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    for name, spent in zip(options.variants, columns("time", options.variants, options), strict=True):
+        print(f"| {name} | {spent} | {columns('memory', [name], options)[0]} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,22 @@ def test_dropout_is_torchs_own_draw_for_draw():
     assert lean.eval()(h) is h
 
 
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_of_many_entries_keeps_independent_entries_at_its_rate(p):
+    h = torch.ones(1000, 999, requires_grad=True)
+    torch.manual_seed(7)
+    dropped = LeanDropout(p)(h)
+    (gradient,) = torch.autograd.grad(dropped.sum(), h)
+    kept = (dropped != 0).flatten().double()
+    assert torch.equal(gradient, dropped)
+    torch.testing.assert_close(dropped[dropped != 0].unique(), torch.tensor([1 / (1 - p)]))
+    within = 5 * (p * (1 - p) / len(kept)) ** 0.5
+    assert abs(float(kept.mean()) - (1 - p)) < within
+    for lag in (1, 2, 3, 4, 999):
+        both = (kept[lag:] * kept[:-lag]).mean() - (1 - p) ** 2
+        assert abs(float(both)) < 5 * 2 * within
+
+
 def test_gradients_survive_autocast():
     torch.manual_seed(0)
     feed, norm, h, z = GatedFeedForward(12, 0.0), Norm(12, adaptive=True), given((2, 4, 4, 12)), given((2, 12))
