@@ -270,6 +270,21 @@ def test_a_released_checkpoint_with_an_image_encoder_reads_patches(pictured, tmp
     np.testing.assert_allclose(found.predict(pictured[2], 1, 0), source.predict(pictured[2], 1, 0), atol=1e-5)
 
 
+@pytest.mark.parametrize("preset", ["official", "features"])
+def test_a_task_with_released_weights_predicts_without_training(preset, pictured, tmp_path):
+    read = {**PATCHES, "pixels": "raw-bgr"} if preset == "official" else {"standardize_features": False}
+    source = fitted(pictured, preset=preset, **read)
+    torch.save(source.module_.state_dict(), tmp_path / "released.pt")
+    read |= {"weights": str(tmp_path / "released.pt")} | ({"backbone_weights": None} if preset == "official" else {})
+    found = fitted(pictured, preset=preset, **read)
+    assert found.refuse(pictured[0], [pictured[2]], Context(GENES)) is None
+    np.testing.assert_array_equal(found.bank_expression_, bank_of(pictured[0]))
+    np.testing.assert_allclose(found.predict(pictured[2], 1, 0), source.predict(pictured[2], 1, 0), atol=1e-5)
+    other = [LabelledSlide(slide.inputs, slide.expression[:, 1:]) for slide in pictured[0]]
+    with pytest.raises(DataError, match=r"spot_projection.projection.weight"):
+        Bleep(settings(preset, **read)).fit(other, other, Context(GENES[1:]))
+
+
 def test_every_entry_that_does_not_fit_is_named():
     state = read_reference(VECTORS[0]).params
     dropped = [f"spot_projection.{part}" for part in ("fc.bias", "fc.weight", "layer_norm.bias", "layer_norm.weight")]

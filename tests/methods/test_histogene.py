@@ -16,8 +16,8 @@ from stbench.evaluation.parity import compare_file
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.histogene import HisToGene, load_official
 from stbench.methods.histogene.network import HisToGeneNetwork
-from stbench.methods.histogene.official import official_name
 from stbench.methods.histogene.positions import grid_positions, nearest_seen
+from stbench.methods.histogene.released import official_name
 from stbench.methods.histogene.settings import HisToGeneSettings
 from stbench.training.scores import mean_gene_correlation
 
@@ -283,6 +283,19 @@ def test_a_released_checkpoint_predicts_what_the_original_predicts(path, suffix,
     found.save(tmp_path / "own.safetensors")
     again = HisToGene.load(tmp_path / "own.safetensors")
     np.testing.assert_array_equal(again.predict(slide, 1, 0), found.predict(slide, 1, 0))
+
+
+def test_a_task_with_released_weights_predicts_without_training(pictured, tmp_path):
+    as_released = {"table_rows": 64, "unseen_positions": "initial", "standardize_features": False}
+    source = fitted(pictured, **as_released)
+    state = {official_name(name): value for name, value in source.module_.state_dict().items()}
+    torch.save(state, tmp_path / "released.pt")
+    as_released |= {"weights": str(tmp_path / "released.pt")}
+    found = fitted(pictured, **as_released)
+    np.testing.assert_array_equal(found.predict(pictured[2], 1, 0), source.predict(pictured[2], 1, 0))
+    other = [LabelledSlide(slide.inputs, slide.expression[:, 1:]) for slide in pictured[0]]
+    with pytest.raises(DataError, match=r"gene_head.1.weight"):
+        HisToGene(settings(**as_released)).fit(other, other, Context(GENES[1:]))
 
 
 def test_a_released_checkpoint_reads_patches_of_its_own_side(pictured):

@@ -292,14 +292,14 @@ def test_a_released_checkpoint_predicts_without_training(cohort, tmp_path):
     source = fitted(cohort, settings("official", **WIDE), seed=5)
     state = {official_name(name): value for name, value in source.module_.state_dict().items()}
     save_file(state, tmp_path / "triplex.safetensors")
-    found = fitted(cohort, settings("official", **WIDE, checkpoint=str(tmp_path / "triplex.safetensors")))
+    found = fitted(cohort, settings("official", **WIDE, weights=str(tmp_path / "triplex.safetensors")))
     np.testing.assert_array_equal(found.predict(cohort[2], 1, 0), source.predict(cohort[2], 1, 0))
 
 
 def test_a_checkpoint_of_other_features_is_refused(cohort, tmp_path):
     save_file({"x": torch.ones(1)}, tmp_path / "any.safetensors")
     with pytest.raises(DataError, match=r"expected features 16 wide .* found 5"):
-        fitted(cohort, settings("official", checkpoint=str(tmp_path / "any.safetensors")))
+        fitted(cohort, settings("official", weights=str(tmp_path / "any.safetensors")))
 
 
 # --- settings and card
@@ -333,7 +333,7 @@ def test_the_card_has_the_presets_and_every_switch():
             "neighbours",
             "weight_decay",
         ),
-        *("standardize_features", "emb_dim", "batch_from", "schedule", "epochs", "input", "checkpoint"),
+        *("standardize_features", "emb_dim", "batch_from", "schedule", "epochs", "input", "weights"),
     }
     for preset in CARD.presets:
         assert not resolve_settings(CARD, Triplex, preset, {}).smooth_labels

@@ -10,7 +10,7 @@ from torch import Tensor
 from stbench.evaluation.parity.names import load_official
 from stbench.evaluation.parity.reference import Reference
 from stbench.methods.histogene.network import HisToGeneNetwork
-from stbench.methods.histogene.official import official_name
+from stbench.methods.histogene.released import official_name
 from stbench.methods.histogene.settings import HisToGeneSettings
 
 

@@ -17,6 +17,8 @@ from stbench.methods.bleep.retrieval import predict_from, retrieve
 from stbench.methods.bleep.settings import BleepSettings
 from stbench.methods.nn.backbone import augmented
 from stbench.methods.nn.fitting import lent, make_trainer, seeded
+from stbench.methods.nn.official import load_released, released_state
+from stbench.methods.nn.patch_settings import RANDOM
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.training.loop import Trainer, total_updates
 from stbench.training.scores import mean_gene_correlation
@@ -46,6 +48,13 @@ class Bleep(Method):
 
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
         trainer = self._trainer(train, validation, context)
+        if self.settings.weights is not None:
+            state, where = released_state(self.settings.weights)
+            load_released(self.module_, state, {name: name for name in self.module_.state_dict()}, where)
+            self.module_.eval()
+            self.fill_bank(train)
+            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
+            return
         outcome = trainer.run(resume=context.resume)
         self.fill_bank(train)
         kept = "loss" if self.settings.select_by == "loss" else "PCC"
@@ -73,11 +82,14 @@ class Bleep(Method):
         if n_spots < 2:
             return f"expected at least 2 training spots to tell apart, found {n_spots}"
         slides = [*(slide.inputs for slide in train), *test]
-        return why_unreadable(self.settings, self.settings.backbone, slides)
+        backbone = self.settings.backbone if self.settings.weights is None else None  # its weights are among them
+        return why_unreadable(self.settings, backbone, slides)
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        if self.settings.weights is not None:
+            return None
         probe = Bleep(self.settings)
         trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
         return total_updates(self.settings, trainer.objective.epoch_length) * trainer.seconds_per_update()
@@ -114,7 +126,8 @@ class Bleep(Method):
         with seeded(context.seed):
             self.module_ = BleepNetwork(self.settings, **self.sizes_)
         if self.module_.image_encoder is not None:
-            self.module_.image_encoder.start(self.settings.backbone_weights, self.settings.patch_px)
+            start = self.settings.backbone_weights if self.settings.weights is None else RANDOM
+            self.module_.image_encoder.start(start, self.settings.patch_px)
         self.module_.to(context.device)
         return make_trainer(self.module_, BleepObjective(self, train, validation, context), self.settings, context)
 

@@ -19,9 +19,11 @@ from stbench.methods.histogene.positions import (
     seen_positions,
     without_array,
 )
+from stbench.methods.histogene.released import take_released
 from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import augmented
 from stbench.methods.nn.fitting import lent, make_trainer, seeded
+from stbench.methods.nn.official import released_state
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.training.loop import Trainer, total_updates
@@ -53,6 +55,11 @@ class HisToGene(Method):
 
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
         trainer, slides = self._trainer(train, validation, context)
+        if self.settings.weights is not None:
+            take_released(self.module_, *released_state(self.settings.weights))
+            self.module_.eval()
+            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
+            return
         outcome = trainer.run(resume=context.resume)
         self.balance_ = [self.balance_[0], self._balance(slides)]
         context.reporter.info(
@@ -75,6 +82,8 @@ class HisToGene(Method):
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        if self.settings.weights is not None:
+            return None
         probe = HisToGene(self.settings)
         trainer, _ = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
         per_update = trainer.seconds_per_update()

@@ -1,9 +1,8 @@
-"""The released HisToGene (github.com/maxpmx/HisToGene): its parameter names, and how to load its checkpoints."""
+"""A method made of a checkpoint of the released HisToGene (github.com/maxpmx/HisToGene) alone."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,18 +13,10 @@ from torch import Tensor
 
 from stbench.errors import DataError
 from stbench.methods.histogene.method import HisToGene
+from stbench.methods.histogene.released import BLOCK, take_released
 from stbench.methods.histogene.settings import HisToGeneSettings
-from stbench.methods.nn.official import load_released, released_state
+from stbench.methods.nn.official import released_state
 
-_BLOCK = "vit.transformer.layers."
-_PARTS = {
-    "attention_norm": "0.norm",
-    "qkv": "0.fn.to_qkv",
-    "out": "0.fn.to_out.0",
-    "mlp_norm": "1.norm",
-    "mlp_in": "1.fn.net.0",
-    "mlp_out": "1.fn.net.3",
-}
 _HEADS, _HEAD_DIM, _COLOURS = 16, 64, 3  # fixed in the released code
 _EMBEDDING = "patch_embedding.weight"
 _CLASS_SIZES = {  # defaults of the released class
@@ -34,12 +25,6 @@ _CLASS_SIZES = {  # defaults of the released class
     "y_embed.weight": (64, 1024),
     "gene_head.1.weight": (1000, 1024),
 }
-
-
-def official_name(ours: str) -> str:
-    """The released name of a parameter of the network."""
-    found = re.fullmatch(r"blocks\.(\d+)\.(\w+)\.(\w+)", ours)
-    return f"{_BLOCK}{found[1]}.{_PARTS[found[2]]}.{found[3]}" if found else ours
 
 
 def load_official(
@@ -67,7 +52,7 @@ def load_official(
     }
     with torch.device("cpu"), torch.random.fork_rng():
         module = method.build(**method.sizes_)
-    load_released(module, state, {name: official_name(name) for name in module.state_dict()}, where)
+    take_released(module, state, where)
     method.module_ = module.eval()  # type: ignore[assignment]
     _fill_statistics(method)
     return method
@@ -80,7 +65,7 @@ def _settings(state: Mapping[str, Tensor], input: Literal["patches", "features"]
         raise DataError(
             f"{where}: expected a patch embedding of 3 P^2 inputs, found {width}; load it as input=features"
         )
-    blocks = {name.removeprefix(_BLOCK).split(".")[0] for name in state if name.startswith(_BLOCK)}
+    blocks = {name.removeprefix(BLOCK).split(".")[0] for name in state if name.startswith(BLOCK)}
     return HisToGeneSettings(
         input=input,
         patch_px=side if input == "patches" else 112,

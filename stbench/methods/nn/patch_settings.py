@@ -24,6 +24,9 @@ class PatchSettings(BaseModel):
     )
     backbone_trained: bool = Field(default=True, description="train the backbone with the method; off: frozen")
     augment: bool = Field(default=True, description="flip and turn patches at random in training (trained backbones)")
+    weights: str | None = Field(
+        default=None, description="file of a released state dict to predict with; nothing is trained then"
+    )
     standardize_features: bool = Field(
         default=True, description="z-score cached features with training statistics, clipped to 5; off as released"
     )

@@ -69,9 +69,6 @@ class StemSettings(PatchSettings, TrainingSettings):
         default="keep", description="what becomes of the spots of an epoch that do not fill a batch; drop as released"
     )
     clip_negative: bool = Field(default=False, description="set negative predictions to 0, draw by draw")
-    weights: str | None = Field(
-        default=None, description="file of a released state dict to predict with; nothing is trained then"
-    )
 
     @field_validator("steps", "validation_steps")
     @classmethod

@@ -67,9 +67,9 @@ class Triplex(Method):
 
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
         trainer = self._trainer(train, validation, context)
-        if self.settings.checkpoint is not None:
-            self._take(Path(self.settings.checkpoint))
-            context.reporter.info(f"uses {self.settings.checkpoint} as it is: nothing was trained")
+        if self.settings.weights is not None:
+            self._take(Path(self.settings.weights))
+            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
             return
         outcome = trainer.run(resume=context.resume)
         context.reporter.info(outcome.text())
@@ -86,7 +86,7 @@ class Triplex(Method):
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
-        if self.settings.checkpoint is not None:
+        if self.settings.weights is not None:
             return None
         cut = self.settings.neighbours == "patches"
         slides = [_shortened(train[0])] if cut else list(train)
@@ -101,15 +101,15 @@ class Triplex(Method):
         updates = total_updates(self.settings, -(-n_spots // batch))
         return updates * per_update + (n_spots + sum(slide.n_spots for slide in test)) * per_spot
 
-    def _take(self, checkpoint: Path) -> None:
+    def _take(self, file: Path) -> None:
         """Use released weights, whose features are as wide as their tokens."""
         projection = self.module_.slide_in
         if isinstance(projection, nn.Linear):
             raise DataError(
-                f"expected features {projection.out_features} wide (emb_dim) for the checkpoint {checkpoint}, found "
+                f"expected features {projection.out_features} wide (emb_dim) for the weights in {file}, found "
                 f"{projection.in_features}; use the encoder and the emb_dim it was trained with"
             )
-        load_released(self.module_, checkpoint)
+        load_released(self.module_, file)
         self.module_.eval()
 
     @property
@@ -141,9 +141,9 @@ class Triplex(Method):
 
     @property
     def _lacks_weights(self) -> bool:
-        """Whether a network needs weights nobody named; a released checkpoint holds those of the target alone."""
+        """Whether a network needs weights nobody named; a released state dict holds those of the target alone."""
         settings = self.settings
-        needed = settings.neighbours == "patches" or (settings.input == "patches" and settings.checkpoint is None)
+        needed = settings.neighbours == "patches" or (settings.input == "patches" and settings.weights is None)
         return needed and settings.backbone_weights is None
 
     def _build(self, width: int, context: Context) -> None:

@@ -57,9 +57,6 @@ class TriplexSettings(PatchSettings, TrainingSettings):
     batch_from: Literal["all", "slide"] = Field(
         default="all", description="spots of a micro-step: of all slides, or of one slide (one global pass)"
     )
-    checkpoint: str | None = Field(
-        default=None, description="released state dict that is used instead of training; sizes must be these settings'"
-    )
     batch_windows: int = Field(
         default=128, ge=1, description="spots per micro-step, each with its window of 5 x 5; all if there are fewer"
     )
