@@ -14,10 +14,11 @@ import tomllib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from stbench.ablations import Ablation, check_tables
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class MethodCard(_Card):
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
     presets: dict[str, dict[str, Any]] = {}
     differences: list[Difference] = []
+    ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = []
     notes: list[str] = []
 
 
