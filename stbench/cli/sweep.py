@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from stbench.evaluation.sweep.grid import Outcome
 
 
-COLUMNS = "genes"
 _METHODS, _GENES, _SEEDS = (",".join(map(str, values)) for values in (METHODS, GENES, SEEDS))
 
 Methods = Annotated[str, typer.Option(help="Registered names or path/to/file.py:Class, with a comma between two.")]
@@ -111,8 +111,6 @@ def sweep_genes(
         data_root=data_root,
         device=device,
     )
-    if jobs < 1:
-        raise SettingError(f"--jobs: expected at least 1 worker, found {jobs}")
     choices = SweepChoices(
         methods=parse_names(methods),
         variants=tuple(parse_variant(text) for text in variant or ()),
@@ -120,7 +118,7 @@ def sweep_genes(
         seeds=parse_numbers("--seeds", seeds, 0),
         run=run,
     )
-    _start(choices, out, jobs=jobs, dry_run=dry_run)
+    _start(choices, out, jobs=check_jobs(jobs), dry_run=dry_run)
 
 
 def _start(choices: SweepChoices, out: Path | None, *, jobs: int, dry_run: bool) -> None:
@@ -130,40 +128,55 @@ def _start(choices: SweepChoices, out: Path | None, *, jobs: int, dry_run: bool)
 
     sweep = plan_sweep(choices, default_cache(), ConsoleReporter())
     work = open_work(sweep, choose_folder(sweep, out))
-    state = f"{len(work.cells)} in all, {len(work.earlier)} finished, {len(work.waiting)} to run, {jobs} at a time"
-    say_aligned([*sweep.lines(), ("cells", state), ("out", str(work.out))])
+    say_aligned([*sweep.lines(), *work_lines(work, jobs)])
     if dry_run:
         return
     board = Board(work.cells, work.earlier, jobs)
-    outcomes = _carry_out(sweep, work, jobs, board)
+    outcomes = carry_out(sweep, work, jobs, board, write_report)
     say("")
-    _show(board, outcomes)
+    say_table([f"PCC by {sweep.columns}", *board.columns], board.lines(), numbers=1)
+    say("")
+    say_troubles(outcomes)
     for path in write_report(work.out):
         say(str(path))
     asked = {cell.folder for cell in work.cells if cell.asked}
     raise typer.Exit(0 if all(outcomes[folder].status == "done" for folder in asked) else 1)
 
 
-def _carry_out(sweep: SweepPlan, work: Work, jobs: int, board: Board) -> dict[str, Outcome]:
+def work_lines(work: Work, jobs: int) -> list[tuple[str, str]]:
+    """How many cells there are, and where."""
+    state = f"{len(work.cells)} in all, {len(work.earlier)} finished, {len(work.waiting)} to run, {jobs} at a time"
+    return [("cells", state), ("out", str(work.out))]
+
+
+def check_jobs(jobs: int) -> int:
+    """Raise SettingError below one worker."""
+    if jobs < 1:
+        raise SettingError(f"--jobs: expected at least 1 worker, found {jobs}")
+    return jobs
+
+
+def carry_out(
+    sweep: SweepPlan, work: Work, jobs: int, board: Board, report: Callable[[Path], object]
+) -> dict[str, Outcome]:
+    """Run what is left to do under a live table; an interruption still writes the report."""
     from stbench.cli.board import BoardView
     from stbench.evaluation.sweep.genes import carry_out_sweep
-    from stbench.evaluation.sweep.report import write_report
 
-    view = BoardView(board, COLUMNS)
+    view = BoardView(board, sweep.columns)
     try:
         with view.shown():
             return carry_out_sweep(sweep, work, jobs, view)
     except KeyboardInterrupt:
         complain(f"stbench: interrupted; the same command with --out {work.out} continues")
-        write_report(work.out)
+        report(work.out)
         raise typer.Exit(130) from None
 
 
-def _show(board: Board, outcomes: dict[str, Outcome]) -> None:
+def say_troubles(outcomes: dict[str, Outcome]) -> None:
+    """Cells that were refused or failed, those with one reason on one line."""
     from stbench.evaluation.sweep.grid import named
 
-    say_table([f"PCC by {COLUMNS}", *board.columns], board.lines(), numbers=1)
-    say("")
     troubles: dict[str, list[str]] = {}
     for folder, outcome in outcomes.items():
         if outcome.status != "done":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from stbench.catalogue import MethodCard, method_cards, method_class, resolve_settings
 from stbench.errors import DataError, SettingError, UserError
@@ -35,6 +36,7 @@ class SweepPlan:
         manifest: what defines the cells asked for.
         cards: series to the card of its method.
         cache_dir: folder of the caches.
+        columns: what the columns of its live table are, ``genes`` or ``seed``.
     """
 
     choices: SweepChoices
@@ -42,6 +44,7 @@ class SweepPlan:
     manifest: Manifest
     cards: dict[str, MethodCard]
     cache_dir: Path
+    columns: Literal["genes", "seed"] = "genes"
 
     @property
     def source(self) -> Source:
@@ -83,12 +86,28 @@ def plan_sweep(choices: SweepChoices, cache_dir: Path, reporter: Reporter = SILE
     """
     if not choices.methods and not choices.variants:
         raise UserError("--methods: expected at least one method or a --variant, found none; see: stbench methods list")
-    single = plan(choices.one(), cache_dir, reporter)
+    sweep = sweep_of(choices, plan(choices.one(), cache_dir, reporter), cache_dir)
+    asked = asked_series(sweep.manifest)
+    for place, series in enumerate(asked):
+        if series.variant:
+            _check_name(series.name, [other.name for other in asked[:place]])
+    return sweep
+
+
+def sweep_of(choices: SweepChoices, single: Plan, cache_dir: Path) -> SweepPlan:
+    """The sweep of some choices.
+
+    Args:
+        choices: what the user asked for.
+        single: the plan of one run with all its methods.
+        cache_dir: folder of the caches.
+
+    Raises:
+        UserError: a setting of a variant is wrong.
+    """
     typed = dict(zip(choices.one().methods, single.runs, strict=False))  # the usual controls follow
     found = [_series(typed[name], name, choices.run) for name in choices.methods]
-    for variant in choices.variants:
-        _check_name(variant, [series.name for series in found])
-        found.append(_series(typed[variant.method], variant.method, choices.run, variant))
+    found += [_series(typed[variant.method], variant.method, choices.run, variant) for variant in choices.variants]
     if choices.run.controls:
         taken = {series.name for series in found}
         usual = [run for run in single.runs if run.card.name in set(CONTROLS) - taken]
@@ -118,13 +137,13 @@ def _series(
     )
 
 
-def _check_name(variant: Variant, taken: list[str]) -> None:
+def _check_name(name: str, taken: list[str]) -> None:
     """A name must mean one thing in the folder, in the table and in the catalogue."""
     ceilings = [CEILING_ROW, *(ceiling.name for known in CEILINGS.values() for ceiling in known)]
-    if variant.name in [*taken, *ceilings, *method_cards()]:
+    if name in [*taken, *ceilings, *method_cards()]:
         raise SettingError(
-            f"--variant {variant.name}: expected a name that no method, control, ceiling or other variant has, found "
-            f"one in use; choose another, e.g. {variant.name}-2"
+            f"--variant {name}: expected a name that no method, control, ceiling or other variant has, found "
+            f"one in use; choose another, e.g. {name}-2"
         )
 
 
@@ -191,7 +210,7 @@ def _cell(sweep: SweepPlan, series: Series, genes: int, seed: int) -> Cell:
     return Cell(
         folder=folder_of(series, genes, seed),
         row=series.name,
-        column=str(genes),
+        column=str(genes if sweep.columns == "genes" else seed),
         task=replace(sweep.plan.task, genes=genes),
         run=MethodRun(sweep.cards[series.name], run.preset, series.overrides, run.draws),
         seed=seed,

@@ -1,4 +1,4 @@
-"""What a sweep folder belongs to: ``sweep.json`` says everything that defines its cells."""
+"""What the folder of a grid belongs to: ``sweep.json`` says everything that defines the cells of a sweep."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import hashlib
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stbench.errors import DataError, UserError
 from stbench.evaluation.choices import Choices
 
-FILE_NAME = "sweep.json"
 SCHEMA_VERSION = 1
-COMMAND = "sweep-genes"
-_GROWS = {"genes", "seeds", "control_seed", "series", "ceilings"}  # cells are independent: a grid may grow
+MANIFESTS = ("sweep.json", "ablation.json")
 _FOLLOWS = {"cohort", "train", "validation", "test"}  # from the dataset and the split
 
 
@@ -43,7 +41,13 @@ class Series(_Part):
 
 
 class Manifest(_Part):
-    """Everything that defines the cells of a sweep."""
+    """Everything that defines the cells of a sweep, and the base of what other grids say of theirs."""
+
+    FILE: ClassVar[str] = "sweep.json"
+    COMMAND: ClassVar[str] = "sweep-genes"
+    KIND: ClassVar[str] = "sweep"
+    A_KIND: ClassVar[str] = "a sweep"
+    GROWS: ClassVar[frozenset[str]] = frozenset({"genes", "seeds", "control_seed", "series", "ceilings"})
 
     schema_version: int = SCHEMA_VERSION
     dataset: str
@@ -69,19 +73,27 @@ class Manifest(_Part):
     @property
     def name(self) -> str:
         """File name of the page: cohort, split, digits of the settings that all cells share."""
-        split = Path(self.split).stem if self.split.endswith(".json") else self.split
-        return f"{self.cohort}-genes-{split}-{self.digest}"
+        return f"{self.cohort}-genes-{self.split_name}-{self.digest}"
+
+    @property
+    def split_name(self) -> str:
+        """The split in short: a file's name for a file."""
+        return Path(self.split).stem if self.split.endswith(".json") else self.split
 
     @property
     def digest(self) -> str:
         """Eight digits that differ whenever two sweeps may not share a folder for what all their cells share."""
-        said = json.dumps(self._shared(), sort_keys=True)
+        said = json.dumps(self._identity(), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:8]
 
-    def _shared(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude=_GROWS)
+    def _identity(self) -> dict[str, Any]:
+        return self._shared()
 
-    def differences(self, asked: Manifest) -> list[str]:
+    def _shared(self) -> dict[str, Any]:
+        """What no cell may differ in; cells are independent, so the rest of a grid may grow."""
+        return self.model_dump(mode="json", exclude=set(self.GROWS))
+
+    def differences(self, asked: Self) -> list[str]:
         """``name found -> asked`` for every setting in which ``asked`` contradicts this sweep.
 
         What all cells share comes first; only where that agrees are the series compared.
@@ -89,12 +101,14 @@ class Manifest(_Part):
         mine, theirs = self._shared(), asked._shared()
         if any(mine[name] != theirs[name] for name in ("dataset", "simulate", "split", "split_seed")):
             mine, theirs = ({k: v for k, v in said.items() if k not in _FOLLOWS} for said in (mine, theirs))
+        return differing("", mine, theirs) or self._differences_of_series(asked)
+
+    def _differences_of_series(self, asked: Self) -> list[str]:
         found = {series.name: series for series in self.series}
         pairs = [(found[one.name], one) for one in asked.series if one.name in found]
-        of_series = [line for one, other in pairs for line in _differing(f"{one.name}: ", _said(one), _said(other))]
-        return _differing("", mine, theirs) or of_series
+        return [line for one, other in pairs for line in differing(f"{one.name}: ", _said(one), _said(other))]
 
-    def joined(self, asked: Manifest) -> Manifest:
+    def joined(self, asked: Self) -> Self:
         """This sweep with the panel sizes, seeds and series of ``asked`` added."""
         series = {one.name: one for one in self.series}
         for one in asked.series:
@@ -112,17 +126,23 @@ class Manifest(_Part):
         """The command that repeats the sweep. Where data and results lie, workers and device are left open."""
         asked = [series for series in self.series if not series.control]
         plain = [series for series in asked if not series.variant]
-        words = ["stbench", COMMAND]
+        words = ["stbench", self.COMMAND]
         words += ["--methods", ",".join(series.method for series in plain)] if plain else ["--methods", ""]
         for series in asked:
             if series.variant:
                 said = [f"{series.name}={series.method}", *(f"{k}={v}" for k, v in series.overrides.items())]
                 words += ["--variant", ",".join(said)]
-        words += ["--dataset", self.dataset, "--genes", _listed(self.genes), "--seeds", _listed(self.seeds)]
+        words += ["--dataset", self.dataset, "--genes", listed(self.genes), "--seeds", listed(self.seeds)]
         words += ["--preset", self.preset]
         for series in self.series:
             if not series.variant:
                 words += [word for k, v in series.overrides.items() for word in ("--set", f"{series.name}.{k}={v}")]
+        words += self._options()
+        has_controls = self.ceilings or any(series.control for series in self.series)
+        return shlex.join(words if has_controls else [*words, "--no-controls"])
+
+    def _options(self) -> list[str]:
+        """Words of what differs from the defaults of a run."""
         options = {
             "--split": (self.split, Choices.split),
             "--split-seed": (self.split_seed, Choices.split_seed),
@@ -132,13 +152,15 @@ class Manifest(_Part):
             "--patch": (self.patch, Choices.patch),
             "--normalize": (self.normalization, Choices.normalization),
         }
-        words += [str(word) for option, (value, usual) in options.items() if value != usual for word in (option, value)]
-        words += [word for text in self.simulate for word in ("--simulate", text)]
-        has_controls = self.ceilings or any(series.control for series in self.series)
-        return shlex.join(words if has_controls else [*words, "--no-controls"])
+        said = [str(word) for option, (value, usual) in options.items() if value != usual for word in (option, value)]
+        return [*said, *(word for text in self.simulate for word in ("--simulate", text))]
 
 
-def _differing(place: str, mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+M = TypeVar("M", bound=Manifest)
+
+
+def differing(place: str, mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """``name found -> asked`` for every name with two values."""
     names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
     return [f"{place}{name} {mine.get(name)!r} -> {theirs.get(name)!r}" for name in names]
 
@@ -148,60 +170,66 @@ def _said(series: Series) -> dict[str, Any]:
     return {"method": series.method, **settings, "draws": series.draws}
 
 
-def _listed(numbers: list[int]) -> str:
+def listed(numbers: list[int]) -> str:
+    """Numbers as an option takes them."""
     return ",".join(str(number) for number in numbers)
 
 
-def read_manifest(out: Path) -> Manifest | None:
-    """The sweep a folder belongs to, None where it belongs to none.
+def read_manifest(out: Path, kind: type[M]) -> M | None:
+    """What a folder belongs to, None where it belongs to no grid of this kind.
 
     Raises:
-        DataError: its ``sweep.json`` is damaged or of another version.
+        DataError: its file is damaged or of another version.
     """
-    path = out / FILE_NAME
+    path = out / kind.FILE
     if not path.is_file():
         return None
     try:
-        found = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        found = kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"expected the settings of a sweep in {path}, found: {reason}; choose another --out") from error
+        raise DataError(
+            f"expected the settings of {kind.A_KIND} in {path}, found: {reason}; choose another --out"
+        ) from error
     if found.schema_version != SCHEMA_VERSION:
-        raise DataError(f"expected a sweep of schema {SCHEMA_VERSION} in {path}, found {found.schema_version}")
+        raise DataError(f"expected {kind.A_KIND} of schema {SCHEMA_VERSION} in {path}, found {found.schema_version}")
     return found
 
 
-def join(out: Path, asked: Manifest) -> Manifest:
-    """The sweep in a folder, grown by what is asked; nothing is written.
+def join(out: Path, asked: M) -> M:
+    """The grid in a folder, grown by what is asked; nothing is written.
 
     Raises:
-        UserError: the folder holds something else, or a sweep that contradicts what is asked.
-        DataError: its ``sweep.json`` cannot be read.
+        UserError: the folder holds something else, or a grid that contradicts what is asked.
+        DataError: the file that says what it holds cannot be read.
     """
     if out.exists() and not out.is_dir():
-        raise UserError(f"expected a folder for the sweep at {out}, found a file; choose another --out")
-    found = read_manifest(out)
+        raise UserError(f"expected a folder for the {asked.KIND} at {out}, found a file; choose another --out")
+    found = read_manifest(out, type(asked))
     if found is None:
-        inside = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() else []
+        names = [path.name for path in out.iterdir() if path.name[0] != "."] if out.is_dir() else []
+        inside = sorted(names, key=lambda name: (name not in MANIFESTS, name))
         if inside:
             raise UserError(f"expected an empty or new folder at {out}, found {inside[0]}; choose another --out")
         return asked
-    if differing := found.differences(asked):
-        raise UserError(f"{out} belongs to another sweep: {'; '.join(differing)}; choose another --out")
+    if contradictions := found.differences(asked):
+        raise UserError(f"{out} belongs to another {asked.KIND}: {'; '.join(contradictions)}; choose another --out")
     return found.joined(asked)
 
 
 def write_manifest(out: Path, manifest: Manifest) -> None:
-    """Write ``sweep.json``, making the folder.
+    """Write the file that says what a folder holds, making the folder.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    path = out / FILE_NAME
+    path = out / manifest.FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(FILE_NAME + ".part")
+        temporary = path.with_name(path.name + ".part")
         temporary.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"expected to write the sweep to {out}, found: {error}; choose another --out") from error
+        raise UserError(
+            f"expected to write the {manifest.KIND} to {out}, found: {error}; choose another --out"
+        ) from error

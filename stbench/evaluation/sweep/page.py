@@ -21,22 +21,22 @@ _PER_CELL = ("- task:", "- panel:", "- seeds:")  # lines of a leaderboard's head
 def page(results: Results) -> str:
     """Markdown: what was compared, figure, tables, failures, times, how to repeat it."""
     parts = [
-        f"# Panel size: {_cohort(results)}",
+        f"# Panel size: {cohort_title(results)}",
         _what(results),
         f"![scores against the number of genes]({results.manifest.name}.png)" if results.records else "",
         caption(results) if results.records else "",
         *(_metric(results, metric) for metric in METRICS if results.records),
         "## What these numbers are not",
-        _lines(_limits(results)),
-        *_troubles(results.troubles),
-        *_times(results),
+        bullets(_limits(results)),
+        *troubles_of(results.troubles),
+        *times_of(results),
         "## To repeat",
         f"```\n{results.manifest.command()}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _cohort(results: Results) -> str:
+def cohort_title(results: Results) -> str:
     """``her2st, patient `L` ``, with the origin of generated data."""
     task, manifest = results.task, results.manifest
     if task is None:
@@ -53,7 +53,7 @@ def caption(results: Results) -> str:
         data = f"{task.origin.capitalize()} data" + (f": {task.dataset}" if task.dataset != task.origin else "")
     leak = ", of patients that are in training" if task is not None and task.leak_fraction else ""
     slides, seeds = len(manifest.test), len(manifest.seeds)
-    said = [f"{data}; {_count(slides, 'test slide')}{leak}; {_count(seeds, 'seed')}; preset {manifest.preset}."]
+    said = [f"{data}; {count(slides, 'test slide')}{leak}; {count(seeds, 'seed')}; preset {manifest.preset}."]
     said += ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
     light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
     said += [light] if slides > 1 else ["One test slide, so no band over slides."]
@@ -72,9 +72,9 @@ def _what(results: Results) -> str:
         *(_series(series) for series in manifest.series if not series.control),
     ]
     if task is None:
-        return _lines(["nothing is finished yet", *lines])
+        return bullets(["nothing is finished yet", *lines])
     facts = wording.head(task, []).splitlines()
-    return "\n".join([*(line for line in facts if not line.startswith(_PER_CELL)), _lines(lines)])
+    return "\n".join([*(line for line in facts if not line.startswith(_PER_CELL)), bullets(lines)])
 
 
 def _series(series: Series) -> str:
@@ -87,8 +87,8 @@ def _series(series: Series) -> str:
 def _metric(results: Results, metric: str) -> str:
     card = metric_cards()[metric]
     genes = results.manifest.genes
-    lines = _table(["row", *(str(size) for size in genes)], _rows(results, metric, card.decimals))
-    return f"## {card.title}{ARROWS[card.direction]}\n\n{lines}\n\n{_lines([_reading(results)])}"
+    lines = table(["row", *(str(size) for size in genes)], _rows(results, metric, card.decimals))
+    return f"## {card.title}{ARROWS[card.direction]}\n\n{lines}\n\n{bullets([_reading(results)])}"
 
 
 def _reading(results: Results) -> str:
@@ -149,7 +149,7 @@ def _limits(results: Results) -> list[str]:
         lines.append("One seed: how much a curve moves by chance of training and sampling cannot be seen.")
     if len(manifest.test) < MIN_SLIDES:
         lines.append(
-            f"{_count(len(manifest.test), 'test slide')}: no difference between methods can be called reliable."
+            f"{count(len(manifest.test), 'test slide')}: no difference between methods can be called reliable."
         )
     else:
         lines.append("Bands are standard deviations, no intervals: curves whose bands part need not differ reliably.")
@@ -162,7 +162,7 @@ def _limits(results: Results) -> list[str]:
     return lines + wording.limits(task)
 
 
-def _troubles(troubles: Sequence[Trouble]) -> list[str]:
+def troubles_of(troubles: Sequence[Trouble]) -> list[str]:
     """Cells without numbers, those with one reason together."""
     if not troubles:
         return []
@@ -170,11 +170,11 @@ def _troubles(troubles: Sequence[Trouble]) -> list[str]:
     for trouble in troubles:
         together.setdefault((trouble.status, trouble.reason), []).append(trouble.folder)
     lines = [f"{status}: {reason} ({named(folders)})" for (status, reason), folders in together.items()]
-    return ["## Cells without numbers", _lines(lines)]
+    return ["## Cells without numbers", bullets(lines)]
 
 
-def _times(results: Results) -> list[str]:
-    """Wall time and memory of a cell, averaged over seeds, and on what it was measured."""
+def times_of(results: Results, what: str = "curve") -> list[str]:
+    """Wall time and memory of a cell, averaged over seeds, and on what it was measured; ``what`` its rows are."""
     names = [series.name for series in results.manifest.series if not series.control]
     records = [
         record
@@ -184,7 +184,7 @@ def _times(results: Results) -> list[str]:
     ]
     if not records:
         return []
-    head = ["curve", *(str(genes) for genes in results.manifest.genes)]
+    head = [what, *(str(genes) for genes in results.manifest.genes)]
     lines = [
         [name, *(_time(results.records.get((name, genes), [])) for genes in results.manifest.genes)] for name in names
     ]
@@ -192,8 +192,8 @@ def _times(results: Results) -> list[str]:
     facts.append(_spoken("versions", (record.versions for record in records)))
     return [
         "## Seconds of fitting + predicting, peak MB of the process",
-        _table(head, lines),
-        _lines(line for found in facts for line in found),
+        table(head, lines),
+        bullets(line for found in facts for line in found),
     ]
 
 
@@ -216,12 +216,14 @@ def _spoken(what: str, facts: Iterable[dict[str, object] | dict[str, str]]) -> l
     return [f"{what}: {line}" for line in sorted(said)]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table; rows that are too short are filled up."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *([*row, *[""] * (len(head) - len(row))] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _lines(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """Lines as a markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -229,5 +231,6 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """``1 slide``, ``2 slides``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

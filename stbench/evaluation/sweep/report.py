@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from stbench.errors import UserError
@@ -27,7 +28,17 @@ def write_report(out: Path) -> list[Path]:
     """
     results = read_results(out)
     base = out / results.manifest.name
-    texts = {f"{base.name}.md": page(results), f"{base.name}.csv": results_csv(results)}
+    written = write_texts(out, {f"{base.name}.md": page(results), f"{base.name}.csv": results_csv(results)})
+    figures = save_figure(draw(results, caption(results)), base) if results.records else []
+    return [*written, *figures]
+
+
+def write_texts(out: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files into a folder; each appears only when complete.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     try:
         for name, text in texts.items():
             temporary = out / f"{name}.part"
@@ -35,5 +46,4 @@ def write_report(out: Path) -> list[Path]:
             temporary.replace(out / name)
     except OSError as error:
         raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
-    figures = save_figure(draw(results, caption(results)), base) if results.records else []
-    return [*(out / name for name in texts), *figures]
+    return [out / name for name in texts]

@@ -72,15 +72,16 @@ class Results:
         return rows_of(group) if group else []
 
 
-def read_results(out: Path) -> Results:
-    """Read a sweep's folder.
+def read_results(out: Path, kind: type[Manifest] = Manifest) -> Results:
+    """Read the folder of a sweep, or of a grid of another kind.
 
     Raises:
-        UserError: it belongs to no sweep, or two cells of one panel size have different tasks.
+        UserError: it belongs to no such grid, or two cells of one panel size have different tasks.
     """
-    manifest = read_manifest(out)
+    manifest = read_manifest(out, kind)
     if manifest is None:
-        raise UserError(f"expected a sweep in {out}, found none; give the folder that stbench sweep-genes wrote")
+        said = f"found none; give the folder that stbench {kind.COMMAND} wrote"
+        raise UserError(f"expected {kind.A_KIND} in {out}, {said}")
     failures = _failures(out)
     found: dict[tuple[str, int], list[Record]] = {}
     troubles = []
@@ -142,10 +143,10 @@ def _check_tasks(found: dict[tuple[str, int], list[Record]]) -> None:
 
 def over_seeds(group: Group, metric: str, way: str) -> float | None:
     """Sample standard deviation over seeds of the mean over slides, None below two seeds."""
-    return std_of([mean_of(list(_values(record, way).get(metric, {}).values())) for record in group.done])
+    return std_of([mean_of(list(values_of(record, way).get(metric, {}).values())) for record in group.done])
 
 
-def _values(record: Record, way: str) -> dict[str, dict[str, float | None]]:
+def values_of(record: Record, way: str) -> dict[str, dict[str, float | None]]:
     """Metric to slide to value, for one way of predicting; the slide is empty for pooled metrics."""
     if way == SINGLE:
         draws = record.metrics_single_draw
@@ -183,7 +184,7 @@ def results_csv(results: Results) -> str:
 
 def _lines(record: Record) -> Iterator[Sequence[object]]:
     for way in (DECLARED, SINGLE, POSTERIOR):
-        for metric, slides in _values(record, way).items():
+        for metric, slides in values_of(record, way).items():
             for slide, value in slides.items():
                 patient = record.task.patients.get(slide) or ""
                 yield way, record.draws, metric, slide, patient, "" if value is None else repr(value)

@@ -12,7 +12,7 @@ from stbench.errors import UserError
 from stbench.evaluation.record import DrawSummary, Record, TaskFacts, write_record
 from stbench.evaluation.summaries import summarise, summarise_draws
 from stbench.evaluation.sweep.curves import curve, draw, spread_out
-from stbench.evaluation.sweep.manifest import read_manifest, write_manifest
+from stbench.evaluation.sweep.manifest import Manifest, read_manifest, write_manifest
 from stbench.evaluation.sweep.page import page
 from stbench.evaluation.sweep.report import write_report
 from stbench.evaluation.sweep.results import SINGLE, read_results, results_csv
@@ -169,7 +169,7 @@ def test_the_page(folder):
     assert "- failed: NaN at step 3 (g50/seed1/flag)" in text
     assert "- failed: no memory (g50/ceilings)" in text
     assert "long repaired" not in text
-    assert text.rstrip().endswith(f"{read_manifest(folder).command()}\n```")
+    assert text.rstrip().endswith(f"{read_manifest(folder, Manifest).command()}\n```")
     assert "Simulated" not in text
 
 
