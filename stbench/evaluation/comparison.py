@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,19 +49,36 @@ def interval(first: Cell, second: Cell, unit: Unit) -> tuple[float, float] | Non
     Returns:
         None with fewer than three units.
     """
-    differences: dict[str, list[float | None]] = {}
+    pairs = {slide: (first.per_slide.get(slide), second.per_slide.get(slide)) for slide in unit.of_slide}
+    return interval_over(differences_of(pairs), unit)
+
+
+def differences_of(pairs: Mapping[str, tuple[float | None, float | None]]) -> dict[str, float]:
+    """First minus second, where both are defined."""
+    return {name: a - b for name, (a, b) in pairs.items() if a is not None and b is not None}
+
+
+def interval_over(differences: Mapping[str, float], unit: Unit) -> tuple[float, float] | None:
+    """Mean of differences by slide, averaged inside a unit first, and half-width of its 95 % t interval.
+
+    Returns:
+        None with fewer than three units.
+    """
+    of_unit: dict[str, list[float | None]] = {}
     for slide, name in sorted(unit.of_slide.items()):
-        a, b = first.per_slide.get(slide), second.per_slide.get(slide)
-        if a is not None and b is not None:
-            differences.setdefault(name, []).append(a - b)
-    values = [mean_of(of_unit) for of_unit in differences.values()]
+        if slide in differences:
+            of_unit.setdefault(name, []).append(differences[slide])
+    values = [float(mean_of(found) or 0.0) for found in of_unit.values()]
     if len(values) < MIN_SLIDES:
         return None
+    return float(np.mean(values)), half_width(values)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half the 95 % t interval of the mean of two or more values."""
     from scipy.stats import t
 
-    sample = np.array(values, dtype=float)
-    half = float(t.ppf((1 + LEVEL) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
-    return float(sample.mean()), half
+    return float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def best_row(rows: Sequence[Row], metric: str, direction: str, unit: Unit) -> Row | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,8 @@ from stbench.metrics import PooledPcc, Score, score_slide
 
 FloatArray = NDArray[np.float32]
 
+Scorer = Callable[..., dict[str, Score]]
+
 POOLED = "pooled-pcc"
 
 
@@ -21,6 +24,7 @@ POOLED = "pooled-pcc"
 class _Track:
     """Scores of one prediction per slide, for one way of predicting."""
 
+    scorer: Scorer
     per_slide: dict[str, dict[str, Score]] = field(default_factory=dict)
     pooled: PooledPcc = field(default_factory=PooledPcc)
 
@@ -33,7 +37,7 @@ class _Track:
         log_depth: NDArray[np.float64],
         draws: FloatArray | None = None,
     ) -> None:
-        self.per_slide[slide_id] = score_slide(expression, prediction, xy, draws=draws, log_depth=log_depth)
+        self.per_slide[slide_id] = self.scorer(expression, prediction, xy, draws=draws, log_depth=log_depth)
         self.pooled.update(expression, prediction)
 
     def metrics(self) -> list[str]:
@@ -61,13 +65,14 @@ class ScoreBook:
 
     Args:
         sampler: whether a lone draw is a sample, and is scored as one; several draws always are.
+        scorer: scores one prediction of one slide, as :func:`stbench.metrics.score_slide` does.
     """
 
-    def __init__(self, *, sampler: bool) -> None:
-        self._sampler = sampler
+    def __init__(self, *, sampler: bool, scorer: Scorer = score_slide) -> None:
+        self._sampler, self._scorer = sampler, scorer
         self.n_draws = 0
-        self._mean = _Track()
-        self._posterior_mean = _Track()
+        self._mean = _Track(scorer)
+        self._posterior_mean = _Track(scorer)
         self._draws: list[_Track] = []
 
     def add(
@@ -93,7 +98,7 @@ class ScoreBook:
         if prediction.posterior_mean is not None:
             self._posterior_mean.add(slide_id, expression, prediction.posterior_mean, xy, log_depth)
         if n_draws > 1 or self._sampler:
-            self._draws = self._draws or [_Track() for _ in range(n_draws)]
+            self._draws = self._draws or [_Track(self._scorer) for _ in range(n_draws)]
             for track, draw in zip(self._draws, prediction.draws, strict=True):
                 track.add(slide_id, expression, draw, xy, log_depth)
 

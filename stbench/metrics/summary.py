@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ def score_slide(
     draws: ArrayLike | None = None,
     log_depth: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Score]:
     """Score one prediction of one slide by registered metrics.
 
@@ -42,6 +43,7 @@ def score_slide(
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
+        parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 
     Returns:
         Score by metric name, in the order of ``names``; undefined scores are there, with their reason.
@@ -53,14 +55,26 @@ def score_slide(
     given: dict[str, Any] = {"xy": xy, "depth": log_depth}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
-    return {card.name: _score(card, true, pred, sample, given) for card in cards if _possible(card, given)}
+    more = parameters or {}
+    return {
+        card.name: _score(card, true, pred, sample, given, more.get(card.name, {}))
+        for card in cards
+        if _possible(card, given)
+    }
 
 
 def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
     return all(need == DRAWS or given.get(need) is not None for need in card.needs)
 
 
-def _score(card: MetricCard, true: ArrayLike, pred: ArrayLike, draws: ArrayLike, given: dict[str, Any]) -> Score:
+def _score(
+    card: MetricCard,
+    true: ArrayLike,
+    pred: ArrayLike,
+    draws: ArrayLike,
+    given: dict[str, Any],
+    parameters: Mapping[str, Any],
+) -> Score:
     keywords = {KEYWORDS[need]: given[need] for need in card.needs if need != DRAWS}
-    found = load_entry(card.entry)(true, draws if DRAWS in card.needs else pred, **keywords)
+    found = load_entry(card.entry)(true, draws if DRAWS in card.needs else pred, **keywords, **parameters)
     return found if isinstance(found, Score) else Score(found)

@@ -11,10 +11,12 @@ from safetensors import safe_open
 from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.predictions import read_prediction
 from stbench.evaluation.record import read_record
 from stbench.evaluation.rescore import rescore
 from stbench.evaluation.run import declared_draws, duration, run_method
 from stbench.evaluation.task import build_task
+from stbench.metrics import ssc
 
 from .conftest import make_cohort, scrambled
 
@@ -306,6 +308,17 @@ def test_declared_draws(method):
     assert declared_draws(method("SlideMean", kind="generative", draws=8), 3) == 3
     assert declared_draws(method("SlideMean", kind="control", draws=8), 1) == 1
     assert declared_draws(method("SlideMean"), 3) == 1
+
+
+def test_rescore_under_other_parameters_of_a_metric(task, method, tmp_path):
+    record = run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path)
+    usual, three = (rescore(tmp_path, {"ssc": {"k": k}}) for k in (8, 3))
+    assert usual.metrics["ssc"] == record.metrics["ssc"]
+    assert usual.metrics_single_draw["ssc"] == record.metrics_single_draw["ssc"]
+    assert "pcc" not in usual.metrics
+    stored = read_prediction(tmp_path, "P3-s0")
+    expected = ssc(stored.expression, stored.prediction.mean, stored.xy, k=3).value
+    assert three.metrics["ssc"].per_slide["P3-s0"] == expected != usual.metrics["ssc"].per_slide["P3-s0"]
 
 
 def test_rescore_agrees_with_the_run(task, method, tmp_path):
