@@ -169,7 +169,9 @@ class Trainer:
     ) -> None:
         self.module, self.objective, self.settings = module, objective, settings
         self.seed, self.device, self.folder, self.reporter = seed, device, folder, reporter
-        optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
         self.stepper = Stepper(module, optimizer, settings)
         self.best_score = -math.inf
         self.best_update = 0
