@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stbench.cli import curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
+from stbench.cli import ablate, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
 
@@ -32,6 +32,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("sweep-genes")(sweep.sweep_genes)
+app.command("ablate")(ablate.ablate)
 app.command("curse")(curse.curse)
 app.command("encode")(encode.encode)
 app.command("prior")(prior.prior)

@@ -55,13 +55,13 @@ class SweepChoices:
         return replace(self.run, methods=tuple(bases), genes=min(self.genes), seed=min(self.seeds))
 
 
-def parse_names(text: str) -> tuple[str, ...]:
+def parse_names(text: str, option: str = "--methods") -> tuple[str, ...]:
     """``flag,ridge`` as names; an empty text has none.
 
     Raises:
         SettingError: a name that comes twice.
     """
-    return _once("--methods", tuple(part.strip() for part in text.split(",") if part.strip()))
+    return _once(option, tuple(part.strip() for part in text.split(",") if part.strip()))
 
 
 def parse_numbers(option: str, text: str, least: int, why: str = "") -> tuple[int, ...]:

@@ -198,9 +198,9 @@ def sweep_cells(sweep: SweepPlan, manifest: Manifest) -> list[Cell]:
     return cells
 
 
-def folder_of(series: Series, genes: int, seed: int) -> str:
+def folder_of(name: str, genes: int, seed: int) -> str:
     """Where a cell is kept below the folder of the sweep."""
-    return f"g{genes}/seed{seed}/{series.name}"
+    return f"g{genes}/seed{seed}/{name}"
 
 
 def _cell(sweep: SweepPlan, series: Series, genes: int, seed: int) -> Cell:
@@ -208,7 +208,7 @@ def _cell(sweep: SweepPlan, series: Series, genes: int, seed: int) -> Cell:
     # a training step has a part that does not know the panel
     weight = (100.0 + genes) * (_CHEAP if series.control else 1.0)
     return Cell(
-        folder=folder_of(series, genes, seed),
+        folder=folder_of(series.name, genes, seed),
         row=series.name,
         column=str(genes if sweep.columns == "genes" else seed),
         task=replace(sweep.plan.task, genes=genes),

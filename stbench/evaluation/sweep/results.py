@@ -106,7 +106,7 @@ def _cells(manifest: Manifest) -> Iterator[tuple[Series, int, str]]:
     for series in manifest.series:
         for genes in manifest.genes:
             for seed in [manifest.control_seed] if series.control else manifest.seeds:
-                yield series, genes, folder_of(series, genes, seed)
+                yield series, genes, folder_of(series.name, genes, seed)
 
 
 def _read(folder: Path) -> Record | None:

@@ -1,0 +1,1 @@
+"""Ablations: the variants that a method's card declares, run as a grid, beside what was reported for them."""
