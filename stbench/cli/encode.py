@@ -47,11 +47,13 @@ def encode(
 
 def _list() -> None:
     from stbench.cli.console import say_table
+    from stbench.features.encoders import PRECOMPUTED
     from stbench.features.pathology import RECIPES
 
     ours = [[name, str(dim), "-", "-", "computed, no weights"] for name, dim in _OURS.items()]
     named = [[name, str(r.dim), str(r.side), r.hub, r.licence] for name, r in RECIPES.items()]
-    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named])
+    files = [PRECOMPUTED, "any", "-", "-", "one file of features per slide in the folder --weights"]
+    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named, files])
 
 
 _OURS = {"handcrafted-v1": 153, "handcrafted-v1-ctx": 306, "mean-rgb": 3}

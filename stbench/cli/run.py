@@ -31,10 +31,14 @@ Draws = Annotated[int | None, typer.Option(help="Samples per slide of generative
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>; default: the cohort's."
+        help="handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>, precomputed; "
+        "default: the cohort's."
     ),
 ]
-Weights = Annotated[Path | None, typer.Option(help="Local weight file, or its folder, of a network encoder.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Local weight file, or its folder, of a network encoder; folder of precomputed features."),
+]
 Patch = Annotated[str | None, typer.Option(help="Side of a patch, e.g. 224px or 112um; default: the cohort's.")]
 Normalize = Annotated[str, typer.Option(help="log1p, log2p1 or cp10k-log1p.")]
 Preset = Annotated[str, typer.Option(help="paper, official, small ...; methods without it take their defaults.")]

@@ -11,7 +11,7 @@ from stbench.evaluation.choices import parse_patch
 from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.identity import default_patch
 from stbench.evaluation.session import choose_device
-from stbench.features.encoders import load_encoder
+from stbench.features.encoders import load_encoder, needs_pictures
 from stbench.features.extract import slide_features
 from stbench.reporting import SILENT, Reporter
 
@@ -43,7 +43,7 @@ def encode_cohort(
     Args:
         dataset: registered name, or a folder in a known layout.
         encoder: name of the encoder, the cohort's own when None.
-        weights: its local weight file or folder.
+        weights: its local weight file or folder; the folder of the files where they are precomputed.
         patch: geometry, the cohort's when None.
         simulate: ``key=value`` of a generated cohort.
         data_root: folder that holds one folder per cohort.
@@ -57,8 +57,9 @@ def encode_cohort(
     Raises:
         UserError: a name or a file is wrong, or a picture cannot be read.
     """
-    cohort, card = open_dataset(dataset, data_root, simulate, cache_dir, reporter)
-    ready = load_encoder(encoder or card.encoder, weights=weights, device=choose_device(device))
+    pictured = needs_pictures(encoder)
+    cohort, card = open_dataset(dataset, data_root, simulate, cache_dir, reporter, require_image=pictured)
+    ready = load_encoder(encoder or card.encoder, weights=weights, device=choose_device(device)).of(cohort.ids)
     geometry = parse_patch(patch) or default_patch(card)
     for ref in cohort.refs:
         start = time.perf_counter()

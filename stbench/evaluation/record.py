@@ -33,6 +33,7 @@ class TaskFacts(_Part):
     genes: list[str] = Field(description="panel, in column order")
     normalization: str = Field(description="scale of expression and predictions, e.g. log1p of raw counts, natural log")
     encoder: str = Field(description="key of the image encoder")
+    feature_files: dict[str, str] = Field(default={}, description="slide to sha256 of its file of precomputed features")
     patch: str = Field(description="patch geometry, e.g. 224 px")
     protocol: str = Field(
         description="how slides were split: slide, patient, kfold-..., lopo-... or the split file's name"

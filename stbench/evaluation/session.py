@@ -28,7 +28,7 @@ from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import declared_draws, run_method
 from stbench.evaluation.task import NO_PATCH, TaskSettings, build_task, make_split
-from stbench.features.encoders import load_encoder
+from stbench.features.encoders import load_encoder, needs_pictures
 from stbench.reporting import SILENT, Reporter
 
 CONTROLS = (
@@ -147,7 +147,7 @@ def plan(choices: Choices, cache_dir: Path, reporter: Reporter = SILENT) -> Plan
         declared_draws(run.card, choices.draws)
     check_normalization(choices.normalization)
     encoder = choices.encoder or find_card(choices.dataset).encoder
-    load_encoder(encoder, weights=choices.weights)
+    ready = load_encoder(encoder, weights=choices.weights)
     task = TaskSettings(
         genes=_panel_size(choices.genes),
         split=_split_source(choices.split),
@@ -158,8 +158,13 @@ def plan(choices: Choices, cache_dir: Path, reporter: Reporter = SILENT) -> Plan
         patch=parse_patch(choices.patch),
     )
     device = choose_device(choices.device)
-    cohort, card = open_dataset(choices.dataset, choices.data_root, choices.simulate, cache_dir, reporter)
-    return Plan(choices, cohort, card, task, make_split(cohort, task), runs, device)
+    pictured = needs_pictures(choices.encoder)
+    cohort, card = open_dataset(
+        choices.dataset, choices.data_root, choices.simulate, cache_dir, reporter, require_image=pictured
+    )
+    split = make_split(cohort, task)
+    ready.of(split.slides)
+    return Plan(choices, cohort, card, task, split, runs, device)
 
 
 def _panel_size(genes: int) -> int:

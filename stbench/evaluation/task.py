@@ -41,7 +41,7 @@ class TaskSettings:
         seed: seed of the split.
         normalization: ``log1p``, ``log2p1`` or ``cp10k-log1p``.
         encoder: image encoder by name.
-        weights: local weight file of the encoder, for those that need one.
+        weights: local weight file of the encoder, for those that need one, or its folder of feature files.
         patch: geometry of the patches; the cohort's default when None.
     """
 
@@ -185,6 +185,7 @@ class Task:
             else:
                 own = name == self.settings.encoder
                 encoder = load_encoder(name, weights=self.settings.weights if own else None, device=self._device)
+                encoder = encoder.of(list(self._kept))
                 self._features[name] = (encoder.key, self._encode(encoder))
         return self._features[name]
 
@@ -249,12 +250,13 @@ def build_task(
     patch = settings.patch or default_patch(card)
     encoder = load_encoder(settings.encoder, weights=settings.weights, device=device)
     split = make_split(cohort, settings)
+    encoder = encoder.of(split.slides)
     genes = choose_panel(cohort, split, settings.genes, reporter)
     kept = {
         slide.id: replace(slide, adata=slide.adata[:, genes].copy())
         for slide in _read(cohort, sorted(split.slides), "reading the panel", reporter)
     }
-    facts = _facts(cohort, card, settings, split, list(kept.values()), encoder.key, patch)
+    facts = _facts(cohort, card, settings, split, list(kept.values()), encoder, patch)
     return Task(facts, settings, patch, kept, device, cache_dir, reporter)
 
 
@@ -304,7 +306,7 @@ def _facts(
     settings: TaskSettings,
     split: Split,
     kept: Sequence[Slide],
-    encoder: str,
+    encoder: Encoder,
     patch: PatchSpec,
 ) -> TaskFacts:
     patient = {ref.id: ref.patient for ref in cohort.refs}
@@ -319,7 +321,7 @@ def _facts(
         **parts,
         patients=patients,
         normalization=settings.normalization,
-        encoder=encoder,
+        encoder=encoder.key,
         patch=patch,
         digest=digest,
     )
@@ -332,7 +334,8 @@ def _facts(
         n_genes=len(genes),
         genes=genes,
         normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
-        encoder=encoder,
+        encoder=encoder.key,
+        feature_files=dict(encoder.sources),
         patch=patch_text(patch) if any(slide.image is not None for slide in kept) else NO_PATCH,
         protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
         **parts,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ HANDCRAFTED = "handcrafted-v1"
 HANDCRAFTED_CONTEXT = "handcrafted-v1-ctx"
 MEAN_RGB = "mean-rgb"
 GIVEN = "given"
+PRECOMPUTED = "precomputed"
 TIMM = "timm:"
 
 
@@ -30,11 +33,21 @@ class Encoder(ABC):
         key: identity of the computation: name, version, hash of weights and transform. Equal keys, equal features.
         dim: width of a vector.
         context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
+        sources: slide to the hash of the file its features come from; empty where they come from pictures.
     """
 
     key: str
     dim: int
     context: int = 1
+    sources: Mapping[str, str] = MappingProxyType({})
+
+    def of(self, slide_ids: Sequence[str]) -> Encoder:
+        """The encoder of these slides, whose key tells apart what may differ between them: itself.
+
+        Raises:
+            DataError: it has no features for some of them.
+        """
+        return self
 
     @abstractmethod
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
@@ -129,8 +142,9 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
 
     Args:
         spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3), a name of
-            :data:`stbench.features.pathology.RECIPES` or ``timm:<architecture>``.
-        weights: local weight file, or folder that holds one; for networks only, and required there.
+            :data:`stbench.features.pathology.RECIPES`, ``timm:<architecture>``, or ``precomputed``.
+        weights: local weight file, or folder that holds one; for networks only, and required there. With
+            ``precomputed`` the folder of the feature files.
         device: torch device of networks.
 
     Raises:
@@ -138,6 +152,8 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
         SettingError: weights are missing, or given for an encoder that has none.
         DataError: the weights cannot be read or do not fit the architecture.
     """
+    if spec == PRECOMPUTED:
+        return _precomputed(weights)
     if spec.startswith(TIMM) or spec in RECIPES:
         if weights is None:
             raise SettingError(
@@ -152,10 +168,26 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
         GIVEN: Given,
     }
     if spec not in makers:
-        raise UnknownNameError("encoder", spec, [*makers, *RECIPES, "timm:<architecture>"])
+        raise UnknownNameError("encoder", spec, [*makers, *RECIPES, PRECOMPUTED, "timm:<architecture>"])
     if weights is not None:
         raise SettingError(f"encoder {spec!r} expected no weights, found {weights}; leave them out or use timm:<name>")
     return makers[spec]()
+
+
+def needs_pictures(spec: str | None) -> bool:
+    """Whether an encoder, a cohort's own when None, makes its features from pictures."""
+    return spec not in (GIVEN, PRECOMPUTED)
+
+
+def _precomputed(folder: Path | None) -> Encoder:
+    from stbench.features.precomputed import Precomputed
+
+    if folder is None:
+        raise SettingError(
+            f"encoder {PRECOMPUTED!r} expected a folder with one file of features per slide, found none; "
+            "name the folder with --weights"
+        )
+    return Precomputed(folder)
 
 
 def _network(spec: str, weights: Path, device: str) -> Encoder:

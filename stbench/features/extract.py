@@ -17,6 +17,7 @@ from stbench.errors import DataError
 from stbench.features.cache import HalfArray, cached
 from stbench.features.encoders import Encoder, Given
 from stbench.features.patches import widened
+from stbench.features.precomputed import Precomputed
 from stbench.reporting import SILENT, Reporter
 
 FloatArray = NDArray[np.float32]
@@ -37,7 +38,8 @@ def slide_features(
     Values are rounded to float16 whether or not a cache is used, so a hit equals a miss bit for bit.
 
     Args:
-        slide: a slide with an image, or with features of its own where the encoder is ``given``.
+        slide: a slide with an image, or with features of its own where the encoder is ``given``. With ``precomputed``
+            any slide the encoder was made for.
         encoder: what makes vectors of patches.
         patch: geometry of the patch.
         cache_dir: folder of the feature cache, None computes anew.
@@ -48,11 +50,13 @@ def slide_features(
 
     Raises:
         DataError: the slide lacks the image, or the features of its own, that the encoder asks for; the image cannot be
-            decoded; or a feature is not finite.
+            decoded; a feature is not finite; or a file of features does not fit the slide's spots.
         SettingError: the cache folder cannot be written.
     """
     if isinstance(encoder, Given):
         return _given(slide)
+    if isinstance(encoder, Precomputed):
+        return _precomputed(slide, encoder, cache_dir, reporter)
     image = slide.image
     if image is None:
         raise DataError(f"slide {slide.id} has no image; leave it out or choose a method that needs no features")
@@ -77,6 +81,17 @@ def _given(slide: Slide) -> FloatArray:
             f"{len(broken)} spots; make them again"
         )
     return features
+
+
+def _precomputed(slide: Slide, encoder: Precomputed, cache_dir: Path | None, reporter: Reporter) -> FloatArray:
+    """Through the cache like those of pictures: text is slow to read, and training maps what the cache holds."""
+
+    def compute() -> HalfArray:
+        return _halved(encoder.features(slide.id, slide.spot_ids, reporter))
+
+    said = json.dumps([_VERSION, encoder.key.split("/")[:2], encoder.sources[slide.id], slide.spot_ids])
+    key = hashlib.sha256(said.encode()).hexdigest()
+    return (compute() if cache_dir is None else cached(cache_dir, key, compute, reporter)).astype(np.float32)
 
 
 def white_point(image: ImageSource) -> NDArray[np.float64]:
@@ -109,6 +124,10 @@ def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpe
             advance(len(batch))
     features = np.concatenate(rows)
     _check(features, slide, encoder)
+    return _halved(features)
+
+
+def _halved(features: FloatArray) -> HalfArray:
     return np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
 
 

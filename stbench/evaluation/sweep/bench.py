@@ -19,6 +19,7 @@ from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.run import run_method
 from stbench.evaluation.sweep.grid import Cell, MethodRun, Outcome, Source, outcome_of
 from stbench.evaluation.task import Task, TaskSettings, build_task
+from stbench.features.encoders import needs_pictures
 from stbench.reporting import Reporter
 
 ERRORS = "errors.log"
@@ -121,7 +122,10 @@ class Bench:
     def _cohort(self, reporter: Reporter) -> tuple[Cohort, DatasetCard]:
         if self._opened is None:
             choices, cache = self._source.choices, self._source.cache_dir
-            cohort, card = open_dataset(choices.dataset, choices.data_root, choices.simulate, cache, reporter)
+            pictured = needs_pictures(choices.encoder)
+            cohort, card = open_dataset(
+                choices.dataset, choices.data_root, choices.simulate, cache, reporter, require_image=pictured
+            )
             self._opened = replace(cohort, reader=_Remembering(cohort)), card
         return self._opened
 
