@@ -65,28 +65,35 @@ def conditions_line(ablated: Ablated, found: Found) -> str:
     if not any(row.reported for row in one.rows):
         return "Nothing was reported for these rows."
     there, here = _sides(ablated, one.conditions)
+    same = there == here and not ablated.manifest.overrides
+    origin = _origin(ablated)
     source = f" ({one.source})" if one.source else ""
     if not there:
         return f"Under which conditions the reported values{source} were obtained is not declared."
-    if there == here and not ablated.manifest.overrides:
+    if same:
         return (
-            f"Reported{source} and measured for {', '.join(there)}. Slides and seeds of the reported split are not "
-            "known to be these."
+            f"Reported{source} and measured{origin}: {', '.join(there)}. Whether the reported split held these slides "
+            "is not known."
         )
     by_hand = [f"{key}={value} by hand" for key, value in ablated.manifest.overrides.items()]
     return (
-        f"**Not the same experiment.** Reported{source}: {', '.join(there)}. Measured: {', '.join([*here, *by_hand])}. "
-        "Put signs and order of the differences beside each other, not values."
+        f"**Not the same experiment.** Reported{source}: {', '.join(there)}. Measured{origin}: "
+        f"{', '.join([*here, *by_hand])}. Put signs and order of the differences beside each other, not values."
     )
+
+
+def _origin(ablated: Ablated) -> str:
+    """`` (simulated data)`` behind what was measured on data that are not real."""
+    task = ablated.results.task
+    return "" if task is None or task.origin == "real" else f" ({task.origin} data)"
 
 
 def _sides(ablated: Ablated, conditions: Conditions) -> tuple[list[str], list[str]]:
     """What was declared of the reported values, and the same of the measured ones."""
     manifest, task = ablated.manifest, ablated.results.task
-    data = manifest.cohort if task is None or task.origin == "real" else f"{manifest.cohort} ({task.origin} data)"
     encoder = (task.encoder if task else manifest.encoder or "the cohort's").partition("/")[0]
     facts = {
-        "": (conditions.dataset, data),
+        "": (conditions.dataset, manifest.cohort),
         "genes": (conditions.genes, manifest.genes[0]),
         "preset": (conditions.preset, manifest.preset),
         "encoder": (conditions.encoder, encoder),

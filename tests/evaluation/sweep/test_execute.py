@@ -83,7 +83,7 @@ def source(monkeypatch, cohort, card, tmp_path):
         reads.append(slide_id)
         return cohort.reader(slide_id)
 
-    monkeypatch.setattr(bench_module, "open_dataset", lambda *_: (replace(cohort, reader=reader), card))
+    monkeypatch.setattr(bench_module, "open_dataset", lambda *_, **__: (replace(cohort, reader=reader), card))
     found = Source(Choices(methods=()), tmp_path / "cache", "cpu")
     return found, reads
 

@@ -9,60 +9,15 @@ from itertools import pairwise
 import pytest
 
 from stbench.errors import UserError
-from stbench.evaluation.record import DrawSummary, Record, TaskFacts, write_record
-from stbench.evaluation.summaries import summarise, summarise_draws
+from stbench.evaluation.record import DrawSummary, write_record
+from stbench.evaluation.summaries import summarise_draws
 from stbench.evaluation.sweep.curves import curve, draw, spread_out
 from stbench.evaluation.sweep.manifest import Manifest, read_manifest, write_manifest
 from stbench.evaluation.sweep.page import page
 from stbench.evaluation.sweep.report import write_report
 from stbench.evaluation.sweep.results import SINGLE, read_results, results_csv
 
-from .conftest import SLIDES, manifest, series
-
-
-def facts(genes, **changes):
-    said = {
-        "hash": f"{genes:064d}",
-        "dataset": "tiny",
-        "simulated": False,
-        "n_genes": genes,
-        "genes": [f"G{i}" for i in range(genes)],
-        "normalization": "log1p: natural log of 1 + raw counts",
-        "encoder": "handcrafted-v1/1",
-        "patch": "112 um",
-        "protocol": "slide",
-        "train": ["a1"],
-        "validation": ["b1"],
-        "test": SLIDES,
-        "patients": {"a1": "a", "b1": "b", **dict.fromkeys(SLIDES, "c")},
-        "leak_fraction": 0.0,
-        "n_spots": dict.fromkeys(["a1", "b1", *SLIDES], 10),
-        "data_digest": "d",
-    }
-    return TaskFacts.model_validate({**said, **changes})
-
-
-def record(method, task, values, kind="discriminative", seed=0, **changes):
-    metrics = {name: summarise(dict(zip(SLIDES, values, strict=True))) for name in ("pcc", "mse", "gsc", "ssc")}
-    said = {
-        "status": "done",
-        "task": task,
-        "method": method,
-        "title": method,
-        "kind": kind,
-        "entry": f"stbench:{method}",
-        "preset": "small",
-        "settings": {},
-        "seed": seed,
-        "draws": 1,
-        "encoder": task.encoder,
-        "command": "stbench run ...",
-        "metrics": metrics,
-        "seconds": {"fit": 2.0 + seed, "predict": 1.0},
-        "peak_memory_mb": 100.0,
-    }
-    return Record.model_validate({**said, **changes})
-
+from .conftest import SLIDES, facts, manifest, record, series
 
 PCC = {(5, 0): [0.1, 0.2, 0.6], (5, 1): [0.3, 0.4, 0.8], (50, 0): [0.0, 0.1, None]}
 
