@@ -22,7 +22,7 @@ def prior(
     split: SplitBy = Choices.split,
     split_seed: SplitSeed = Choices.split_seed,
     context: Annotated[
-        Literal["panel", "all"], typer.Option(help="Genes the model sees: the panel, or all measured ones.")
+        Literal["panel", "all"], typer.Option(help="Genes the model sees: the panel, or all measured ones (not scgpt).")
     ] = "panel",
     layer: Annotated[Literal["last", "penultimate"], typer.Option(help="Layer of Geneformer.")] = "last",
     zeros: Annotated[bool, typer.Option(help="Show scGPT genes without counts too.")] = True,
@@ -67,5 +67,5 @@ def prior(
         ("out", str(folder)),
     ]
     say_aligned(lines)
-    if made.model.kind == "gene":
-        say(f"\nuse it: stbench run --method flag --set prior=file:{folder} with the same dataset, genes and split")
+    level = "" if made.model.kind == "gene" else " --set align=spot"
+    say(f"\nuse it: stbench run --method flag --set prior=file:{folder}{level} with the same dataset, genes and split")

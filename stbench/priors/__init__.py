@@ -1,5 +1,6 @@
-"""Gene priors: one vector per panel gene, from training expression or from a file."""
+"""Priors: one vector per panel gene, from training expression or from a file; or vectors per training spot."""
 
-from stbench.priors.table import GenePrior, build_prior
+from stbench.priors.per_spot import PerSpotTable
+from stbench.priors.table import GenePrior, build_prior, build_spot_prior
 
-__all__ = ["GenePrior", "build_prior"]
+__all__ = ["GenePrior", "PerSpotTable", "build_prior", "build_spot_prior"]

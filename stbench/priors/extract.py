@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stbench.data.slide import Slide
-from stbench.errors import DataError, UserError
+from stbench.errors import DataError, SettingError, UserError
 from stbench.priors.models import GeneModel
 from stbench.priors.per_spot import GENES_FILE
 from stbench.reporting import SILENT, Reporter
@@ -53,8 +53,11 @@ def extract_prior(
 
     Raises:
         UserError: the folder cannot be written or was made with other settings.
+        SettingError: all genes for a model that reads the panel alone.
         DataError: a slide's file would exceed the budget, or the model gives a value that is not finite.
     """
+    if context == "all" and model.panel_alone:
+        raise SettingError(f"--context all: expected panel, for {model.name} reads the panel's genes alone")
     said = {"model": model.name, "kind": model.kind, "dim": model.dim, "context": context, **(about or {})}
     _claim(out, {**said, "genes": list(panel)}, panel)
     done = []

@@ -53,6 +53,7 @@ class GeneModel:
         dim: width of a vector.
         known: (G,) whether each panel gene can have a vector.
         ambiguous: symbol to the several ids a table gives it.
+        panel_alone: whether it can read no other genes than the panel's.
         embed: maps (n_spots, n_genes) UMI, the names of its columns, and of its spots to vectors and mask.
         whole_slide: whether a spot's vector depends on the others of its slide, so that they must come together.
     """
@@ -64,6 +65,7 @@ class GeneModel:
     embed: Callable[[csr_matrix, Sequence[str], Sequence[str]], tuple[FloatArray, BoolArray]]
     whole_slide: bool = False
     ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    panel_alone: bool = False
 
 
 def load_model(name: str, options: ModelOptions, panel: Sequence[str], device: str = "cpu") -> GeneModel:
@@ -137,7 +139,7 @@ def _scgpt(options: ModelOptions, panel: list[str], device: str) -> GeneModel:
         shown = counts[:, [place[gene] for gene in panel]].toarray()
         return scgpt.embed(model, shown, panel, include_zero=options.include_zero, spots=spots)
 
-    return GeneModel("scgpt", "gene", model.config.sizes.width, known, embed)
+    return GeneModel("scgpt", "gene", model.config.sizes.width, known, embed, panel_alone=True)
 
 
 def _cellplm(options: ModelOptions, panel: list[str], device: str) -> GeneModel:

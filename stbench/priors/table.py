@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.priors.coexpression import coexpression_embedding
 from stbench.priors.dictionaries import read_dictionary
-from stbench.priors.per_spot import PerSpotTable, read_gene_names
+from stbench.priors.per_spot import PerSpotTable, open_per_spot, read_gene_names
 
 FloatArray = NDArray[np.float32]
 
@@ -29,34 +29,18 @@ class GenePrior:
     """What is known of the panel genes before a slide is seen.
 
     Args:
-        embedding: (G, d) float32, one vector per gene in panel order; zeros where the mask is False. Of a prior that
-            differs from spot to spot it is the mean over the training spots.
+        embedding: (G, d) float32, one vector per gene in panel order; zeros where the mask is False.
         mask: (G,) True where a gene has a vector.
         source: the spec it was built from.
-        per_spot: where the vectors of single spots are, None for a prior with one vector per gene.
     """
 
     embedding: FloatArray
     mask: NDArray[np.bool_]
     source: str
-    per_spot: PerSpotTable | None = None
 
-    def of(
-        self, slide_id: str, n_spots: int, spots: NDArray[np.int64] | None = None
-    ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Vectors and mask for one slide: (n_spots, G, d) and (n_spots, G) of a per-spot prior, else (G, d) and (G,).
-
-        Args:
-            slide_id: name of the slide.
-            n_spots: spots the slide has.
-            spots: rows wanted of a per-spot prior, all when None.
-
-        Raises:
-            DataError: the slide's file of a per-spot prior cannot be used.
-        """
-        if self.per_spot is None:
-            return self.embedding, self.mask
-        return self.per_spot.take(slide_id, n_spots, np.arange(n_spots) if spots is None else spots)
+    def of(self, slide_id: str, spots: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """(G, d) vectors and (G,) mask, the same for all spots."""
+        return self.embedding, self.mask
 
     @property
     def dim(self) -> int:
@@ -66,15 +50,15 @@ class GenePrior:
 
 def build_prior(
     spec: str, expression: Sequence[FloatArray], genes: Sequence[str], slides: Sequence[str] = ()
-) -> GenePrior | None:
+) -> GenePrior | PerSpotTable | None:
     """Build a gene prior from training data only.
 
     Args:
         spec: ``none``; ``coexpression``, 64 principal components of the training co-expression; or ``file:PATH``, an
             ``.npz`` with arrays ``genes`` (text) and ``embedding`` (rows x d), or a ``.csv`` / ``.tsv`` with a header,
             genes in its first column and numbers in the others. ``file:PATH?missing=mask`` masks panel genes the file
-            lacks. Rows of other genes are ignored. PATH may be a folder of per-spot arrays, see
-            :class:`stbench.priors.per_spot.PerSpotTable`.
+            lacks. Rows of other genes are ignored. PATH may be a folder of per-spot arrays and ``genes.txt``, the names
+            of their rows, one a line; see :func:`stbench.priors.per_spot.open_per_spot`.
         expression: per training slide (n_spots, G) expression.
         genes: panel genes in column order.
         slides: names of the training slides, parallel to ``expression``; needed for per-spot arrays alone.
@@ -93,26 +77,51 @@ def build_prior(
         _check_expression(expression, genes)
         embedding, mask = coexpression_embedding(expression)
         return GenePrior(embedding, mask, spec)
+    path, masked = _file(spec)
+    names, table = (read_gene_names(path), None) if path.is_dir() else read_embedding(path)
+    rows = _rows_of_panel(names, tuple(genes), spec, mask_missing=masked)
+    if table is not None:
+        return GenePrior(np.where(rows[:, None] >= 0, table[rows], np.float32(0)), rows >= 0, spec)
+    if len(slides) != len(expression):
+        raise SettingError(f"gene prior {spec!r} differs from spot to spot, which this method cannot use; give a table")
+    n_spots = {slide: len(values) for slide, values in zip(slides, expression, strict=True)}
+    return open_per_spot(path, "gene", n_spots, rows, len(names))
+
+
+def build_spot_prior(spec: str, slides: Mapping[str, int]) -> PerSpotTable | None:
+    """One vector per training spot, for the alignment of pooled tokens.
+
+    Args:
+        spec: ``none``, or ``file:FOLDER`` with ``<slide>_spot_embeddings.npy``, see
+            :func:`stbench.priors.per_spot.open_per_spot`.
+        slides: training slides and their number of spots.
+
+    Raises:
+        UnknownNameError: no such prior.
+        SettingError: an option behind the path.
+        DataError: the folder lacks a slide, or a file cannot be used.
+    """
+    if spec == "none":
+        return None
+    path, masked = _file(spec)
+    if masked:
+        raise SettingError(f"spot prior {spec!r}: expected no {_MASK!r}, for there are no genes to mask; leave it out")
+    if not path.is_dir():
+        raise DataError(
+            f"spot prior {path}: expected a folder with <slide>_spot_embeddings.npy, found none; stbench prior "
+            "--model cellplm makes one, and align=gene takes tables of genes"
+        )
+    return open_per_spot(path, "spot", slides)
+
+
+def _file(spec: str) -> tuple[Path, bool]:
+    """Path and whether missing genes are masked."""
     if not spec.startswith(_FILE):
         raise UnknownNameError("gene prior", spec, ["none", "coexpression", "file:PATH"])
     place, question, option = spec.removeprefix(_FILE).partition("?")
     if question and question + option != _MASK:
         raise SettingError(f"gene prior {spec!r}: expected the option {_MASK!r}, found {question + option!r}")
-    path = Path(place)
-    names, table = (read_gene_names(path), None) if path.is_dir() else read_embedding(path)
-    rows = _rows_of_panel(names, tuple(genes), spec, mask_missing=bool(question))
-    if table is None:
-        return _per_spot_prior(PerSpotTable(path, len(names), rows), spec, slides, expression)
-    return GenePrior(np.where(rows[:, None] >= 0, table[rows], np.float32(0)), rows >= 0, spec)
-
-
-def _per_spot_prior(
-    table: PerSpotTable, spec: str, slides: Sequence[str], expression: Sequence[FloatArray]
-) -> GenePrior:
-    if len(slides) != len(expression):
-        raise SettingError(f"gene prior {spec!r} differs from spot to spot, which this method cannot use; give a table")
-    spots = [(slide, len(values)) for slide, values in zip(slides, expression, strict=True)]
-    return GenePrior(*table.mean(spots), spec, table)
+    return Path(place), bool(question)
 
 
 def _check_expression(expression: Sequence[FloatArray], genes: Sequence[str]) -> None:

@@ -24,17 +24,21 @@ COHORT += ["--simulate", "n_spots=16", "--simulate", "n_genes=30"]
 
 
 @pytest.fixture
-def checkpoint(tmp_path, monkeypatch):
-    """An scGPT checkpoint that knows all but one gene of the cohort."""
+def symbols(tmp_path, monkeypatch):
+    """The genes of the cohort; the test works in a folder of its own."""
     monkeypatch.setenv("STBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     assert main(["datasets", "export", "simulated", "made", *COHORT[4:]]) == 0
     import anndata
 
-    names = {
-        str(gene) for path in (tmp_path / "made" / "st").glob("*.h5ad") for gene in anndata.read_h5ad(path).var_names
-    }
-    gene_models.scgpt(tmp_path / "scgpt", genes=sorted(names))
+    paths = (tmp_path / "made" / "st").glob("*.h5ad")
+    return sorted({str(gene) for path in paths for gene in anndata.read_h5ad(path).var_names})
+
+
+@pytest.fixture
+def checkpoint(symbols, tmp_path):
+    """An scGPT checkpoint that knows every gene of the cohort."""
+    gene_models.scgpt(tmp_path / "scgpt", genes=symbols)
     return tmp_path / "scgpt"
 
 
@@ -61,3 +65,28 @@ def test_the_same_command_goes_on_and_another_one_is_refused(checkpoint, tmp_pat
     np.testing.assert_array_equal(np.load(file), before)
     assert main([*words, "--split-seed", "1"]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("context", ["panel", "all"])
+def test_vectors_of_spots_are_made_and_flag_aligns_with_them(symbols, tmp_path, capsys, context):
+    gene_models.cellplm(tmp_path / "cellplm")
+    lines = [f"{symbol},ENSG{i:011d}\n" for i, symbol in enumerate(symbols)]
+    (tmp_path / "symbols.csv").write_text("symbol,ensembl\n" + "".join(lines))
+    words = ["prior", "--model", "cellplm", "--weights", "cellplm", "--symbols", "symbols.csv", "--context", context]
+    assert main([*words, *COHORT, "--out", "vectors"]) == 0
+    assert "--set prior=file:vectors --set align=spot" in capsys.readouterr().out
+    assert json.loads((tmp_path / "vectors" / "prior.json").read_text())["context"] == context
+    flag = ["run", "--method", "flag", "--preset", "test", "--encoder", "mean-rgb", "--no-controls", *COHORT]
+    assert main([*flag, "--set", "prior=file:vectors", "--set", "align=spot-l2", "--out", "mine"]) == 0
+    record = read_record(tmp_path / "mine" / "flag")
+    assert record.status == "done"
+    assert record.settings["align"] == "spot-l2"
+    assert main([*flag, "--set", "prior=file:vectors", "--out", "other"]) == 2
+    assert "gene" in capsys.readouterr().err
+
+
+def test_a_model_that_reads_the_panel_alone_takes_no_other_genes(checkpoint, tmp_path, capsys):
+    words = ["prior", "--model", "scgpt", "--weights", str(checkpoint), *COHORT, "--context", "all"]
+    assert main([*words, "--out", "vectors"]) == 2
+    assert "expected panel, for scgpt reads the panel's genes alone" in capsys.readouterr().err
+    assert not (tmp_path / "vectors").exists()

@@ -43,7 +43,7 @@ def test_training_reads_what_the_model_gave(tmp_path, name):
     assert extract_prior(ready, slides, PANEL, out) == ["s1", "s2"]
     assert np.load(out / "s1_gene_embeddings.npy", mmap_mode="r").dtype == np.float16
     prior = build_prior(f"file:{out}", expression(slides), PANEL, ["s1", "s2"])
-    vectors, mask = prior.of("s1", 70, np.array([5, 66]))
+    vectors, mask = prior.of("s1", np.array([5, 66]))
     shown = slides[0].adata[[5, 66], PANEL]
     direct, known = ready.embed(shown.X, PANEL, list(shown.obs_names))
     np.testing.assert_array_equal(mask, known)

@@ -185,53 +185,6 @@ def test_absent_and_foreign_files_are_refused(tmp_path):
         from_file(tmp_path / "p.pkl")
 
 
-@pytest.fixture
-def spot_folder(tmp_path):
-    generator = np.random.default_rng(0)
-    (tmp_path / "genes.txt").write_text("B\nX\nA\n")
-    for slide in ("s0", "s1"):
-        np.save(tmp_path / f"{slide}_gene_embeddings.npy", generator.normal(size=(40, 3, 5)))
-    mask = np.ones((40, 3))
-    mask[7:, 0] = 0
-    np.save(tmp_path / "s0_gene_mask.npy", mask)
-    return tmp_path
-
-
-def test_per_spot_arrays_are_read_in_panel_order(spot_folder, expression):
-    prior = from_file(spot_folder, expression, ("A", "B"), slides=("s0", "s1"))
-    raw = [np.load(spot_folder / f"{slide}_gene_embeddings.npy") for slide in ("s0", "s1")]
-    vectors, mask = prior.of("s0", 40)
-    assert vectors.shape == (40, 2, 5)
-    np.testing.assert_allclose(vectors[:, 0], raw[0][:, 2], rtol=1e-6)
-    np.testing.assert_allclose(vectors[:7, 1], raw[0][:7, 0], rtol=1e-6)
-    assert mask[:, 0].all()
-    assert mask[:, 1].tolist() == [True] * 7 + [False] * 33
-    assert not vectors[7:, 1].any()
-    expected = np.concatenate([raw[0][:7, 0], raw[1][:, 0]]).mean(axis=0)
-    np.testing.assert_allclose(prior.embedding[1], expected, atol=1e-6)
-
-
-def test_per_spot_arrays_of_another_number_of_spots_are_refused(spot_folder, expression):
-    prior = from_file(spot_folder, expression, ("A", "B"), slides=("s0", "s1"))
-    with pytest.raises(DataError, match=r"s0_gene_embeddings\.npy: expected \(39, 3, d\) .* found \(40, 3, 5\)"):
-        prior.of("s0", 39)
-
-
-def test_slide_without_per_spot_array_is_refused(spot_folder, expression):
-    with pytest.raises(DataError, match=r"s2_gene_embeddings\.npy: expected a \.npy array"):
-        from_file(spot_folder, expression, ("A", "B"), slides=("s0", "s2"))
-
-
-def test_folder_without_gene_names_is_refused(tmp_path, expression):
-    with pytest.raises(DataError, match=r"expected genes\.txt"):
-        from_file(tmp_path, expression, slides=("s0", "s1"))
-
-
-def test_per_spot_arrays_for_a_method_that_names_no_slides_are_refused(spot_folder, expression):
-    with pytest.raises(SettingError, match="differs from spot to spot"):
-        from_file(spot_folder, expression, ("A", "B"))
-
-
 @pytest.mark.parametrize("header", ["", "2 3\n"])
 def test_gene2vec_text_with_and_without_its_first_line(tmp_path, header):
     (tmp_path / "gene2vec.txt").write_text(f"{header}TP53 1 2 3\nEGFR\t4 5 6 \n")

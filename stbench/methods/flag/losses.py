@@ -21,15 +21,23 @@ def gene_alignment(projected: Tensor, embeddings: Tensor, mask: Tensor) -> Tenso
     return -cosine[valid].mean()
 
 
-def spot_alignment(projected: Tensor, embeddings: Tensor, *, squared: bool = False) -> Tensor:
-    """Alignment of the gene-averaged tokens with one embedding per spot.
+def spot_alignment(
+    projected: Tensor, embeddings: Tensor, mask: Tensor | None = None, *, squared: bool = False
+) -> Tensor:
+    """Alignment of one vector per spot with the mean of its projected tokens; 0 if no spot has a vector.
 
     Args:
-        projected: (S, G, z) projected tokens.
+        projected: (S, G, z) projected tokens, or (S, 1, z) the projection of their mean (Eq. 56).
         embeddings: (S, z) spot embeddings.
+        mask: (S,) above one half where a spot has an embedding; None where all have.
         squared: squared L2 distance (Eq. 57) instead of the released negative cosine.
     """
     pooled = projected.mean(dim=1)
+    if mask is not None:
+        valid = mask > 0.5
+        if not bool(valid.any()):
+            return projected.sum() * 0
+        pooled, embeddings = pooled[valid], embeddings[valid]
     if squared:
         return (pooled - embeddings).square().sum(dim=-1).mean()
     return -torch.nn.functional.cosine_similarity(pooled, embeddings, dim=-1, eps=1e-12).mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
-from stbench.methods.flag.losses import gene_alignment
+from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.diffusion import on_windows, training_noise
@@ -17,16 +17,17 @@ from stbench.methods.nn.precondition import Network
 from stbench.methods.nn.scaling import Scale
 from stbench.methods.nn.window_method import WindowDiffusion, WindowObjective
 from stbench.methods.nn.windows import WindowBatch
-from stbench.priors.table import GenePrior, build_prior
+from stbench.priors import GenePrior, PerSpotTable, build_prior, build_spot_prior
 
-_TOKEN_BUDGET = 2**25  # tokens x width of one sampling batch
+_TOKEN_BUDGET = {"cpu": 2**20, "cuda": 2**25}  # tokens x width of one sampling batch; a CPU's must stay in its cache
 
 
 class Flag(WindowDiffusion):
     """FLAG (arXiv:2605.18055).
 
     A graph transformer over the spots of a window gives a context per spot; a diffusion transformer over genes denoises
-    the spot's expression under it (Algorithm 1); hidden tokens are aligned with a gene prior (Eq. 8).
+    the spot's expression under it (Algorithm 1); hidden tokens are aligned with known vectors of the genes
+    (Eq. 8) or of the spots (Eq. 57).
     """
 
     Settings = FlagSettings
@@ -58,7 +59,8 @@ class Flag(WindowDiffusion):
 
     @property
     def _spots_per_batch(self) -> int:
-        return max(1, _TOKEN_BUDGET // (self.sizes_["n_genes"] * self.settings.hidden_dim))
+        budget = _TOKEN_BUDGET[next(self.module_.parameters()).device.type]
+        return max(1, budget // (self.sizes_["n_genes"] * self.settings.hidden_dim))
 
     def _passes(self, draws: int) -> int:
         return super()._passes(draws) if self.settings.diffusion else 1
@@ -81,7 +83,7 @@ class Flag(WindowDiffusion):
 
 
 class FlagObjective(WindowObjective):
-    """Algorithm 1: score loss on noisy windows plus weighted alignment with a gene prior, if there is one."""
+    """Algorithm 1: score loss on noisy windows plus weighted alignment with a prior, if there is one."""
 
     method: Flag
 
@@ -89,11 +91,9 @@ class FlagObjective(WindowObjective):
         self, method: Flag, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
     ) -> None:
         super().__init__(method, train, validation, context)
-        expression, ids = [slide.expression for slide in train], [slide.inputs.slide_id for slide in train]
-        prior = build_prior(method.settings.prior, expression, context.genes, ids)
+        prior = _prior(method.settings, train, context)
         self.prior = prior if method.settings.align_weight else None
         self.sizes = {"prior_dim": self.prior.dim if self.prior else 0}
-        self.n_spots = {slide.inputs.slide_id: slide.inputs.n_spots for slide in train}
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
         batch = self.batch(index)
@@ -107,17 +107,31 @@ class FlagObjective(WindowObjective):
         fit = self._fit_loss(network, self.inward(batch), generator)[batch.mask].mean()
         if self.prior is None or projected[0] is None:
             return {"total": fit, "score": fit}
-        align = gene_alignment(projected[0], *self._embeddings(self.prior, batch))
+        align = self._alignment(projected[0], *self._embeddings(self.prior, batch))
         return {"total": fit + self.method.settings.align_weight * align, "score": fit, "align": align}
 
-    def _embeddings(self, prior: GenePrior, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        """Gene embeddings and mask of the batch's real spots, in the order of its mask."""
-        spots = np.concatenate(batch.spots)
-        vectors, mask = prior.of(batch.slide_id, self.n_spots[batch.slide_id], spots)
+    def _embeddings(self, prior: GenePrior | PerSpotTable, batch: WindowBatch) -> tuple[Tensor, Tensor]:
+        """Vectors and mask of the batch's real spots, in the order of its mask."""
+        vectors, mask = prior.of(batch.slide_id, np.concatenate(batch.spots))
         return torch.from_numpy(vectors).to(batch.mask.device), torch.from_numpy(mask).to(batch.mask.device)
+
+    def _alignment(self, projected: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
+        align = self.method.settings.align
+        if align == "gene":
+            return gene_alignment(projected, embeddings, mask)
+        return spot_alignment(projected, embeddings, mask, squared=align == "spot-l2")
 
     def _fit_loss(self, network: Network, clean: Tensor, generator: torch.Generator) -> Tensor:
         if not self.method.settings.diffusion:
             return (network(torch.zeros_like(clean), clean.new_zeros(len(clean))) - clean).square()
         sigma, z = training_noise(self.method._p, clean, generator)
         return self.method._p.loss(network, clean, sigma, z)
+
+
+def _prior(
+    settings: FlagSettings, train: Sequence[LabelledSlide], context: Context
+) -> GenePrior | PerSpotTable | None:
+    if settings.align != "gene":
+        return build_spot_prior(settings.prior, {slide.inputs.slide_id: slide.inputs.n_spots for slide in train})
+    expression, ids = [slide.expression for slide in train], [slide.inputs.slide_id for slide in train]
+    return build_prior(settings.prior, expression, context.genes, ids)

@@ -18,7 +18,8 @@ class FlagOutput:
 
     Args:
         value: (B, N, G) output F, 0 for padding.
-        projected: (S, G, z) projected tokens of the S real spots, None unless asked for.
+        projected: (S, G, z) projected tokens of the S real spots, or (S, 1, z) the projection of their mean where
+            ``align`` is ``spot-l2``; None unless asked for.
     """
 
     value: Tensor
@@ -72,7 +73,10 @@ class FlagNetwork(nn.Module):
         value = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out.to(x.dtype))
         if not project or self.projector is None:
             return FlagOutput(value, None)
-        return FlagOutput(value, self.projector(states[self.settings.align_layer - 1]).float())
+        tokens = states[self.settings.align_layer - 1]
+        if self.settings.align == "spot-l2":
+            tokens = tokens.mean(dim=1, keepdim=True)  # Eq. 56 pools before it projects; the released code after
+        return FlagOutput(value, self.projector(tokens).float())
 
     def spot_condition(self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) time plus projected spatial context (Eq. 61), or plus the spot's own image without a graph."""

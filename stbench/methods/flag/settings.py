@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,14 @@ class FlagSettings(GraphSettings):
         default=True, description="spatial graph encoder; off: each spot from its own features (Table 2)"
     )
     diffusion: bool = Field(default=True, description="off: a supervised regressor with the same network (Table 2)")
-    prior: str = Field(default="coexpression", description="gene prior aligned with: none, coexpression or file:PATH")
+    prior: str = Field(
+        default="coexpression", description="prior aligned with: none, coexpression (of genes alone) or file:PATH"
+    )
+    align: Literal["gene", "spot", "spot-l2"] = Field(
+        default="gene",
+        description="gene: each token with its gene's vector (Eq. 8); spot: the mean of the projected tokens with the "
+        "spot's vector, by cosine as released; spot-l2: the projected mean of the tokens, by squared L2 (Eqs. 56-57)",
+    )
     align_layer: int = Field(default=8, ge=1, description="gene-transformer block whose tokens are aligned, from 1")
     align_weight: float = Field(default=0.5, ge=0, description="weight of the alignment loss")
     time_scale: float = Field(
@@ -34,6 +41,8 @@ class FlagSettings(GraphSettings):
     def _layers_fit(self) -> Self:
         if self.prior != "none" and self.align_layer > self.dit_layers:
             raise ValueError(f"align_layer {self.align_layer} must not be above dit_layers {self.dit_layers}")
+        if self.align != "gene" and self.prior == "coexpression":
+            raise ValueError(f"align {self.align} needs vectors of spots: prior file:FOLDER, not {self.prior}")
         if self.hidden_dim % self.dit_heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} must be a multiple of dit_heads {self.dit_heads}")
         return self
