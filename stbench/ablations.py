@@ -31,6 +31,7 @@ class Conditions(_Part):
     preset: str | None = None
     encoder: str | None = None
     split: str | None = None
+    scale: str | None = Field(default=None, description="of expression, as --normalize names it")
     vectors: dict[str, str] = Field(default={}, description="setting to the vectors it held, as --prior names them")
 
 

@@ -116,11 +116,13 @@ def _start(choices: AblationChoices, out: Path | None, *, jobs: int, dry_run: bo
         return
     outcomes = carry_out(plan.grid, work, jobs, Board(work.cells, work.earlier, jobs), write_report)
     ablated = read_ablation(work.out)
-    _show(ablated, {table.table for table in plan.manifest.tables})
+    tables = {table.table for table in plan.manifest.tables}
+    _show(ablated, tables)
     say_troubles(outcomes)
     for path in write_ablated(work.out, ablated):
         say(str(path))
-    complete = all(row.run is not None for table in plan.manifest.tables for row in table.rows)
+    asked = [found for found in ablated.found if found.table.table in tables]
+    complete = all(records for found in asked for records in found.records.values())
     raise typer.Exit(0 if complete and all(outcome.status == "done" for outcome in outcomes.values()) else 1)
 
 

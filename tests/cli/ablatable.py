@@ -54,6 +54,13 @@ class Ablatable(Method):
                     {"label": "k = 8", "metrics": {"ssc": {"k": 8}}},
                 ],
             },
+            {
+                "table": "D",
+                "title": "with vectors",
+                "conditions": {**SAME, "scale": "log1p", "vectors": {"source": "tiny"}},
+                "reference": "whole",
+                "rows": [{"label": "whole", "reported": {"pcc": 0.5}}],
+            },
         ],
     }
 

@@ -129,6 +129,31 @@ def test_the_same_command_runs_nothing_but_what_failed(stbench, done):
     assert records(out) == after
 
 
+def test_the_reported_experiment_may_be_put_together_by_hand(stbench):
+    """Vectors given by --set count as those of the condition; other settings by hand make another experiment."""
+    Path("tiny.csv").write_text("gene,x\na,1\n")
+    words = [*ABLATE[:-2], "--seeds", "0", "--tables", "D", "--prior", "tiny=tiny.csv", "--set", "source=file:tiny.csv"]
+    assert stbench(*words, "--out", "same").code == 0
+    assert "Not the same experiment" not in the("same", ".md").read_text()
+    assert "split slide, scale log1p, source tiny. Whether" in the("same", ".md").read_text()
+    stbench(*words, "--set", "scale=3", "--out", "other")
+    assert "source tiny, scale=3 by hand. Put signs" in the("other", ".md").read_text()
+    stbench(*words, "--normalize", "log2p1", "--out", "scaled")
+    assert (
+        "Measured (simulated data): simulated, genes 4, preset small, encoder mean-rgb, split slide, scale log2p1"
+        in (the("scaled", ".md").read_text())
+    )
+
+
+def test_predictions_that_are_gone_leave_a_reason(stbench):
+    words = [*ABLATE[:-2], "--seeds", "0", "--tables", "C", "--out", "mine"]
+    assert stbench(*words).code == 0
+    for path in Path("mine").rglob("*.h5ad"):
+        path.unlink()
+    assert stbench(*words).code == 1
+    assert "; failed: expected a prediction of slide" in section(the("mine", ".md").read_text(), "C")
+
+
 def test_a_folder_grows(stbench):
     few = [*ABLATE[:-2], "--simulate", "seed=3", "--out", "mine"]
     ended = stbench(*few, "--seeds", "0", "--tables", "C")

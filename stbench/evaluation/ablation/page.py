@@ -65,21 +65,27 @@ def conditions_line(ablated: Ablated, found: Found) -> str:
     if not any(row.reported for row in one.rows):
         return "Nothing was reported for these rows."
     there, here = _sides(ablated, one.conditions)
-    same = there == here and not ablated.manifest.overrides
+    by_hand = _by_hand(ablated, found)
     origin = _origin(ablated)
     source = f" ({one.source})" if one.source else ""
     if not there:
         return f"Under which conditions the reported values{source} were obtained is not declared."
-    if same:
+    if there == here and not by_hand:
         return (
             f"Reported{source} and measured{origin}: {', '.join(there)}. Whether the reported split held these slides "
             "is not known."
         )
-    by_hand = [f"{key}={value} by hand" for key, value in ablated.manifest.overrides.items()]
     return (
         f"**Not the same experiment.** Reported{source}: {', '.join(there)}. Measured{origin}: "
         f"{', '.join([*here, *by_hand])}. Put signs and order of the differences beside each other, not values."
     )
+
+
+def _by_hand(ablated: Ablated, found: Found) -> list[str]:
+    """What ``--set`` gave, but for vectors compared anyway and for what every row sets itself."""
+    of_rows = [{said.partition("=")[0] for said in row.said} for row in found.table.rows if row.run is not None]
+    known = {*found.table.conditions.vectors, *(set.intersection(*of_rows) if of_rows else ())}
+    return [f"{key}={value} by hand" for key, value in ablated.manifest.overrides.items() if key not in known]
 
 
 def _origin(ablated: Ablated) -> str:
@@ -98,6 +104,7 @@ def _sides(ablated: Ablated, conditions: Conditions) -> tuple[list[str], list[st
         "preset": (conditions.preset, manifest.preset),
         "encoder": (conditions.encoder, encoder),
         "split": (conditions.split, manifest.split_name),
+        "scale": (conditions.scale, manifest.normalization),
     }
     paths = {f"file:{path}": name for name, path in manifest.vectors.items()}
     for key, name in conditions.vectors.items():
