@@ -128,9 +128,7 @@ class FlagObjective(WindowObjective):
         return self.method._p.loss(network, clean, sigma, z)
 
 
-def _prior(
-    settings: FlagSettings, train: Sequence[LabelledSlide], context: Context
-) -> GenePrior | PerSpotTable | None:
+def _prior(settings: FlagSettings, train: Sequence[LabelledSlide], context: Context) -> GenePrior | PerSpotTable | None:
     if settings.align != "gene":
         return build_spot_prior(settings.prior, {slide.inputs.slide_id: slide.inputs.n_spots for slide in train})
     expression, ids = [slide.expression for slide in train], [slide.inputs.slide_id for slide in train]
