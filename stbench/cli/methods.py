@@ -41,6 +41,7 @@ def show(name: Name) -> None:
     lines = [(fact, str(getattr(card, fact))) for fact in facts if getattr(card, fact)]
     lines += [(fact, ", ".join(getattr(card, fact))) for fact in ("needs", "optional") if getattr(card, fact)]
     lines += [("draws", str(card.draws))] + [("note", note) for note in card.notes]
+    lines += [("ablations", f"{one.table}: {one.title}") for one in card.ablations]
     say_aligned(lines)
     _show_settings(card)
     if card.differences:
