@@ -16,17 +16,17 @@ from pathlib import Path
 
 import psutil
 
-DEMO = ["--dataset", "simulated", "--method", "flag", "--preset", "small", "--genes", "50"]
-REAL = ["--dataset", "her2st", "--method", "flag", "--preset", "small", "--genes", "50"]
+DEMO = ["run", "--dataset", "simulated", "--method", "flag", "--preset", "small", "--genes", "50"]
+REAL = ["run", "--dataset", "her2st", "--method", "flag", "--preset", "small", "--genes", "50"]
 _SAMPLING_S = 0.1
 
 
 def measure(words: list[str], folder: Path) -> tuple[float, float]:
-    """Wall seconds and peak resident MB of ``stbench run``, with its own cache in a folder."""
+    """Wall seconds and peak resident MB of an ``stbench`` command, with its own cache in a folder."""
     environment = {**os.environ, "STBENCH_CACHE": str(folder / "cache")}
     start = time.perf_counter()
     with (folder / "output.txt").open("a") as output:
-        command = [sys.executable, "-m", "stbench", "run", *words]
+        command = [sys.executable, "-m", "stbench", *words]
         process = psutil.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         peak = 0
         while process.poll() is None:
