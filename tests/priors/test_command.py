@@ -85,6 +85,33 @@ def test_vectors_of_spots_are_made_and_flag_aligns_with_them(symbols, tmp_path, 
     assert "gene" in capsys.readouterr().err
 
 
+def test_what_was_written_fills_the_rows_of_an_ablation(checkpoint, symbols, tmp_path, capsys):
+    gene_models.cellplm(tmp_path / "cellplm")
+    lines = [f"{symbol},ENSG{i:011d}\n" for i, symbol in enumerate(symbols)]
+    (tmp_path / "symbols.csv").write_text("symbol,ensembl\n" + "".join(lines))
+    for model in ("scgpt", "cellplm"):
+        words = [
+            "prior",
+            "--model",
+            model,
+            "--weights",
+            model,
+            "--symbols",
+            "symbols.csv",
+            *COHORT,
+            "--out",
+            f"of-{model}",
+        ]
+        assert main(words) == 0
+    words = ["ablate", "--method", "flag", "--preset", "test", "--encoder", "mean-rgb", *COHORT, "--draws", "1"]
+    words += ["--tables", "6", "--seeds", "0", "--set", "max_updates=1", "--out", "mine"]
+    assert main([*words, "--prior", "scgpt=of-scgpt", "--prior", "cellplm=of-cellplm"]) == 1  # no Geneformer
+    found = {path.parent.name: read_record(path) for path in (tmp_path / "mine").rglob("record.json")}
+    assert {one.status for one in found.values()} == {"done"}
+    assert {"graph=false,prior=scgpt", "graph=false,prior=cellplm,align=spot-l2"} < set(found)
+    assert "Geneformer: refused: no vectors given; write them with stbench prior" in capsys.readouterr().out
+
+
 def test_a_model_that_reads_the_panel_alone_takes_no_other_genes(checkpoint, tmp_path, capsys):
     words = ["prior", "--model", "scgpt", "--weights", str(checkpoint), *COHORT, "--context", "all"]
     assert main([*words, "--out", "vectors"]) == 2
