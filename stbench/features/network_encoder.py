@@ -79,6 +79,7 @@ class NetworkEncoder(Encoder):
         std: the same.
         device: torch device.
         half: mixed-precision type on CUDA; float32 elsewhere.
+        resize: side the patch is brought to before its middle ``side`` pixels are taken; ``side`` when None.
 
     Raises:
         DataError: the model does not give one vector per patch.
@@ -92,8 +93,10 @@ class NetworkEncoder(Encoder):
         std: tuple[float, ...],
         device: str,
         half: torch.dtype = torch.float16,
+        resize: int | None = None,
     ) -> None:
         self._device, self._half, self._side = torch.device(device), half, side
+        self._resize = resize or side
         self._model = model.eval().to(self._device)
         self._mean, self._std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in (mean, std))
         self.dim = self._probe()
@@ -119,9 +122,11 @@ class NetworkEncoder(Encoder):
     @torch.inference_mode()
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
         images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
-        if images.shape[-1] != self._side:
-            size = (self._side, self._side)
+        if images.shape[-1] != self._resize:
+            size = (self._resize, self._resize)
             images = F.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        rim = (self._resize - self._side) // 2
+        images = images[..., rim : rim + self._side, rim : rim + self._side]
         with torch.autocast(self._device.type, dtype=self._half, enabled=self._device.type == "cuda"):
             features = self._model((images - self._mean) / self._std)
         return np.asarray(features.float().cpu().numpy(), dtype=np.float32)

@@ -6,7 +6,7 @@ Constants come from this table and never from timm's record of the base architec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -26,6 +26,7 @@ class Recipe:
         licence: terms of the weights.
         constants: mean and standard deviation of the channels.
         side: input, px.
+        resize: side the patch is brought to before its middle ``side`` pixels are taken; None takes all of it.
         arguments: constructor arguments besides the name; ``SwiGLUPacked`` and ``SiLU`` stand for the classes.
         output: what becomes the vector: timm's own pooled output, the class token beside the mean of the patch tokens,
             the mean of a convolutional stage, or an attention pooler on all tokens.
@@ -43,6 +44,7 @@ class Recipe:
     licence: str
     constants: Constants = IMAGENET
     side: int = 224
+    resize: int | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["pooled", "class-and-patches", "stage-3", "attention"] = "pooled"
     pooler_heads: int = 8
@@ -66,6 +68,22 @@ def _dino(version: int, size: str, dim: int) -> Recipe:
         name, licence, arguments = f"vit_{size}_patch16_dinov3.lvd1689m", "DINOv3 licence", {"global_pool": "token"}
     return Recipe(f"timm/{name}", name.partition(".")[0], dim, licence, arguments=arguments)
 
+
+_GIGAPATH = Recipe(
+    "prov-gigapath/prov-gigapath",
+    "vit_giant_patch14_dinov2",
+    1536,
+    "Apache-2.0 tag, access form asks for research use",
+    arguments={
+        "img_size": 224,
+        "patch_size": 16,
+        "embed_dim": 1536,
+        "depth": 40,
+        "num_heads": 24,
+        "mlp_ratio": 5.33334,
+        **_DYNAMIC,
+    },
+)
 
 RECIPES: dict[str, Recipe] = {
     "uni": Recipe(
@@ -143,21 +161,8 @@ RECIPES: dict[str, Recipe] = {
         constants=H_OPTIMUS,
         arguments={"img_size": 224, "init_values": 1e-5, "global_pool": "token", **_DYNAMIC},
     ),
-    "gigapath": Recipe(
-        "prov-gigapath/prov-gigapath",
-        "vit_giant_patch14_dinov2",
-        1536,
-        "Apache-2.0 tag, access form asks for research use",
-        arguments={
-            "img_size": 224,
-            "patch_size": 16,
-            "embed_dim": 1536,
-            "depth": 40,
-            "num_heads": 24,
-            "mlp_ratio": 5.33334,
-            **_DYNAMIC,
-        },
-    ),
+    "gigapath": _GIGAPATH,
+    "gigapath-crop": replace(_GIGAPATH, resize=256),  # its authors' transform, which drops the rim of a patch
     "phikon-v2": Recipe(
         "owkin/phikon-v2",
         "vit_large_patch16_224",

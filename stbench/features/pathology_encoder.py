@@ -39,9 +39,9 @@ class PathologyEncoder(NetworkEncoder):
         model = build(rules, state)
         load_strictly(model, state, file, _unused(rules))
         half = torch.bfloat16 if rules.bfloat16 else torch.float16
-        super().__init__(_Vector(model, rules), rules.side, *rules.constants, device, half)
-        timm = import_timm()
-        self.key = self.identity(name, _VERSION, file, [rules.side, *map(list, rules.constants)], timm.__version__)
+        super().__init__(_Vector(model, rules), rules.side, *rules.constants, device, half, rules.resize)
+        transform = [rules.side, *map(list, rules.constants), *([rules.resize] if rules.resize else [])]
+        self.key = self.identity(name, _VERSION, file, transform, import_timm().__version__)
 
 
 def build(rules: Recipe, state: State) -> nn.Module:

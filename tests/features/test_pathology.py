@@ -24,7 +24,7 @@ FULL_SIZES = {  # parameters of the full models in millions, as their authors st
     "resnet50": 23.5,
     "dinov3-b": 85.6,
 }
-PLAIN = [name for name, rules in RECIPES.items() if rules.layout == "timm" and rules.output != "stage-3"]
+PLAIN = [name for name, r in RECIPES.items() if r.layout == "timm" and r.output != "stage-3" and r.resize is None]
 NO_STATE = {"attn_pool_contrast.ln_q.weight": None}
 
 
@@ -250,6 +250,20 @@ def test_patches_of_another_size_are_brought_to_the_input(tmp_path):
     rules = shrunk("uni")
     encoder = PathologyEncoder("uni", saved(model_of(rules), tmp_path), recipe=rules)
     assert encoder.encode(patches(50), white_point=WHITE, um_per_px=None).shape == (3, 48)
+
+
+def test_gigapath_takes_the_whole_patch_unless_asked_for_its_authors_crop(tmp_path):
+    whole, cropped = shrunk("gigapath"), replace(shrunk("gigapath-crop"), resize=40)
+    file = saved(model_of(whole), tmp_path)
+    ours, theirs = (
+        PathologyEncoder(name, file, recipe=rules) for name, rules in (("gigapath", whole), ("gigapath-crop", cropped))
+    )
+    large = patches(40)
+    expected = ours.encode(large[:, 4:36, 4:36], white_point=WHITE, um_per_px=None)
+    np.testing.assert_allclose(theirs.encode(large, white_point=WHITE, um_per_px=None), expected, atol=1e-6)
+    assert not np.allclose(ours.encode(large, white_point=WHITE, um_per_px=None), expected, atol=1e-3)
+    assert ours.key != theirs.key
+    assert (RECIPES["gigapath"].resize, RECIPES["gigapath-crop"].resize) == (None, 256)
 
 
 def test_constants_are_the_authors_not_timms():
