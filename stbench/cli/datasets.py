@@ -110,10 +110,11 @@ def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> 
     from stbench.data.audit import audit
     from stbench.evaluation.choices import default_cache
     from stbench.evaluation.cohorts import open_dataset
+    from stbench.evaluation.identity import default_patch
 
     reporter = ConsoleReporter()
     cohort, card = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
-    report = audit(cohort, card, reporter=reporter)
+    report = audit(cohort, card, patch=default_patch(card), reporter=reporter)
     say_table(["check", "verdict", "detail"], [[row.check, row.verdict, row.detail] for row in report.rows])
     if report.failed:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import numpy as np
 from stbench.data.cohort import Cohort
 from stbench.data.image import PatchSpec
 from stbench.data.readers.counts import check_inside
-from stbench.data.readers.layout import Entry, entry_of
+from stbench.data.readers.layout import Entry, entry_of, missing_slides
 from stbench.data.slide import Slide, SlideRef
 from stbench.data.splits import leak_fraction, split_by_slide
 from stbench.errors import DataError, UserError
@@ -71,10 +71,18 @@ class _Seen:
     bare: list[str] = field(default_factory=list)
     unscaled: list[str] = field(default_factory=list)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    narrow: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
 
-def audit(cohort: Cohort, card: Card | None = None, *, reporter: Reporter = SILENT, n_splits: int = 200) -> AuditReport:
+def audit(
+    cohort: Cohort,
+    card: Card | None = None,
+    *,
+    patch: PatchSpec | None = None,
+    reporter: Reporter = SILENT,
+    n_splits: int = 200,
+) -> AuditReport:
     """Read every slide of a cohort, decode its picture and hold both against its card.
 
     A slide that cannot be read becomes a row of its own; the audit goes on.
@@ -82,6 +90,8 @@ def audit(cohort: Cohort, card: Card | None = None, *, reporter: Reporter = SILE
     Args:
         cohort: opened with ``require_image=False``, so that slides without a picture are told apart from absent ones.
         card: what the cohort is known to hold; None, or a card without slides, checks the files alone.
+        patch: what runs cut unless told otherwise: stored patches that reach less far are a failure in a cohort with a
+            card, in others a note. None asks nothing.
         reporter: where progress goes.
         n_splits: seeds of the 7:2:1 splits by slide over which patient leakage is averaged.
     """
@@ -89,7 +99,7 @@ def audit(cohort: Cohort, card: Card | None = None, *, reporter: Reporter = SILE
     seen = _Seen()
     with reporter.track(f"checking {cohort.name}", len(cohort.refs)) as advance:
         for slide_id in cohort.ids:
-            _look_at(cohort, slide_id, seen)
+            _look_at(cohort, slide_id, patch, seen)
             advance(note=slide_id)
     rows = (
         _listed(cohort, entries),
@@ -99,6 +109,7 @@ def audit(cohort: Cohort, card: Card | None = None, *, reporter: Reporter = SILE
         _genes(seen),
         _duplicates(seen),
         _pictures(seen),
+        _patches(seen, entries),
         _patients(cohort.refs),
         _leakage(cohort.refs, n_splits),
         _reader_notes(seen),
@@ -106,12 +117,14 @@ def audit(cohort: Cohort, card: Card | None = None, *, reporter: Reporter = SILE
     return AuditReport(tuple(row for part in rows for row in part))
 
 
-def _look_at(cohort: Cohort, slide_id: str, seen: _Seen) -> None:
+def _look_at(cohort: Cohort, slide_id: str, patch: PatchSpec | None, seen: _Seen) -> None:
     try:
         slide = cohort.load(slide_id)
         _check(slide)
         _record(slide, seen)
         _decode(slide)
+        if patch is not None:
+            _reach(slide, patch, seen)
     except UserError as error:
         seen.broken[slide_id] = str(error)
 
@@ -163,21 +176,26 @@ def _decode(slide: Slide) -> None:
             pass
 
 
+def _reach(slide: Slide, patch: PatchSpec, seen: _Seen) -> None:
+    """Whether the patches that were stored are as wide as those runs cut; a whole picture always is."""
+    if slide.image is not None and slide.image.size() is None:
+        try:
+            next(slide.image.patches(slide.spot_ids[:1], slide.xy[:1], patch), None)
+        except DataError as error:
+            seen.narrow[slide.id] = str(error)
+
+
 def _listed(cohort: Cohort, entries: list[Entry]) -> Iterator[AuditRow]:
     if not entries:
         yield AuditRow("slides", OK if cohort.refs else FAIL, f"{len(cohort.refs)} found ({cohort.layout} layout)")
         return
     there = [*cohort.ids, *cohort.left_out]
-    missing = [_called(entry) for entry in entries if not {entry.id, entry.section} & set(there)]
+    missing = missing_slides(cohort, entries)
     extra = [slide_id for slide_id in there if entry_of(entries, slide_id) is None]
     found = f"{len(entries) - len(missing)} of {len(entries)} on the card found ({cohort.layout} layout)"
     yield AuditRow("slides", FAIL if missing else OK, found + (f"; missing: {', '.join(missing)}" if missing else ""))
     if extra:
         yield AuditRow("extra slides", NOTE, f"{len(extra)} that the card does not know: {_all(extra)}")
-
-
-def _called(entry: Entry) -> str:
-    return f"{entry.id} ({entry.section})" if entry.section and entry.section != entry.id else entry.id
 
 
 def _left_out(cohort: Cohort, entries: list[Entry]) -> Iterator[AuditRow]:
@@ -234,6 +252,11 @@ def _pictures(seen: _Seen) -> Iterator[AuditRow]:
         yield AuditRow("pictures", NOTE if seen.bare else OK, f"{n - len(seen.bare)} of {n} slides{without}")
     if seen.unscaled:
         yield AuditRow("pixel size", NOTE, f"unknown for {_all(seen.unscaled)}: patches must be given in px")
+
+
+def _patches(seen: _Seen, entries: list[Entry]) -> Iterator[AuditRow]:
+    for slide_id, reason in seen.narrow.items():
+        yield AuditRow(f"patches of {slide_id}", FAIL if entries else NOTE, reason)
 
 
 def _patients(refs: Sequence[SlideRef]) -> Iterator[AuditRow]:

@@ -19,6 +19,7 @@ from stbench.catalogue import (
 )
 from stbench.data.cohort import Cohort
 from stbench.data.normalize import check_normalization
+from stbench.data.readers.layout import missing_slides
 from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.ceilings import write_ceilings
@@ -93,6 +94,8 @@ class Plan:
         reasons: dict[str, list[str]] = {}
         for slide, reason in self.cohort.left_out.items():
             reasons.setdefault(reason, []).append(slide)
+        if missing := missing_slides(self.cohort, self.card.slides):
+            reasons[f"not there, of the {len(self.card.slides)} slides of the card"] = missing
         if unused := [slide for slide in self.cohort.ids if slide not in self.split.slides]:
             reasons["not named by the split"] = unused
         return reasons

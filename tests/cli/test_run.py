@@ -231,3 +231,12 @@ def test_a_semi_synthetic_cohort_from_names_to_a_leaderboard(stbench, tmp_path, 
     checked = stbench("datasets", "check", *made[1:])
     assert checked.code == 1  # the card knows 36 sections
     assert "4 of 36 on the card found (her2st layout); missing: SPA152 (A3)" in checked.out
+
+
+def test_slides_of_the_card_that_are_not_there_are_named_before_the_run(stbench, write_her2st, tmp_path):
+    for seed, section in enumerate(("A1", "B1", "C1")):
+        write_her2st(tmp_path / "data/her2st", section, seed=seed)
+    words = ["run", "--method", "ridge", "--dataset", "her2st", "--data-root", tmp_path / "data", "--dry-run"]
+    (line,) = [line for line in stbench(*words).out.splitlines() if line.startswith("left out")]
+    assert "SPA153 (A2), " in line
+    assert line.endswith("not there, of the 36 slides of the card")

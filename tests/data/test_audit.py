@@ -9,9 +9,10 @@ from scipy.sparse import csr_matrix
 from stbench.catalogue import DatasetCard, SlideEntry, find_dataset
 from stbench.data.audit import audit
 from stbench.data.cohort import open_cohort, open_folder
+from stbench.data.image import PatchSpec
 from stbench.data.simulator import SimulationSettings, open_simulated
 
-from .layouts import counts, truncate, write_her2st, write_hest
+from .layouts import counts, truncate, write_her2st, write_hest, write_patches
 
 SECTIONS = ("A1", "A2", "B1", "C1")
 
@@ -106,6 +107,19 @@ def test_truncated_patches_are_found(tmp_path):
     write_hest(tmp_path, "S1")
     truncate(tmp_path / "patches/S1.h5")
     assert "S1.h5" in failures(check(tmp_path))["slide S1"]
+
+
+def test_patches_that_do_not_reach_as_far_as_runs_cut(tmp_path):
+    for seed, (name, side) in enumerate({"S1": 8, "S2": 4, "S3": 16, "S4": 6}.items()):
+        adata = write_hest(tmp_path, name, seed=seed, patches=None)
+        write_patches(tmp_path / f"patches/{name}.h5", adata, range(6), side=side, src=2 * side)  # 20 um a pixel
+    names = {"patches of S2": "at most 80 um (what was stored), found 160 um", "patches of S4": "at most 120 um"}
+    own = check(tmp_path, patch=PatchSpec(um=160))
+    assert not own.failed
+    assert {r.check for r in own.rows if r.check.startswith("patches of")} == set(names)
+    found = failures(check(tmp_path, make_card(("S1", "S2", "S3", "S4")), patch=PatchSpec(um=160)))
+    assert set(found) == set(names)
+    assert all(said in found[name] for name, said in names.items())
 
 
 def test_two_slides_with_the_same_counts(root):

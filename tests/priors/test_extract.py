@@ -98,6 +98,8 @@ def test_a_model_that_knows_too_little_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"at least 50% of 3 panel genes, found 1; unknown: A, B"):
         load_model("scgpt", ModelOptions(tmp_path), ["G1", "A", "B"])
     assert load_model("scgpt", ModelOptions(tmp_path, least_known=0.3), ["G1", "A", "B"]).known.sum() == 1
+    with pytest.raises(DataError, match=r"2 panel genes, found 0; unknown: A, B"):
+        load_model("scgpt", ModelOptions(tmp_path, least_known=0.0), ["A", "B"])
 
 
 def test_ambiguous_symbols_are_reported_and_masked(tmp_path):

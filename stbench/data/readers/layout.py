@@ -66,6 +66,16 @@ def entry_of(slides: Iterable[Entry], slide_id: str) -> Entry | None:
     return next((entry for entry in slides if slide_id in (entry.id, entry.section)), None)
 
 
+def missing_slides(cohort: Cohort, slides: Sequence[Entry]) -> list[str]:
+    """Slides of a card that are not on disk, as ``id (section)``."""
+    there = {*cohort.ids, *cohort.left_out}
+    return [
+        f"{entry.id} ({entry.section})" if entry.section and entry.section != entry.id else entry.id
+        for entry in slides
+        if not {entry.id, entry.section} & there
+    ]
+
+
 def make_cohort(
     name: str,
     layout: str,
