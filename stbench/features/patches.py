@@ -79,13 +79,15 @@ class SlidePatches:
     def _store(self, path: Path, side: int) -> None:
         temporary = path.with_name(f"{path.stem}.part.npy")
         shape = (len(self.spot_ids), side, side, 3)
-        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        start = 0
-        for batch in self.batches(side):
-            stored[start : start + len(batch)] = batch
-            start += len(batch)
-        stored.flush()
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as stream:  # not through a map: a disk that fills up would end the process
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+                for batch in self.batches(side):
+                    stream.write(batch.tobytes())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _key(self, side: int) -> str:
         said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.digest(), self.spot_ids])

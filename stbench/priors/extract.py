@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def _extract(
     if size > budget_gb:
         raise DataError(f"slide {slide.id}: expected at most {budget_gb:g} GB, found {size:.0f} GB; take fewer genes")
     parts = [file.with_name(f"{file.stem}.part.npy") for file in files]
-    vectors = np.lib.format.open_memmap(parts[0], mode="w+", dtype=np.float16, shape=(*shape, model.dim))
+    vectors = _reserved(parts[0], (*shape, model.dim))
     masks = np.zeros(shape, dtype=np.bool_)
     chosen = slide if context == "all" else _of_panel(slide, panel)
     step = slide.n_spots if model.whole_slide else _CHUNK
@@ -118,3 +119,17 @@ def _extract(
 
 def _of_panel(slide: Slide, panel: Sequence[str]) -> Slide:
     return replace(slide, adata=slide.adata[:, list(panel)].copy())
+
+
+def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float16]]:
+    """A new array mapped from a file whose room is taken: if the disk filled up later, the process would end."""
+    try:
+        vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        size = np.prod(shape) * 2 / 1e9
+        raise UserError(f"expected {size:.1f} GB of free disk for {path}, found: {error}; free some space") from error
+    return vectors

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
@@ -105,6 +106,21 @@ def test_damaged_files_are_removed(server, tmp_path):
     with pytest.raises(DataError, match="came damaged and was removed"):
         fetch(plan_download(source, ["A1"], tmp_path))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_leaves_no_file_that_looks_whole(server, tmp_path):
+    _, source = server
+    path = tmp_path / "data/ST-cnts/A1.tsv.gz"
+    part = path.with_name("A1.tsv.gz.part")
+    path.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"the disk is full .* fetching data/ST-cnts/A1\.tsv\.gz"):
+        fetch(plan_download(source, ["A1"], tmp_path))
+    assert not path.exists()
+    part.unlink()
+    fetch(plan_download(source, ["A1"], tmp_path))
+    assert path.read_bytes() == CONTENT["data/ST-cnts/A1.tsv.gz"]
 
 
 def test_no_server_is_no_network(tmp_path):

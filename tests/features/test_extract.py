@@ -1,6 +1,8 @@
+import errno
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +132,17 @@ def test_cache_folder_that_is_a_file_is_refused(sample, tmp_path):
     (tmp_path / "cache").write_text("")
     with pytest.raises(SettingError, match=r"cache that can be written at .*cache, found"):
         slide_features(sample, load_encoder("mean-rgb"), SPEC, tmp_path / "cache")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(sample, tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(SettingError, match=r"cache that can be written at .* No space left on device"):
+        slide_features(sample, load_encoder("mean-rgb"), SPEC, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_slide_without_image_is_refused(make_slide):

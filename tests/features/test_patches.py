@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,3 +60,16 @@ def test_unwritable_cache_says_so(slide, tmp_path):
     (tmp_path / "patches").write_text("a file")
     with pytest.raises(SettingError, match="choose another folder"):
         patches_of(slide, tmp_path).array(64)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(slide, tmp_path, monkeypatch):
+    def full(self, side):
+        yield np.zeros((1, side, side, 3), dtype=np.uint8)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SlidePatches, "batches", full)
+        with pytest.raises(SettingError, match="No space left on device; choose another folder"):
+            patches_of(slide, tmp_path).array(64)
+    assert not list(tmp_path.rglob("*.npy"))
+    np.testing.assert_array_equal(patches_of(slide, tmp_path).array(64), patches_of(slide).array(64))

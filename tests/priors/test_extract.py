@@ -1,6 +1,8 @@
 """Vectors of gene models as files, read back through the prior that training uses."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -90,6 +92,17 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
 def test_slides_above_the_budget_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(DataError, match="slide s1: expected at most"):
         extract_prior(model(tmp_path, "scgpt"), [slide()], PANEL, tmp_path / "prior", budget_gb=1e-9)
+    assert not list((tmp_path / "prior").glob("*.npy"))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be taken beforehand")
+def test_a_full_disk_is_said_before_anything_is_computed(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(UserError, match=r"GB of free disk for .*s1_gene_embeddings.*No space left on device"):
+        extract_prior(model(tmp_path, "scgpt"), [slide()], PANEL, tmp_path / "prior")
     assert not list((tmp_path / "prior").glob("*.npy"))
 
 
