@@ -76,7 +76,7 @@ class Precomputed(Encoder):
         if said := "; ".join(f"{what} {', '.join(names)}" for what, names in problems.items() if names):
             raise DataError(
                 f"{self.folder}: expected a file for each of {len(slide_ids)} slides (<slide>{'|'.join(READERS)}), "
-                f"{said}; extract those again, or name other slides in a --split file"
+                f"{said}; mend those files, or name other slides in a --split file"
             )
         return self._with(files, facts)
 
