@@ -30,13 +30,19 @@ def coexpression_embedding(
     Returns:
         (G, width) float32 embedding, and (G,) mask that is False (zero vector) for genes constant within every slide.
     """
-    centred = [np.asarray(slide, dtype=np.float64) - np.mean(slide, axis=0, dtype=np.float64) for slide in expression]
-    covariance = sum((slide.T @ slide for slide in centred), np.zeros((centred[0].shape[1],) * 2))
-    variance = np.diag(covariance) / sum(len(slide) for slide in centred)
+    n_genes, n_spots = expression[0].shape[1], sum(len(slide) for slide in expression)
+    covariance = sum((_scatter(slide) for slide in expression), np.zeros((n_genes, n_genes)))
+    variance = np.diag(covariance) / n_spots
     varying = variance > _CONSTANT
     sd = np.sqrt(np.where(varying, np.diag(covariance), 1.0))
     correlation = np.where(np.outer(varying, varying), covariance / np.outer(sd, sd), 0.0)
     return _embed(correlation, width).astype(np.float32), varying
+
+
+def _scatter(slide: FloatArray) -> NDArray[np.float64]:
+    centred = np.asarray(slide, dtype=np.float64) - np.mean(slide, axis=0, dtype=np.float64)
+    found: NDArray[np.float64] = centred.T @ centred
+    return found
 
 
 def _embed(correlation: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -83,10 +83,14 @@ class Ridge(Method):
         return prediction.astype(np.float32)[None]
 
     def _best_alpha(self, solution: _Solution, validation: Sequence[LabelledSlide]) -> float:
-        rotated = [(self._standardise(slide.inputs) - solution.z_mean) @ solution.vectors for slide in validation]
-        targets = [slide.expression - solution.y_mean for slide in validation]
-        errors = [_error(rotated, targets, solution.rotated_coefficients(alpha)) for alpha in ALPHAS]
-        return ALPHAS[int(np.argmin(errors))]
+        errors = [self._errors(solution, slide) for slide in validation]
+        return ALPHAS[int(np.argmin([np.mean(column) for column in zip(*errors, strict=True)]))]
+
+    def _errors(self, solution: _Solution, slide: LabelledSlide) -> list[float]:
+        """Mean squared error on a slide for every alpha."""
+        rotated = (self._standardise(slide.inputs) - solution.z_mean) @ solution.vectors
+        target = slide.expression - solution.y_mean
+        return [float(np.square(rotated @ solution.rotated_coefficients(a) - target).mean()) for a in ALPHAS]
 
     def _standardise(self, inputs: SlideInputs) -> Array:
         z = (np.asarray(inputs.features, dtype=np.float64) - self.feature_mean_) / self.feature_scale_
@@ -112,8 +116,3 @@ def _feature_statistics(train: Sequence[SlideInputs]) -> tuple[Array, Array]:
     variance = sum(np.square(inputs.features - mean).sum(axis=0) for inputs in train) / n
     scale = np.sqrt(variance)
     return mean, np.where(scale > 1e-7 * np.abs(mean), scale, 1.0)
-
-
-def _error(rotated: list[Array], targets: list[Array], coefficients: Array) -> float:
-    """Mean over slides of the mean squared error."""
-    return float(np.mean([np.square(z @ coefficients - y).mean() for z, y in zip(rotated, targets, strict=True)]))

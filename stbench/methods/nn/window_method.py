@@ -14,9 +14,9 @@ from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noi
 from stbench.methods.nn.fitting import lent, make_trainer, seeded, without_features
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
-from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, standardized
+from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments, standardized
 from stbench.methods.nn.settings import GraphSettings
-from stbench.methods.nn.windows import TrainingWindows, WindowBatch, WindowGeometry, grid_batches
+from stbench.methods.nn.windows import Rows, TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.training.loop import Trainer, total_updates
 from stbench.training.scores import mean_gene_correlation
 
@@ -44,7 +44,7 @@ class WindowObjective(ABC):
         self._shift, self._factor = (torch.from_numpy(part).to(context.device) for part in (scale.shift, scale.factor))
         self.windows = TrainingWindows(
             train,
-            [method.standardized_features(slide.inputs) for slide in train],
+            [method.standardized_rows(slide.inputs) for slide in train],
             method.geometry,
             batch=settings.batch_windows,
             sampling=settings.window_sampling,
@@ -149,6 +149,12 @@ class WindowDiffusion(Method):
         if not self.settings.standardize_features:
             return inputs.features
         return standardized(inputs.features, self.feature_mean_, self.feature_std_)
+
+    def standardized_rows(self, inputs: SlideInputs) -> Rows:
+        """What :meth:`standardized_features` gives, for a few rows at a time."""
+        if not self.settings.standardize_features:
+            return inputs.features
+        return StandardizedRows(inputs.features, self.feature_mean_, self.feature_std_)
 
     def validation_score(self, slides: Sequence[LabelledSlide], seed: int) -> float:
         """Mean PCC of the mean of a few draws on validation slides; windows and noise are fixed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,14 @@ from stbench.features.graph import edge_attributes, windows
 from stbench.methods.base import FloatArray, LabelledSlide, SlideInputs
 
 SpotIndex = NDArray[np.int64]
+
+
+class Rows(Protocol):
+    """(n_spots, d) features of which only the rows asked for need exist; an array is one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, rows: SpotIndex, /) -> FloatArray: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class WindowGeometry:
 
 def collate(
     slide: SlideInputs,
-    features: FloatArray,
+    features: Rows,
     chosen: Sequence[SpotIndex],
     geometry: WindowGeometry,
     expression: FloatArray | None = None,
@@ -85,16 +94,17 @@ def collate(
     target = None if expression is None else torch.zeros(batch, size, expression.shape[1])
     for row, spots in enumerate(chosen):
         n = len(spots)
-        nodes[row, :n] = torch.from_numpy(features[spots])
-        edges[row, :n, :n] = _edges(slide, features, spots, geometry)
+        seen = features[spots]
+        nodes[row, :n] = torch.from_numpy(seen)
+        edges[row, :n, :n] = _edges(slide.xy[spots], seen, geometry)
         mask[row, :n] = True
         if target is not None and expression is not None:
             target[row, :n] = torch.from_numpy(expression[spots])
     return WindowBatch(nodes, edges, mask, target, tuple(chosen), slide.slide_id)
 
 
-def _edges(slide: SlideInputs, features: FloatArray, spots: SpotIndex, geometry: WindowGeometry) -> Tensor:
-    edges = torch.as_tensor(edge_attributes(slide.xy[spots], features[spots], geometry.sigma_px))
+def _edges(xy: FloatArray, features: FloatArray, geometry: WindowGeometry) -> Tensor:
+    edges = torch.as_tensor(edge_attributes(xy, features, geometry.sigma_px))
     if geometry.channels in ("distance", "none"):
         edges[..., 1] = 0
     if geometry.channels in ("histology", "none"):
@@ -132,7 +142,7 @@ class TrainingWindows:
     def __init__(
         self,
         slides: Sequence[LabelledSlide],
-        features: Sequence[FloatArray],
+        features: Sequence[Rows],
         geometry: WindowGeometry,
         *,
         batch: int,

@@ -175,7 +175,7 @@ class Triplex(Method):
                 cuts.append(self._cut(slide.inputs))
                 advance(note=slide.inputs.slide_id)
         middle = np.concatenate([tiles[:, CENTRE] for tiles, _ in cuts]).astype(np.float32)
-        self.tile_mean_, self.tile_std_ = moments(middle)
+        self.tile_mean_, self.tile_std_ = moments([middle])
         return list(cuts)
 
     def _cut(self, inputs: SlideInputs) -> _Cut:
