@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,11 @@ from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide
 from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, split_by_protocol
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, slide_digest, task_hash
+from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoders import Encoder, load_encoder
 from stbench.features.extract import slide_features
+from stbench.features.mapped import HeldArrays, KeptArrays, keep
 from stbench.features.patches import SlidePatches
 from stbench.methods.base import LabelledSlide, SlideInputs
 from stbench.reporting import SILENT, Reporter
@@ -80,7 +82,8 @@ class TestSlide:
 
 @dataclass(frozen=True)
 class TaskSlides:
-    """The slides of a task with the features of one encoder, in fresh arrays a method may do with as it likes.
+    """The slides of a task with the features of one encoder, in fresh arrays a method may do with as it likes; features
+    and expression are mapped from disk where the task has a cache.
 
     Args:
         encoder: key of the encoder, ``none`` where features are withheld.
@@ -112,7 +115,8 @@ class Task:
     _device: str = "cpu"
     _cache_dir: Path | None = None
     _reporter: Reporter = SILENT
-    _features: dict[str, tuple[str, dict[str, FloatArray]]] = field(default_factory=dict)
+    _features: dict[str, tuple[str, KeptArrays]] = field(default_factory=dict)
+    _truth: KeptArrays | None = None
 
     @property
     def train(self) -> list[LabelledSlide]:
@@ -136,13 +140,13 @@ class Task:
         Raises:
             UserError: the encoder or an image cannot be read.
         """
-        key, features = self._encoded(encoder or self.settings.encoder)
-        truth = {id_: self._expression(slide) for id_, slide in self._kept.items()}
+        key, stored = self._encoded(encoder or self.settings.encoder)
+        features, truth = stored.fresh(), self._expression().fresh()
         inputs = {
             id_: _inputs(
                 slide,
                 self.facts.patients[id_],
-                features[id_].copy(),
+                features[id_],
                 truth[id_] if oracle else None,
                 self._patches(slide, key),
             )
@@ -174,28 +178,29 @@ class Task:
             return None
         return SlidePatches(slide.image, slide.spot_ids, slide.xy, self.patch, self._cache_dir)
 
-    def _expression(self, slide: Slide) -> FloatArray:
-        return normalize(slide.counts, slide.total_counts, self.settings.normalization)
+    def _expression(self) -> KeptArrays:
+        if self._truth is None:
+            kept, scale = self._kept.items(), self.settings.normalization
+            self._truth = keep(((id_, normalize(s.counts, s.total_counts, scale)) for id_, s in kept), self._cache_dir)
+        return self._truth
 
-    def _encoded(self, name: str) -> tuple[str, dict[str, FloatArray]]:
+    def _encoded(self, name: str) -> tuple[str, KeptArrays]:
         if name not in self._features:
             if name == NO_ENCODER:
                 empty = {id_: np.empty((slide.n_spots, 0), dtype=np.float32) for id_, slide in self._kept.items()}
-                self._features[name] = (NO_ENCODER, empty)
+                self._features[name] = (NO_ENCODER, HeldArrays(empty.items()))
             else:
                 own = name == self.settings.encoder
                 encoder = load_encoder(name, weights=self.settings.weights if own else None, device=self._device)
                 encoder = encoder.of(list(self._kept))
-                self._features[name] = (encoder.key, self._encode(encoder))
+                self._features[name] = (encoder.key, keep(self._encode(encoder), self._cache_dir))
         return self._features[name]
 
-    def _encode(self, encoder: Encoder) -> dict[str, FloatArray]:
+    def _encode(self, encoder: Encoder) -> Iterator[tuple[str, FloatArray]]:
         with self._reporter.track(f"features {encoder.key}", len(self._kept)) as advance:
-            found = {}
             for id_, slide in self._kept.items():
-                found[id_] = slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
+                yield id_, slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
                 advance(note=id_)
-        return found
 
 
 def _inputs(
@@ -252,10 +257,7 @@ def build_task(
     split = make_split(cohort, settings)
     encoder = encoder.of(split.slides)
     genes = choose_panel(cohort, split, settings.genes, reporter)
-    kept = {
-        slide.id: replace(slide, adata=slide.adata[:, genes].copy())
-        for slide in _read(cohort, sorted(split.slides), "reading the panel", reporter)
-    }
+    kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), genes, cache_dir)
     facts = _facts(cohort, card, settings, split, list(kept.values()), encoder, patch)
     return Task(facts, settings, patch, kept, device, cache_dir, reporter)
 

@@ -1,0 +1,64 @@
+"""A task with a cache maps its arrays from disk and is otherwise the task without one."""
+
+import numpy as np
+import pytest
+
+from stbench.catalogue import find_method
+from stbench.evaluation.task import build_task
+from stbench.methods.base import Context
+from stbench.methods.flag import Flag
+from stbench.methods.flag.settings import FlagSettings
+
+from .conftest import make_cohort
+
+
+@pytest.fixture
+def mapped(slides, card, settings, tmp_path):
+    return build_task(make_cohort(slides), card, settings, tmp_path)
+
+
+def test_a_cache_changes_no_bit(task, mapped):
+    assert mapped.facts == task.facts
+    for encoder in (None, "none"):
+        one, other = task.slides(encoder, oracle=True), mapped.slides(encoder, oracle=True)
+        for part in ("train", "validation", "test"):
+            for a, b in zip(getattr(one, part), getattr(other, part), strict=True):
+                assert a.inputs.slide_id == b.inputs.slide_id
+                np.testing.assert_array_equal(a.expression, b.expression)
+                for name in ("features", "xy", "array_xy", "total_counts", "oracle_expression"):
+                    np.testing.assert_array_equal(getattr(a.inputs, name), getattr(b.inputs, name))
+    for id_ in task.facts.n_spots:
+        kept, again = task.kept(id_), mapped.kept(id_)
+        assert (kept.genes, kept.spot_ids) == (again.genes, again.spot_ids)
+        assert again.counts.dtype == np.int32
+        np.testing.assert_array_equal(kept.counts.toarray(), again.counts.toarray())
+
+
+def test_features_expression_and_counts_are_mapped(mapped):
+    for slide in [*mapped.train, *mapped.validation, *mapped.test]:
+        assert isinstance(slide.inputs.features, np.memmap)
+        assert isinstance(slide.expression, np.memmap)
+    counts = mapped.kept("P0-s0").counts
+    assert all(_backed(part) for part in (counts.data, counts.indices, counts.indptr))
+
+
+def _backed(array):
+    while array is not None and not isinstance(array, np.memmap):
+        array = array.base
+    return array is not None
+
+
+def test_arrays_of_a_task_with_a_cache_are_fresh(mapped):
+    mapped.train[0].expression[:] = 7
+    mapped.train[0].inputs.features[:] = 7
+    assert not (mapped.train[0].expression == 7).all()
+    assert not (mapped.train[0].inputs.features == 7).all()
+
+
+def test_training_holds_no_copy_of_the_features(mapped):
+    found = Flag(FlagSettings.model_validate(find_method("flag").presets["test"]))
+    objective = found._trainer(mapped.train, mapped.validation, Context(tuple(mapped.facts.genes))).objective
+    for rows, slide in zip(objective.windows.features, objective.windows.slides, strict=True):
+        assert isinstance(rows._features, np.memmap)
+        spots = np.array([3, 0])
+        np.testing.assert_array_equal(rows[spots], found.standardized_features(slide.inputs)[spots])
