@@ -55,7 +55,9 @@ class MappedArrays:
         """The arrays by name; what is written to them stays with this call's."""
         if not any(prod(shape) for shape in self._shapes.values()):  # an empty file cannot be mapped
             return {name: np.empty(shape, dtype=self._dtype) for name, shape in self._shapes.items()}
-        whole: NDArray[Any] = np.memmap(self._file, dtype=self._dtype, mode="c")
+        whole: NDArray[Any] = np.memmap(self._file, dtype=self._dtype, mode="c").view(
+            np.ndarray
+        )  # anndata writes no memmap
         found, start = {}, 0
         for name, shape in self._shapes.items():
             found[name] = whole[start : start + prod(shape)].reshape(shape)
