@@ -35,8 +35,10 @@ def keep_panel(slides: Iterable[Slide], genes: Sequence[str], directory: Path | 
         return kept
     stored = MappedArrays(_arrays(panels), directory, np.int32).fresh()
     for id_, slide in kept.items():
-        parts = tuple(stored[f"{id_}/{part}"] for part in _PARTS)
-        slide.adata.X = csr_matrix(parts, shape=slide.adata.shape, copy=False)
+        counts = csr_matrix(slide.adata.shape, dtype=np.int32)
+        for part in _PARTS:  # the constructor would copy them into memory
+            setattr(counts, part, stored[f"{id_}/{part}"])
+        slide.adata.X = counts
     return kept
 
 

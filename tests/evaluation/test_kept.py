@@ -1,9 +1,12 @@
 """A task with a cache maps its arrays from disk and is otherwise the task without one."""
 
+from mmap import mmap
+
 import numpy as np
 import pytest
 
 from stbench.catalogue import find_method
+from stbench.evaluation.run import run_method
 from stbench.evaluation.task import build_task
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag
@@ -36,16 +39,17 @@ def test_a_cache_changes_no_bit(task, mapped):
 
 def test_features_expression_and_counts_are_mapped(mapped):
     for slide in [*mapped.train, *mapped.validation, *mapped.test]:
-        assert isinstance(slide.inputs.features, np.memmap)
-        assert isinstance(slide.expression, np.memmap)
+        assert _backed(slide.inputs.features)
+        assert _backed(slide.expression)
     counts = mapped.kept("P0-s0").counts
     assert all(_backed(part) for part in (counts.data, counts.indices, counts.indptr))
 
 
 def _backed(array):
-    while array is not None and not isinstance(array, np.memmap):
+    """Whether what an array shows lies in a mapped file."""
+    while isinstance(array, np.ndarray):
         array = array.base
-    return array is not None
+    return isinstance(array, mmap)
 
 
 def test_arrays_of_a_task_with_a_cache_are_fresh(mapped):
@@ -59,6 +63,10 @@ def test_training_holds_no_copy_of_the_features(mapped):
     found = Flag(FlagSettings.model_validate(find_method("flag").presets["test"]))
     objective = found._trainer(mapped.train, mapped.validation, Context(tuple(mapped.facts.genes))).objective
     for rows, slide in zip(objective.windows.features, objective.windows.slides, strict=True):
-        assert isinstance(rows._features, np.memmap)
+        assert _backed(rows._features)
         spots = np.array([3, 0])
         np.testing.assert_array_equal(rows[spots], found.standardized_features(slide.inputs)[spots])
+
+
+def test_a_run_with_a_cache_writes_what_it_predicts(mapped, tmp_path):
+    assert run_method(mapped, find_method("training-mean"), folder=tmp_path / "run").status == "done"
