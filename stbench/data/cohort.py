@@ -10,6 +10,8 @@ from typing import Protocol
 from stbench.data.slide import Slide, SlideRef
 from stbench.errors import DataError, UnknownNameError
 
+SIMULATED = "simulated"  # layout of a simulated cohort, and what its export gives as the technology
+
 
 class Listing(Protocol):
     """What a cohort's card tells its reader: ids, sections and patients of the slides it is known to hold."""
@@ -35,6 +37,7 @@ class Cohort:
         reader: reads a slide by its id.
         left_out: slides that cannot be used, with the reason.
         about: how generated data were made, one line; empty for data as they were measured.
+        simulated: the slides are of no tissue, wherever they lie.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Cohort:
     reader: Callable[[str], Slide]
     left_out: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
+    simulated: bool = False
 
     @property
     def ids(self) -> tuple[str, ...]:

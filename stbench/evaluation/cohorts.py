@@ -36,22 +36,40 @@ def open_dataset(
         reporter: is told of slides that are made.
         require_image: leave out slides without a picture.
 
+    Returns:
+        The cohort and its card, which says of exported simulated slides too that they are simulated.
+
     Raises:
         UnknownNameError: neither a registered name nor a folder.
         UserError: the data are not there, or a setting of the simulation is wrong.
     """
     card = find_card(name)
+    cohort = _open(card, name, data_root, simulate, cache_dir, reporter, require_image=require_image)
+    return cohort, card.model_copy(update={"simulated": card.simulated or cohort.simulated})
+
+
+def _open(
+    card: DatasetCard,
+    name: str,
+    data_root: Path | None,
+    simulate: tuple[str, ...],
+    cache_dir: Path | None,
+    reporter: Reporter,
+    *,
+    require_image: bool,
+) -> Cohort:
     if simulate and card.settings is None:
         made = " or ".join(name for name, other in dataset_cards().items() if other.settings is not None)
         raise SettingError(f"--simulate: expected only with --dataset {made}, found with {name}; leave it out")
     if name not in dataset_cards():
-        return open_folder(Path(name), require_image=require_image), card
+        return open_folder(Path(name), require_image=require_image)
     if card.entry is None:
-        return open_cohort(card, data_root, require_image=require_image), card
+        return open_cohort(card, data_root, require_image=require_image)
     if cache_dir is None:
         raise SettingError(f"{name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
     base = () if card.made_from is None else _base(card.made_from, data_root)
-    return load_entry(card.entry)(_simulation(card, simulate), *base, cache_dir, reporter), card
+    cohort: Cohort = load_entry(card.entry)(_simulation(card, simulate), *base, cache_dir, reporter)
+    return cohort
 
 
 def find_card(name: str) -> DatasetCard:

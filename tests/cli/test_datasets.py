@@ -1,5 +1,6 @@
 """`stbench datasets`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_an_exported_cohort_is_checked_and_run(stbench):
     assert checked.code == 0, checked.out + checked.err
     words = ["--dataset", "mine", "--encoder", "mean-rgb", "--patch", "64um", "--genes", "5", "--no-controls"]
     assert stbench("run", "--method", "ridge", *words).code == 0
+
+
+def test_exported_slides_remain_simulated_and_keep_their_ceilings(stbench):
+    stbench("datasets", "export", "simulated", "mine", *TINY, "--patch-px", "64", "--um-per-px", "1")
+    words = ["--encoder", "mean-rgb", "--patch", "64um", "--genes", "5", "--out"]
+    assert stbench("run", "--method", "ridge", "--dataset", "mine", *words, "own").code == 0
+    table = Path("own/leaderboard.md").read_text()
+    assert "Simulated data: the numbers say nothing about tissue." in table
+    assert json.loads(Path("own/ridge/record.json").read_text())["task"]["simulated"] is True
+    ceiling = json.loads(Path("own/best-from-image/record.json").read_text())
+    assert ceiling["status"] == "done", ceiling["reason"]
 
 
 def test_export_into_a_folder_in_use(stbench):

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.cohort import Cohort
+from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.images import ImageFile, PatchFile
 from stbench.data.readers.counts import (
     FloatArray,
@@ -86,7 +86,8 @@ def open_hest(name: str, folder: Path, slides: Sequence[Entry], *, require_image
             found.append(Found(path.stem, reason=str(error)))
             continue
         found.append(Found(path.stem, _patient(metadata[path.stem], name), _reason(files, require_image)))
-    return make_cohort(name, "hest", found, slides, partial(_read, folder, metadata))
+    cohort = make_cohort(name, "hest", found, slides, partial(_read, folder, metadata))
+    return replace(cohort, simulated=any(said.get("st_technology") == SIMULATED for said in metadata.values()))
 
 
 def _reason(files: _Files, require_image: bool) -> str:

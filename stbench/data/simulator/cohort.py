@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
-from stbench.data.cohort import Cohort
+from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.image import ImageArray, ImageSource
 from stbench.data.simulator import ceiling
 from stbench.data.simulator.cells import CELL_TYPES, place_cells
@@ -58,7 +58,8 @@ def open_simulated(settings: SimulationSettings, cache_dir: Path, reporter: Repo
     cache = _Cache(settings, cache_dir / NAME / settings.digest(), reporter)
     return Cohort(
         name=NAME,
-        layout=NAME,
+        layout=SIMULATED,
+        simulated=True,
         refs=tuple(SlideRef(slide_id, slide_id[:3], settings.n_spots) for slide_id in places),
         reader=lambda slide_id: cache.slide(slide_id, *places[slide_id]),
     )
