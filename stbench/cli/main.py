@@ -12,6 +12,7 @@ import typer
 from stbench.cli import ablate, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
+from stbench.evaluation.process import settle
 
 PROGRAM = "stbench"
 DEBUG = "--debug"
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
+    settle()
     try:
         code = app([word for word in words if word != DEBUG], prog_name=PROGRAM, standalone_mode=False)
     except _UsageError as error:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from stbench.evaluation.process import settle
 from stbench.evaluation.sweep.bench import Bench
 from stbench.evaluation.sweep.grid import Cell, Listener, Outcome, Source
 from stbench.evaluation.sweep.progress import CellReporter
@@ -159,6 +160,7 @@ def _inherited(jobs: int) -> Iterator[None]:
 def _serve(pipe: Connection, source: Source, out: Path, log: Path) -> None:
     """The life of a worker: a cell, its outcome, the next cell, until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settle()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _write_into(log)
     bench = Bench(source, out)
