@@ -1,7 +1,8 @@
 """What Stem's network costs against the machine's matrix products, and how few steps and draws its sampler needs.
 
-``python benchmarks/stem.py rate`` times a training step and a sampling step of the paper's network, each between two
-products of 2048 x 2048 matrices, and prints the share of the product's rate; the best of all repeats is the figure.
+``python benchmarks/stem.py rate`` times a training step and a sampling step of the paper's network, each after products
+of 2048 x 2048 matrices, torch's own and that of ``stbench.methods.nn.linear``, and prints the share of their rates; the
+best of all repeats is the figure.
 
 ``python benchmarks/stem.py sampler --data-root DATA --out FOLDER`` trains preset small on the training slides of a
 split, samples the validation slides with the full sampler and with fewer steps, and prints two markdown tables:
@@ -24,10 +25,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.evaluation.choices import Choices, default_cache
+from stbench.evaluation.process import settle
 from stbench.evaluation.session import plan
 from stbench.evaluation.task import build_task
 from stbench.methods.base import Context, LabelledSlide, Method
 from stbench.methods.nn.discrete import linear_schedule
+from stbench.methods.nn.linear import linear
 from stbench.methods.stem.diffusion import Diffusion
 from stbench.methods.stem.network import StemNetwork
 from stbench.methods.stem.settings import StemSettings
@@ -49,13 +52,16 @@ def seconds(job: Callable[[], object]) -> float:
 
 def flops(job: Callable[[], object]) -> int:
     """Multiplications and additions of a job's matrix products and attention, counted one by one."""
+    torch.backends.mkldnn.set_flags(_enabled=False)  # torch does not count products it does not make itself
     with FlopCounterMode(display=False) as counter:
         job()
+    torch.backends.mkldnn.set_flags(_enabled=True)
     return counter.get_total_flops()
 
 
 def rate(options: argparse.Namespace) -> None:
     """Print what share of the matrix product's rate the network reaches."""
+    settle()
     torch.set_num_threads(options.threads)
     settings = StemSettings(hidden_dim=options.width, dit_layers=options.layers)
     network, process = StemNetwork(settings, options.genes, options.features), Diffusion(linear_schedule())
@@ -74,26 +80,25 @@ def rate(options: argparse.Namespace) -> None:
         process.reverse(network.denoise(x, k, torch.randn(spots, options.width)), x, k)
 
     a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
-    product_of = partial(torch.matmul, a, b)
+    products = (partial(torch.matmul, a, b), partial(linear, a, b))
     jobs = {"training": (training, options.training_spots), "sampling": (sampling, options.sampling_spots)}
     print(f"{options.genes} genes, width {options.width}, {options.layers} blocks, {options.threads} threads\n")
-    print("| step | spots | s | GFLOP/s | product GFLOP/s | share, best | share, median |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| step | spots | s | GFLOP/s | torch's product | share, best | median | oneDNN's product | share, best | median |"
+    )
+    print("| --- |" + " ---: |" * 9)
     for name, (job, spots) in jobs.items():
         step = partial(job, spots)
-        counted, found = flops(step), []
+        counted, spent, rates = flops(step), [], []
         for _ in range(options.repeats):
-            before = seconds(product_of)
-            spent = seconds(step)
-            product = min(before, seconds(product_of))
-            found.append((counted / spent / (2 * SIDE**3 / product), spent, product))
-        shares = sorted(share for share, _, _ in found)
-        _, spent, product = max(found)
-        print(
-            f"| {name} | {spots} | {spent:.3f} | {counted / spent / 1e9:.0f} | {2 * SIDE**3 / product / 1e9:.0f} "
-            f"| {shares[-1]:.0%} | {shares[len(shares) // 2]:.0%} |",
-            flush=True,
-        )
+            rates.append([2 * SIDE**3 / min(seconds(product) for _ in range(2)) for product in products])
+            spent.append(seconds(step))
+        reached = counted / np.array(spent)
+        cells = [f"{name} | {spots} | {min(spent):.3f} | {reached.max() / 1e9:.0f}"]
+        for rate in np.array(rates).T:
+            shares = np.sort(reached / rate)
+            cells.append(f"{rate.max() / 1e9:.0f} | {shares[-1]:.0%} | {np.median(shares):.0%}")
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def sampler(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from stbench.methods.nn.linear import Linear
 from stbench.methods.nn.time import sinusoid
 
 TIME_WIDTH = 256
@@ -72,7 +73,7 @@ def normal_weights(module: nn.Module) -> None:
 
 def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Affine map of normed tokens (S, G, D) by per-spot vectors (S, D)."""
-    return h * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
+    return torch.addcmul(shift.unsqueeze(1), h, 1 + scale.unsqueeze(1))
 
 
 class DitBlock(nn.Module):
@@ -84,16 +85,16 @@ class DitBlock(nn.Module):
         inner = int(width * mlp_ratio)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 6 * width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp_in, self.mlp_out = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+        self.mlp_in, self.mlp_out = Linear(width, inner), Linear(inner, width)
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """Transform tokens h (S, G, D) under conditions c (S, D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(nn.functional.silu(c)).chunk(6, dim=-1)
-        h = h + gate1.unsqueeze(1) * self._attend(modulate(self.norm(h), shift1, scale1))
-        inner = nn.functional.gelu(self.mlp_in(modulate(self.norm(h), shift2, scale2)), approximate="tanh")
-        return h + gate2.unsqueeze(1) * self.mlp_out(inner)
+        h = torch.addcmul(h, gate1.unsqueeze(1), self._attend(modulate(self.norm(h), shift1, scale1)))
+        inner = self.mlp_in.gelu(modulate(self.norm(h), shift2, scale2))
+        return torch.addcmul(h, gate2.unsqueeze(1), self.mlp_out(inner))
 
     def _attend(self, h: Tensor) -> Tensor:
         q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (S, H, G, D/H)
@@ -118,7 +119,7 @@ class GeneTransformer(nn.Module):
         self, n_genes: int, width: int, layers: int, heads: int, mlp_ratio: float, *, outputs: int = 1
     ) -> None:
         super().__init__()
-        self.count_in = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width))
+        self.count_in = nn.Sequential(nn.Linear(1, width), nn.SiLU(), Linear(width, width))
         self.gene = nn.Parameter(torch.empty(n_genes, width))
         self.blocks = nn.ModuleList(DitBlock(width, heads, mlp_ratio) for _ in range(layers))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)

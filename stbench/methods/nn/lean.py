@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stbench.methods.nn.linear import Linear, linear, weight_gradient
+
 
 class Norm(nn.Module):
     """LayerNorm, adaptive (Eqs. 24-25) when a context is used."""
@@ -56,7 +58,7 @@ class GatedFeedForward(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.value_gate = nn.Linear(width, 4 * width)
+        self.value_gate = Linear(width, 4 * width)
         self.dropout = dropout
         self.out = nn.Linear(2 * width, width)
 
@@ -150,7 +152,7 @@ class _GatedLinear(torch.autograd.Function):
         ctx.p = p
         value, gate = value_gate.chunk(2, dim=-1)
         product = _scale_(value * nn.functional.gelu(gate), keep, p)
-        return nn.functional.linear(product, weight, bias)
+        return linear(product, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
@@ -158,9 +160,9 @@ class _GatedLinear(torch.autograd.Function):
         value, gate = value_gate.chunk(2, dim=-1)
         activated, rows = nn.functional.gelu(gate), grad.flatten(0, -2)
         product = _scale_(value * activated, keep, ctx.p)
-        grad_weight = (rows.T @ product.flatten(0, -2).to(grad.dtype)).to(weight.dtype)
+        grad_weight = weight_gradient(product.flatten(0, -2).to(grad.dtype), rows).to(weight.dtype)
         del product
-        inner = _scale_(grad @ weight.to(grad.dtype), keep, ctx.p).to(value_gate.dtype)
+        inner = _scale_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p).to(value_gate.dtype)
         grad_input = torch.empty_like(value_gate)
         grad_value, grad_gate = grad_input.chunk(2, dim=-1)
         torch.mul(inner, activated, out=grad_value)
