@@ -11,6 +11,7 @@ from stbench.methods.nn.lean import GatedFeedForward, LeanDropout, Norm
 from stbench.methods.nn.settings import GraphSettings
 
 _BLOCKED = -1e9  # finite, so that a row without keys stays finite
+_CACHED = 2**20  # numbers between the maps of a feed-forward that a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ def graph_sizes(settings: GraphSettings, n_genes: int, n_features: int) -> Graph
     )
 
 
+def _piece(g: Tensor) -> int:
+    """Rows of the edge states (B, N, N, C) to work on at a time: all in training, else what stays in a cache."""
+    whole = torch.is_grad_enabled() or g.device.type != "cpu"
+    return g.shape[1] if whole else max(1, _CACHED // (4 * g[:, 0].numel()))
+
+
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
 
@@ -102,6 +109,16 @@ class EdgeStream(nn.Module):
 
     def gate_bias(self, g: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the edge state adds to gate and bias of the scores."""
+        gates, biases = zip(*(self._gate_bias(part, z) for part in torch.split(g, _piece(g), dim=1)), strict=True)
+        return torch.cat(gates, dim=1), torch.cat(biases, dim=1)
+
+    def update(self, g: Tensor, scores: Tensor, z: Tensor | None) -> Tensor:
+        """Next edge state; the attention term enters the feed-forward's input only, as released."""
+        size = _piece(g)
+        parts = zip(torch.split(g, size, dim=1), torch.split(scores, size, dim=1), strict=True)
+        return torch.cat([self._update(*part, z) for part in parts], dim=1)
+
+    def _gate_bias(self, g: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor]:
         K, C = self.gate.weight.shape
         if K < C:
             gate, bias = self.norm.project(g, z, torch.cat([self.gate.weight, self.bias.weight])).chunk(2, dim=-1)
@@ -109,8 +126,7 @@ class EdgeStream(nn.Module):
         normed = self.norm(g, z)
         return self.gate(normed), self.bias(normed)
 
-    def update(self, g: Tensor, scores: Tensor, z: Tensor | None) -> Tensor:
-        """Next edge state; the attention term enters the feed-forward's input only, as released."""
+    def _update(self, g: Tensor, scores: Tensor, z: Tensor | None) -> Tensor:
         return g + self.feed(self.feed_norm(g + self.dropout(self.out(scores)), z))
 
 

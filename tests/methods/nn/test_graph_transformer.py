@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stbench.methods.nn import graph_transformer as module
 from stbench.methods.nn.graph_transformer import GraphSizes, GraphTransformer
 
 SIZES = GraphSizes(n_genes=5, node_condition=4, hidden=12, layers=2, heads=3)
@@ -126,3 +127,14 @@ def test_adaptive_norms_start_as_plain_ones():
     with torch.no_grad():
         moved = transformer(**given | {"t": given["t"] + 1})[0]
         torch.testing.assert_close(moved, transformer(**given)[0])
+
+
+@pytest.mark.parametrize("switches", [{"edge_stream": True}, {"edge_stream": True, "adaptive_norm": False}])
+def test_edge_states_in_pieces_give_what_they_give_at_once(switches, monkeypatch):
+    transformer, inputs = new(**switches), window()
+    whole = transformer(**inputs)
+    with torch.no_grad():
+        monkeypatch.setattr(module, "_CACHED", 1)
+        pieces = transformer(**inputs)
+    for found, expected in zip(pieces, whole, strict=True):
+        torch.testing.assert_close(found, expected)
