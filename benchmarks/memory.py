@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from prior import anonymous_mb
 from scipy.sparse import csr_matrix
 
+from prior import anonymous_mb
 from stbench.catalogue import DatasetCard, find_method, method_class, resolve_settings
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide, SlideRef

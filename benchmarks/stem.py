@@ -83,9 +83,8 @@ def rate(options: argparse.Namespace) -> None:
     products = (partial(torch.matmul, a, b), partial(linear, a, b))
     jobs = {"training": (training, options.training_spots), "sampling": (sampling, options.sampling_spots)}
     print(f"{options.genes} genes, width {options.width}, {options.layers} blocks, {options.threads} threads\n")
-    print(
-        "| step | spots | s | GFLOP/s | torch's product | share, best | median | oneDNN's product | share, best | median |"
-    )
+    against = " | ".join(f"{whose} product | share, best | median" for whose in ("torch's", "oneDNN's"))
+    print(f"| step | spots | s | GFLOP/s | {against} |")
     print("| --- |" + " ---: |" * 9)
     for name, (job, spots) in jobs.items():
         step = partial(job, spots)
