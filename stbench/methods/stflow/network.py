@@ -106,7 +106,7 @@ class LocalAttention(nn.Module):
         other = self._by_head(k) @ of_key.T + level
         found = []
         cost = max(1, graph.width * self.heads * h.shape[1])
-        size, again = max(1, _CHUNK // cost), torch.is_grad_enabled() and len(graph) * cost > _KEPT
+        again = _again(len(graph), cost)
         size = max(1, (_KEPT if again else _CHUNK) // cost)
         for start in range(0, len(graph), size):
             rows = slice(start, start + size)
@@ -159,6 +159,11 @@ class LocalAttention(nn.Module):
         return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
 
 
+def _again(spots: int, cost: int) -> bool:
+    """Whether training computes inner states again, for so many spots of so many numbers each."""
+    return torch.is_grad_enabled() and spots * cost > _KEPT
+
+
 def _gathered(values: Tensor, neighbours: Tensor) -> Tensor:
     """(n, K, ...) values (N, ...) of the neighbours (n, K); its gradient is quicker than that of plain indexing."""
     return values.index_select(0, neighbours.flatten()).view(*neighbours.shape, *values.shape[1:])
@@ -179,9 +184,19 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, y: Tensor, graph: SpotGraph, edges: Tensor | None = None) -> BlockOutput:
         attended = self.attention(h, y, graph, edges)
+        cost = self.feed.first.out_features
+        if not _again(len(graph), cost):
+            return BlockOutput(attended, *self._finish(h, attended))
+        size = max(1, _KEPT // cost)
+        parts = zip(torch.split(h, size), torch.split(attended, size), strict=True)
+        tokens, expression = zip(*(checkpoint(self._finish, *part, use_reentrant=False) for part in parts), strict=True)
+        return BlockOutput(attended, torch.cat(tokens), torch.cat(expression))
+
+    def _finish(self, h: Tensor, attended: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (n, d) and expression (n, G) of some spots, given what attention adds to their tokens."""
         h = h + attended
         h = h + self.feed(h)
-        return BlockOutput(attended, h, self.head(h))
+        return h, self.head(h)
 
 
 class StFlowNetwork(nn.Module):
