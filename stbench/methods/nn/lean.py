@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from stbench.methods.nn.linear import Linear, linear, weight_gradient
 
 
+_PIECE = 2**18  # entries that dropout scales at a time; torch makes floats of the mask first, best in a cache
+
+
 class Norm(nn.Module):
     """LayerNorm, adaptive (Eqs. 24-25) when a context is used."""
 
@@ -100,7 +103,11 @@ def _scale_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
     """What dropout makes of a tensor, in its place."""
     if keep is None:
         return x
-    return x.mul_(keep).mul_(1 / (1 - p))
+    if not (x.is_cpu and x.is_contiguous()):
+        return x.mul_(keep).mul_(1 / (1 - p))
+    for part, kept in zip(torch.split(x.view(-1), _PIECE), torch.split(keep.view(-1), _PIECE), strict=True):
+        part.mul_(kept).mul_(1 / (1 - p))
+    return x
 
 
 class _Modulated(torch.autograd.Function):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stbench.methods.nn.dit import TimeEmbedding
+from stbench.methods.nn.lean import LeanDropout
 from stbench.methods.stflow.geometry import SpotGraph
 from stbench.methods.stflow.settings import StFlowSettings
 
@@ -54,7 +55,7 @@ class GatedMap(nn.Module):
         self.first = nn.Linear(n_in, n_hidden)
         self.norm = nn.LayerNorm(inner)
         self.second = nn.Linear(inner, n_out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(self.inner(self.first(x)))
@@ -92,7 +93,7 @@ class LocalAttention(nn.Module):
         scoring = "swiglu" if settings.activation == "swiglu" else "gelu"  # never relu, as released
         self.score = GatedMap(sum(self.parts), d, 1, scoring, settings.dropout)
         self.out = make(d + e, d, d)
-        self.dropout = nn.Dropout(settings.attention_dropout)
+        self.dropout = LeanDropout(settings.attention_dropout)
 
     def forward(self, h: Tensor, y: Tensor, graph: SpotGraph, edges: Tensor | None = None) -> Tensor:
         """(N, d) of tokens h (N, d), expression y (N, G) and a graph of N spots.
@@ -179,7 +180,7 @@ class Block(nn.Module):
         self.feed = GatedMap(d, 4 * d, d, settings.activation, p)
         last = p if settings.output_dropout else 0.0
         self.head = nn.Sequential(
-            nn.Linear(d, d), nn.GELU(), nn.LayerNorm(d), nn.Dropout(p), nn.Linear(d, n_genes), nn.Dropout(last)
+            nn.Linear(d, d), nn.GELU(), nn.LayerNorm(d), LeanDropout(p), nn.Linear(d, n_genes), LeanDropout(last)
         )
 
     def forward(self, h: Tensor, y: Tensor, graph: SpotGraph, edges: Tensor | None = None) -> BlockOutput:
