@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from stbench.methods.nn.linear import Linear, linear, weight_gradient
 
-
 _PIECE = 2**18  # entries that dropout scales at a time; torch makes floats of the mask first, best in a cache
 
 
