@@ -1,7 +1,7 @@
 """What Stem's network costs against the machine's matrix products, and how few steps and draws its sampler needs.
 
 ``python benchmarks/stem.py rate`` times a training step and a sampling step of the paper's network, each after products
-of 2048 x 2048 matrices, torch's own and that of ``stbench.methods.nn.linear``, and prints the share of their rates; the
+of 2048 x 2048 matrices, torch's own and that of ``stbench.features.linear``, and prints the share of their rates; the
 best of all repeats is the figure.
 
 ``python benchmarks/stem.py sampler --data-root DATA --out FOLDER`` trains preset small on the training slides of a
@@ -28,9 +28,9 @@ from stbench.evaluation.choices import Choices, default_cache
 from stbench.evaluation.process import settle
 from stbench.evaluation.session import plan
 from stbench.evaluation.task import build_task
+from stbench.features.linear import linear
 from stbench.methods.base import Context, LabelledSlide, Method
 from stbench.methods.nn.discrete import linear_schedule
-from stbench.methods.nn.linear import linear
 from stbench.methods.stem.diffusion import Diffusion
 from stbench.methods.stem.network import StemNetwork
 from stbench.methods.stem.settings import StemSettings

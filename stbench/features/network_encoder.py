@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from stbench.errors import DataError, UnknownNameError
 from stbench.features.encoders import Encoder, FloatArray, PatchArray
+from stbench.features.linear import quicken
 
 _TORCHVISION_OPERATORS = ("nms", "qnms")
 _LISTED = 3  # architectures named in an error
@@ -97,7 +98,7 @@ class NetworkEncoder(Encoder):
     ) -> None:
         self._device, self._half, self._side = torch.device(device), half, side
         self._resize = resize or side
-        self._model = model.eval().to(self._device)
+        self._model = quicken(model.eval().to(self._device))
         self._mean, self._std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in (mean, std))
         self.dim = self._probe()
 

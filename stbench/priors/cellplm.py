@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.errors import DataError
+from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state
 from stbench.priors.identifiers import without_version
 
@@ -158,7 +159,7 @@ def load_cellplm(folder: Path) -> CellPlmModel:
     config = _read_config(config_file, {name: tuple(tensor.shape) for name, tensor in kept.items()})
     module = CellPlm(config)
     load_strictly(module, {_our_name(name): tensor for name, tensor in kept.items()}, file)
-    return CellPlmModel(module.eval(), config)
+    return CellPlmModel(quicken(module.eval()), config)
 
 
 def _only(folder: Path, ending: str) -> Path:

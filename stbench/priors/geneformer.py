@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.errors import DataError
+from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state, weight_file
 from stbench.priors.dictionaries import read_ids, read_names, read_numbers
 from stbench.priors.identifiers import without_version
@@ -101,7 +102,7 @@ def load_geneformer(folder: Path) -> Geneformer:
     module = Geneformer(read_config(folder))
     state = {name: tensor for name, tensor in read_state(file).items() if not name.startswith(_UNUSED)}
     load_strictly(module, _our_names(state, file), file)
-    return module.eval()
+    return quicken(module.eval())
 
 
 _OUTSIDE = {

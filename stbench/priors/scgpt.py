@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.errors import DataError
+from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state, weight_file
 from stbench.priors.dictionaries import read_ids
 from stbench.priors.transformer import EncoderSizes, PostNormEncoder
@@ -125,7 +126,7 @@ def load_scgpt(folder: Path) -> ScGptModel:
         raise DataError(f"{folder}: expected one vector per token, found {len(table)} for {len(vocabulary)} tokens")
     module = ScGpt(config, len(table))
     load_strictly(module, state, file)
-    return ScGptModel(module.eval(), vocabulary, config)
+    return ScGptModel(quicken(module.eval()), vocabulary, config)
 
 
 _OUTSIDE = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from stbench.methods.nn.linear import Linear
+from stbench.features.linear import Linear
 from stbench.methods.nn.time import sinusoid
 
 TIME_WIDTH = 256

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stbench.methods.nn.linear import Linear, linear, weight_gradient
+from stbench.features.linear import Linear, linear, weight_gradient
 
 _PIECE = 2**18  # entries that dropout scales at a time; torch makes floats of the mask first, best in a cache
 

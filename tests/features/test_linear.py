@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stbench.methods.nn import linear as module
-from stbench.methods.nn.linear import Linear, linear, weight_gradient
+from stbench.features import linear as module
+from stbench.features.linear import Linear, linear, quicken, weight_gradient
 
 ROWS = 600
 
@@ -65,3 +65,16 @@ def test_gelu_of_the_map_is_the_same_with_and_without_gradients():
 def test_weight_gradient_has_the_shape_of_the_weight(inputs, outputs):
     rows, grad = torch.randn(ROWS, inputs), torch.randn(ROWS, outputs)
     torch.testing.assert_close(weight_gradient(rows, grad), grad.T @ rows, rtol=1e-4, atol=1e-4)
+
+
+def test_a_quickened_network_keeps_its_parameters_and_other_kinds_of_maps(asked):
+    class Own(torch.nn.Linear):
+        pass
+
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), Own(8, 8))
+    state, x = network.state_dict(), torch.randn(ROWS, 8)
+    expected = network(x)
+    assert quicken(network).state_dict().keys() == state.keys()
+    torch.testing.assert_close(network(x), expected)
+    assert len(asked) == torch.backends.mkldnn.is_available()
+    assert [type(module) for module in network] == [Linear, torch.nn.ReLU, Own]
