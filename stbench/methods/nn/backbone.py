@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from stbench.errors import SettingError
+from stbench.features.linear import quicken
 from stbench.features.network_encoder import check_architecture, classifier_prefixes, import_timm
 from stbench.features.patches import SlidePatches
 from stbench.features.weights import load_strictly, read_state, weight_file
@@ -190,7 +191,7 @@ def augmented(patches: Tensor, generator: torch.Generator) -> Tensor:
 
 def _create(architecture: str) -> Any:
     check_architecture(architecture)
-    return import_timm().create_model(architecture, pretrained=False, num_classes=0)
+    return quicken(import_timm().create_model(architecture, pretrained=False, num_classes=0))
 
 
 @contextmanager
