@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
+_IS_HERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 _FEWEST_ROWS = 512  # below, the call costs what the product saves
 
 
@@ -83,7 +84,7 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
         x.is_cpu
         and x.dtype == weight.dtype == torch.float32
         and x.numel() >= _FEWEST_ROWS * x.shape[-1]
+        and _IS_HERE
         and bool(torch.backends.mkldnn.enabled)
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
     )
