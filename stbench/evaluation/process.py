@@ -8,7 +8,7 @@ import os
 _SPINS = "GOMP_SPINCOUNT"
 _FEW_SPINS = "2000"  # about 10 us
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_... of glibc's malloc.h
-_KEPT_BYTES = 2**29
+_KEPT_BYTES = 2**26
 _LARGEST_KEPT = 2**25  # the most that glibc takes
 
 
