@@ -1,4 +1,4 @@
-"""How fast features are made: the handcrafted descriptor per patch, reading HEST's patches, edge attributes per window.
+"""How fast features are made: handcrafted or by a network, reading HEST's patches, edge attributes per window.
 
 Run ``python benchmarks/features.py``; it prints a markdown table. Reading includes the hash of the file, as a run
 computes it, and finds the file in the system's cache.
@@ -21,6 +21,8 @@ from stbench.data.image import PatchSpec
 from stbench.data.images import PatchFile
 from stbench.features.encoders import Handcrafted
 from stbench.features.graph import edge_attributes
+from stbench.features.linear import quicken
+from stbench.features.network_encoder import import_timm
 from stbench.features.patches import SlidePatches
 
 SIDE = 224  # px, as HEST-1k stores patches
@@ -72,9 +74,24 @@ def read(path: Path, spots: list[str]) -> None:
         assert batch.shape[1:] == (SIDE, SIDE, 3)
 
 
+@torch.inference_mode()
+def networks(architecture: str, patches: np.ndarray, repeats: int) -> dict[str, np.ndarray]:
+    """Times of a timm network with torch's own linear maps, then with ours."""
+    network = import_timm().create_model(architecture, pretrained=False, num_classes=0).eval()
+    images = torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255
+    plain = milliseconds(lambda: network(images), repeats)
+    quicken(network)
+    quick = milliseconds(lambda: network(images), repeats)
+    return {
+        f"{architecture}, one patch, torch's linear maps": plain / len(patches),
+        f"{architecture}, one patch, ours": quick / len(patches),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patches", type=int, default=32)
+    parser.add_argument("--network", default="vit_small_patch16_224", help="a timm architecture")
     parser.add_argument("--stored", type=int, default=512, help="patches in the file that is read")
     parser.add_argument("--spots", type=int, default=400)
     parser.add_argument("--width", type=int, default=1024, help="feature width")
@@ -103,6 +120,7 @@ def main() -> None:
         f"handcrafted-v1, one {SIDE} px patch": encoding / len(patches),
         f"reading and hashing one {SIDE} px patch of a file": reading / len(stored),
         f"edge attributes, N = {options.spots}, d = {options.width}": edges,
+        **networks(options.network, patches, max(2, options.repeats // 3)),
     }
     print(f"{options.threads} thread(s)\n\n| job | best (ms) | median (ms) |\n| --- | --- | --- |")
     for job, (best, median) in rows.items():

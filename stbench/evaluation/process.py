@@ -15,10 +15,10 @@ _LARGEST_KEPT = 2**25  # the most that glibc takes
 def settle() -> None:
     """Keep freed memory for the next tensor, and let idle threads sleep; to be called before torch is loaded.
 
-    glibc gives large blocks back to the system at once and gets them again page by page, which takes a fifth of a
-    training step of small networks. Threads of GNU OpenMP spin for milliseconds before they sleep: two processes that
-    share their cores so wait for each other, and a step takes fifty times as long. What the environment says of either
-    is left alone.
+    glibc gives large blocks back to the system at once and gets them again page by page, which takes up to a fifth of
+    a training step of small networks. Threads of GNU OpenMP spin for milliseconds before they sleep: two processes that
+    share their cores so wait for each other, and a step can take fifty times as long. What the environment says of
+    either is left alone.
     """
     os.environ.setdefault(_SPINS, _FEW_SPINS)
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):

@@ -52,13 +52,15 @@ def test_everything_else_is_left_to_torch(asked, change, monkeypatch):
     assert not asked
 
 
-def test_gelu_of_the_map_is_the_same_with_and_without_gradients():
+def test_gelu_of_the_map_is_the_same_with_and_without_gradients(asked):
     layer, x = Linear(8, 12), torch.randn(ROWS, 8)
     expected = torch.nn.functional.gelu(layer.double()(x.double()), approximate="tanh")
     layer = layer.float()
     torch.testing.assert_close(layer.gelu(x).double(), expected, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         torch.testing.assert_close(layer.gelu(x).double(), expected, rtol=1e-5, atol=1e-5)
+    if module._IS_HERE:
+        assert ["gelu" in given for given in asked] == [False, True]  # in one go where nothing is learnt
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 9), (9, 5)])
