@@ -24,12 +24,12 @@ from stbench.cli.run import (
     Weights,
 )
 from stbench.cli.sweep import Jobs, Out, Preset, carry_out, check_jobs, say_troubles, work_lines
-from stbench.evaluation.ablation.choices import GENES, SEEDS, AblationChoices, parse_tables, parse_vectors
 from stbench.evaluation.choices import Choices, default_cache
-from stbench.evaluation.sweep.choices import PRESET, parse_numbers
+from stbench.studies.ablation.choices import GENES, SEEDS, AblationChoices, parse_tables, parse_vectors
+from stbench.studies.sweep.choices import PRESET, parse_numbers
 
 if TYPE_CHECKING:
-    from stbench.evaluation.ablation.results import Ablated
+    from stbench.studies.ablation.results import Ablated
 
 _SEEDS = ",".join(map(str, SEEDS))
 
@@ -103,11 +103,11 @@ def ablate(
 
 
 def _start(choices: AblationChoices, out: Path | None, *, jobs: int, dry_run: bool) -> None:
-    from stbench.evaluation.ablation.plan import plan_ablation
-    from stbench.evaluation.ablation.report import write_ablated, write_report
-    from stbench.evaluation.ablation.results import read_ablation
-    from stbench.evaluation.sweep.board import Board
-    from stbench.evaluation.sweep.genes import choose_folder, open_work
+    from stbench.grids.board import Board
+    from stbench.studies.ablation.plan import plan_ablation
+    from stbench.studies.ablation.report import write_ablated, write_report
+    from stbench.studies.ablation.results import read_ablation
+    from stbench.studies.sweep.genes import choose_folder, open_work
 
     plan = plan_ablation(choices, default_cache(), ConsoleReporter())
     work = open_work(plan.grid, choose_folder(plan.grid, out))
@@ -128,8 +128,8 @@ def _start(choices: AblationChoices, out: Path | None, *, jobs: int, dry_run: bo
 
 def _show(ablated: Ablated, asked: set[str]) -> None:
     """The tables asked for; single draws are on the page and in the CSV."""
-    from stbench.evaluation.ablation.page import conditions_line, head_of, row_lines, signs, table_lines
-    from stbench.evaluation.sweep.results import DECLARED
+    from stbench.studies.ablation.page import conditions_line, head_of, row_lines, signs, table_lines
+    from stbench.studies.sweep.results import DECLARED
 
     for found in ablated.found:
         if found.table.table in asked:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-    from stbench.evaluation.sweep.board import Board
-    from stbench.evaluation.sweep.grid import Cell, Outcome
+    from stbench.grids.board import Board
+    from stbench.grids.grid import Cell, Outcome
 
 _PER_SECOND = 4
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stbench.cli.datasets import DataRoot, Simulate
-from stbench.evaluation.curse.settings import PANEL_SIZES, CurseSettings, parse_sizes
+from stbench.studies.curse.settings import PANEL_SIZES, CurseSettings, parse_sizes
 
 _SIZES = ",".join(map(str, PANEL_SIZES))
 
@@ -46,9 +46,9 @@ def curse(
         data_root=data_root,
     )
     from stbench.cli.console import ConsoleReporter, say, say_table
-    from stbench.evaluation.curse.page import EXPONENT_COLUMNS, cohort_fits, exponent_rows, gaussian_fits
-    from stbench.evaluation.curse.study import measure, write
-    from stbench.evaluation.curse.wording import mark
+    from stbench.studies.curse.page import EXPONENT_COLUMNS, cohort_fits, exponent_rows, gaussian_fits
+    from stbench.studies.curse.study import measure, write
+    from stbench.studies.curse.wording import mark
 
     study = measure(settings, ConsoleReporter())
     say("simulated Gaussian genes")

@@ -108,8 +108,8 @@ def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> 
     """Audit the files of a cohort; exit code 1 when something is wrong."""
     from stbench.cli.console import ConsoleReporter, say_table
     from stbench.data.audit import audit
+    from stbench.data.opening import open_dataset
     from stbench.evaluation.choices import default_cache
-    from stbench.evaluation.cohorts import open_dataset
     from stbench.evaluation.identity import default_patch
 
     reporter = ConsoleReporter()
@@ -133,8 +133,8 @@ def export(
     """Write a cohort in the layout of HEST-1k."""
     from stbench.cli.console import ConsoleReporter, say
     from stbench.data.export import export_hest
+    from stbench.data.opening import open_dataset
     from stbench.evaluation.choices import default_cache
-    from stbench.evaluation.cohorts import open_dataset
 
     reporter = ConsoleReporter()
     cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)

@@ -22,9 +22,9 @@ def leaderboard(
     """Write leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
     from stbench.cli.console import say
-    from stbench.evaluation.leaderboard import write_leaderboards
     from stbench.evaluation.record import find_records
-    from stbench.evaluation.rows import DRAW_SD
+    from stbench.pages.leaderboard import write_leaderboards
+    from stbench.pages.rows import DRAW_SD
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))

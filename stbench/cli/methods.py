@@ -75,7 +75,7 @@ def check(name: Name) -> None:
     import tempfile
 
     from stbench.catalogue import find_method
-    from stbench.evaluation.contract import check_method
+    from stbench.proofs.contract import check_method
 
     with tempfile.TemporaryDirectory() as folder:
         results = check_method(find_method(name), Path(folder))
@@ -86,7 +86,7 @@ def check(name: Name) -> None:
 @app.command()
 def parity(files: Annotated[list[Path], typer.Argument(help="Reference vectors, *.safetensors.")]) -> None:
     """Compare a port with numbers of the original code; exit code 1 when an output differs."""
-    from stbench.evaluation.parity import compare_file
+    from stbench.proofs.parity import compare_file
 
     passed = True
     for file in files:

@@ -137,7 +137,7 @@ def _status(record: Record) -> str:
 
 def _show_scores(records: Sequence[Record]) -> None:
     from stbench.catalogue import metric_cards
-    from stbench.evaluation.leaderboard import number, sections
+    from stbench.pages.leaderboard import number, sections
 
     cards = metric_cards()
     titles = [f"{cards[name].title}{_ARROWS[cards[name].direction]}" for name in COLUMNS]

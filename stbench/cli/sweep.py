@@ -26,7 +26,7 @@ from stbench.cli.run import (
 )
 from stbench.errors import SettingError
 from stbench.evaluation.choices import Choices, default_cache
-from stbench.evaluation.sweep.choices import (
+from stbench.studies.sweep.choices import (
     GENES,
     METHODS,
     PRESET,
@@ -38,9 +38,9 @@ from stbench.evaluation.sweep.choices import (
 )
 
 if TYPE_CHECKING:
-    from stbench.evaluation.sweep.board import Board
-    from stbench.evaluation.sweep.genes import SweepPlan, Work
-    from stbench.evaluation.sweep.grid import Outcome
+    from stbench.grids.board import Board
+    from stbench.grids.grid import Outcome
+    from stbench.studies.sweep.genes import SweepPlan, Work
 
 
 _METHODS, _GENES, _SEEDS = (",".join(map(str, values)) for values in (METHODS, GENES, SEEDS))
@@ -122,9 +122,9 @@ def sweep_genes(
 
 
 def _start(choices: SweepChoices, out: Path | None, *, jobs: int, dry_run: bool) -> None:
-    from stbench.evaluation.sweep.board import Board
-    from stbench.evaluation.sweep.genes import choose_folder, open_work, plan_sweep
-    from stbench.evaluation.sweep.report import write_report
+    from stbench.grids.board import Board
+    from stbench.studies.sweep.genes import choose_folder, open_work, plan_sweep
+    from stbench.studies.sweep.report import write_report
 
     sweep = plan_sweep(choices, default_cache(), ConsoleReporter())
     work = open_work(sweep, choose_folder(sweep, out))
@@ -161,7 +161,7 @@ def carry_out(
 ) -> dict[str, Outcome]:
     """Run what is left to do under a live table; an interruption still writes the report."""
     from stbench.cli.board import BoardView
-    from stbench.evaluation.sweep.genes import carry_out_sweep
+    from stbench.studies.sweep.genes import carry_out_sweep
 
     view = BoardView(board, sweep.columns)
     try:
@@ -175,7 +175,7 @@ def carry_out(
 
 def say_troubles(outcomes: dict[str, Outcome]) -> None:
     """Cells that were refused or failed, those with one reason on one line."""
-    from stbench.evaluation.sweep.grid import named
+    from stbench.grids.grid import named
 
     troubles: dict[str, list[str]] = {}
     for folder, outcome in outcomes.items():

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stbench.data.opening import open_dataset
 from stbench.evaluation.choices import parse_patch
-from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.identity import default_patch
 from stbench.evaluation.session import choose_device
 from stbench.features.encoders import load_encoder, needs_pictures

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.data.cohort import Cohort
+from stbench.data.opening import open_dataset
 from stbench.data.slide import Slide
 from stbench.evaluation.choices import default_cache
-from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.session import choose_device
 from stbench.evaluation.task import TaskSettings, choose_panel, make_split
 from stbench.priors.extract import Context, extract_prior

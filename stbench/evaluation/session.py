@@ -19,12 +19,12 @@ from stbench.catalogue import (
 )
 from stbench.data.cohort import Cohort
 from stbench.data.normalize import check_normalization
+from stbench.data.opening import find_card, open_dataset
 from stbench.data.readers.layout import missing_slides
 from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.ceilings import write_ceilings
 from stbench.evaluation.choices import Choices, pairs, parse_patch
-from stbench.evaluation.cohorts import find_card, open_dataset
 from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import declared_draws, run_method

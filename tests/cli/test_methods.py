@@ -7,7 +7,7 @@ import pytest
 from stbench.catalogue import method_cards, metric_cards
 
 KNN = Path(__file__).parents[1] / "plugin" / "stbench-knn" / "stbench_knn.py"
-FAULTY = Path(__file__).parents[1] / "evaluation" / "faulty.py"
+FAULTY = Path(__file__).parents[1] / "proofs" / "faulty.py"
 
 
 def test_list(stbench):

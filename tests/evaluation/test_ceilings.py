@@ -10,9 +10,9 @@ from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.data.simulator import SimulationSettings, open_simulated
 from stbench.evaluation.ceilings import write_ceilings
-from stbench.evaluation.leaderboard import sections
 from stbench.evaluation.record import read_record
 from stbench.evaluation.task import TaskSettings, build_task
+from stbench.pages.leaderboard import sections
 
 from .conftest import make_cohort
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stbench.catalogue import method_cards
-from stbench.evaluation.contract_bench import SEED, Bench, copied
+from stbench.proofs.contract_bench import SEED, Bench, copied
 
 BATCHES = {
     "flag": {"stbench.methods.flag.method": {"_TOKEN_BUDGET": {"cpu": 1, "cuda": 1}}},

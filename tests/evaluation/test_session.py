@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from stbench.data.image import PatchSpec
+from stbench.data.opening import open_dataset
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.choices import Choices, default_cache, pairs, parse_patch
-from stbench.evaluation.cohorts import open_dataset
 from stbench.evaluation.session import CONTROLS, plan
 
 NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"

@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from stbench.catalogue import find_method
 from stbench.errors import DataError
-from stbench.evaluation.parity.networks import load_network
-from stbench.evaluation.parity.reference import read_reference
-from stbench.evaluation.parity.steps import loss
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag, method
 from stbench.methods.flag.losses import spot_alignment
 from stbench.methods.flag.settings import FlagSettings
+from stbench.proofs.parity.networks import load_network
+from stbench.proofs.parity.reference import read_reference
+from stbench.proofs.parity.steps import loss
 
 GENES = ("A", "B", "C", "D", "E", "F")
 PRESETS = find_method("flag").presets
@@ -100,7 +100,7 @@ def test_the_loss_of_a_run_is_that_of_the_released_code(pytestconfig, cohort, fo
     def by_objective(tokens, embeddings):
         return objective._alignment(tokens, embeddings, mask)
 
-    monkeypatch.setattr("stbench.evaluation.parity.steps.spot_alignment", by_objective)
+    monkeypatch.setattr("stbench.proofs.parity.steps.spot_alignment", by_objective)
     assert load_network(reference).module.projector is not None
     torch.testing.assert_close(loss(reference)["loss_cell_embed"].detach(), reference.outputs["loss_cell_embed"])
 

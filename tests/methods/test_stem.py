@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
-from stbench.evaluation.parity import compare_file
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.nn.discrete import linear_schedule, respaced
 from stbench.methods.stem import Stem, method
@@ -23,6 +22,7 @@ from stbench.methods.stem.network import StemNetwork
 from stbench.methods.stem.released import load_released, released_names
 from stbench.methods.stem.settings import StemSettings
 from stbench.methods.stem.views import N_VIEWS, view
+from stbench.proofs.parity import compare_file
 from stbench.training.scores import mean_gene_correlation
 
 CARD = find_method("stem")

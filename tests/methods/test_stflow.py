@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
-from stbench.evaluation.parity import compare_file
 from stbench.methods.base import Context, LabelledSlide
 from stbench.methods.stflow import StFlow, method
 from stbench.methods.stflow.geometry import build_graph
@@ -20,6 +19,7 @@ from stbench.methods.stflow.network import StFlowNetwork
 from stbench.methods.stflow.released import load_released, released_name
 from stbench.methods.stflow.sets import PatchSets
 from stbench.methods.stflow.settings import StFlowSettings
+from stbench.proofs.parity import compare_file
 from stbench.training.scores import mean_gene_correlation
 
 CARD = find_method("stflow")

@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from stbench.catalogue import find_method
 from stbench.errors import DataError
-from stbench.evaluation.parity import compare_file
 from stbench.methods.triplex import blocks
 from stbench.methods.triplex.blocks import SlideAttention
 from stbench.methods.triplex.losses import loss_terms
@@ -21,6 +20,7 @@ from stbench.methods.triplex.objective import SpotBatches
 from stbench.methods.triplex.positions import array_cells, grid_windows, smoothed, tile_mask
 from stbench.methods.triplex.settings import TriplexSettings
 from stbench.methods.triplex.views import split_tiles
+from stbench.proofs.parity import compare_file
 
 CARD = find_method("triplex")
 TINY = {"emb_dim": 16, "global_depth": 2, "neighbour_depth": 1, "global_heads": 4, "neighbour_heads": 4}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from stbench.catalogue import method_cards
-from stbench.evaluation.ablation.report import write_ablated
-from stbench.evaluation.ablation.results import read_ablation
-from stbench.evaluation.leaderboard import leaderboard, leaderboard_csv
 from stbench.evaluation.record import find_records, read_record
-from stbench.evaluation.sweep.report import write_report
+from stbench.pages.leaderboard import leaderboard, leaderboard_csv
+from stbench.studies.ablation.report import write_ablated
+from stbench.studies.ablation.results import read_ablation
+from stbench.studies.sweep.report import write_report
 
 from . import watched
 

@@ -82,7 +82,7 @@ def predictions_of(name, folder):
 
 
 def contract_bench():
-    from stbench.evaluation.contract_bench import Bench
+    from stbench.proofs.contract_bench import Bench
 
     return Bench
 

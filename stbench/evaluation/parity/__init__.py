@@ -1,5 +1,0 @@
-"""Whether a port computes what the original code computed."""
-
-from stbench.evaluation.parity.compare import Report, Row, compare_file
-
-__all__ = ["Report", "Row", "compare_file"]

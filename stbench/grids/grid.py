@@ -1,0 +1,187 @@
+"""Cells of a grid: what one is, how it ended, and which of them need no work any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stbench.catalogue import MethodCard
+from stbench.errors import DataError
+from stbench.evaluation.choices import Choices
+from stbench.evaluation.record import FILE_NAME as RECORD
+from stbench.evaluation.record import Record, read_record
+from stbench.evaluation.task import TaskSettings
+from stbench.pages.rows import PRIMARY
+
+FAILURES = "failures.json"
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """The method of a cell.
+
+    Args:
+        card: the method.
+        preset: name of the preset.
+        overrides: setting to text, over the preset.
+        draws: samples per slide, None for the card's own number.
+    """
+
+    card: MethodCard
+    preset: str
+    overrides: dict[str, str]
+    draws: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One run of a grid, to be carried out in any order and in any process.
+
+    Args:
+        folder: where its run is kept, below the folder of the grid; names the cell.
+        row: what it is a case of, e.g. the method.
+        column: which case, e.g. the panel size.
+        task: what is predicted from what.
+        run: the method, None for the ceilings of a cohort that has them.
+        seed: seed of fitting and sampling.
+        command: command that repeats the cell alone.
+        weight: how long it may take, in any unit; the heaviest cells begin first.
+        asked: whether the user named it, in contrast to the usual controls and ceilings.
+        expected: hash of the task that finished cells of the same task have, None while there is none.
+    """
+
+    folder: str
+    row: str
+    column: str
+    task: TaskSettings
+    run: MethodRun | None
+    seed: int = 0
+    command: str = ""
+    weight: float = 1.0
+    asked: bool = True
+    expected: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """From what a process opens the cohort of a grid.
+
+    Args:
+        choices: names and places of the data.
+        cache_dir: folder of the caches.
+        device: torch device.
+    """
+
+    choices: Choices
+    cache_dir: Path
+    device: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended.
+
+    Args:
+        status: ``done``, ``refused`` or ``failed``.
+        reason: why it was refused or failed.
+        seconds: wall time.
+        score: mean of the primary metric over slides, None where undefined.
+    """
+
+    status: str
+    reason: str | None = None
+    seconds: float = 0.0
+    score: float | None = None
+
+
+class Listener(Protocol):
+    """Is told what happens while a grid is carried out, always in the process that called."""
+
+    def started(self, cell: Cell) -> None:
+        """A worker took the cell."""
+
+    def progressed(self, cell: Cell, text: str) -> None:
+        """What the cell is doing, in a few words."""
+
+    def said(self, cell: Cell, message: str) -> None:
+        """A message of the run."""
+
+    def finished(self, cell: Cell, outcome: Outcome) -> None:
+        """The cell ended, and what it leaves lies in its folder."""
+
+
+def outcome_of(record: Record) -> Outcome:
+    """A record in short."""
+    score = record.metrics[PRIMARY].mean if PRIMARY in record.metrics else None
+    return Outcome(record.status, record.reason, round(sum(record.seconds.values()), 3), score)
+
+
+def records_of(out: Path, cell: Cell) -> list[Record]:
+    """What a cell left behind: one record, several of ceilings, none where it has not ended.
+
+    A damaged record counts as none.
+    """
+    folder = out / cell.folder
+    paths = [folder / RECORD] if cell.run else sorted(folder.glob(f"*/{RECORD}"))
+    try:
+        return [read_record(path) for path in paths if path.is_file()]
+    except DataError:
+        return []
+
+
+def finished(out: Path, cell: Cell) -> Outcome | None:
+    """How a cell ended in an earlier session, None where it has to be run (again)."""
+    records = records_of(out, cell)
+    if not records or any(record.status == "failed" for record in records):
+        return None
+    return outcome_of(records[0]) if cell.run else Outcome("done")
+
+
+def heaviest_first(cells: Sequence[Cell]) -> list[Cell]:
+    """The order in which cells begin: a long one that began last would leave the other workers idle.
+
+    Cells of one task stay together, because a worker keeps the task it has built.
+    """
+    heaviest: dict[TaskSettings, float] = {}
+    for cell in cells:
+        heaviest[cell.task] = max(cell.weight, heaviest.get(cell.task, 0.0))
+    places = {task: place for place, task in enumerate(sorted(heaviest, key=lambda task: -heaviest[task]))}
+    return sorted(cells, key=lambda cell: (places[cell.task], -cell.weight))
+
+
+class Failures:
+    """Reasons of cells that ended without a record, kept in one file beside them.
+
+    Args:
+        out: folder of the grid.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / FAILURES
+        try:
+            said = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            said = {}
+        self.reasons: dict[str, str] = said if isinstance(said, dict) else {}
+
+    def note(self, cell: Cell, reason: str | None) -> None:
+        """Keep the reason of a cell, or forget it with None."""
+        if self.reasons.get(cell.folder) == reason:
+            return
+        self.reasons.pop(cell.folder, None)
+        if reason is not None:
+            self.reasons[cell.folder] = reason
+        temporary = self._path.with_name(FAILURES + ".part")
+        temporary.write_text(json.dumps(self.reasons, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def named(folders: Sequence[str]) -> str:
+    """Up to six cells by name, and how many there are."""
+    if len(folders) <= _MOST_NAMED:
+        return ", ".join(folders)
+    return f"{', '.join(folders[:_MOST_NAMED])} ... {len(folders)} cells"

@@ -1,0 +1,246 @@
+"""Leaderboards: a pure function of records. One table per task; numbers of two tasks never meet in one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stbench.catalogue import metric_cards
+from stbench.errors import UnknownNameError, UserError
+from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
+from stbench.pages import wording
+from stbench.pages.comparison import Unit, best_row, unit_of
+from stbench.pages.rows import CEILINGS, CONTROLS, DRAW_SD, METHODS, Cell, Group, Row, groups, ordered, rows_of
+
+COLUMNS = ("pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps")
+_DRAW_SD_DECIMALS = 4  # as the paper prints them
+_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
+_BLOCKS = {CEILINGS: "*ceilings*", METHODS: "*methods*", CONTROLS: "*controls and floors*"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything about one task.
+
+    Args:
+        task: facts of the task.
+        groups: its runs, those that differ in their seed alone together.
+        rows: what the table prints, in order.
+    """
+
+    task: TaskFacts
+    groups: list[Group]
+    rows: list[Row]
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for group in self.groups for record in group.records]
+
+    @property
+    def name(self) -> str:
+        """File name without its ending: dataset, panel size, protocol, first digits of the hash."""
+        protocol = re.sub(r"[^A-Za-z0-9.]+", "-", Path(self.task.protocol).stem).strip("-")
+        return f"{self.task.dataset}-g{self.task.n_genes}-{protocol}-{self.task.hash[:8]}"
+
+
+def sections(records: Sequence[Record]) -> list[Section]:
+    """Records by task: real cohorts, then semi-synthetic, then simulated ones; by name within."""
+    by_task: dict[str, list[Record]] = {}
+    for record in records:
+        by_task.setdefault(record.task.hash, []).append(record)
+    found = []
+    for runs in by_task.values():
+        together = groups(runs)
+        rows = [row for group in together for row in rows_of(group)]
+        in_order = [row for block in _BLOCKS for row in ordered(rows, block)]
+        task = min((run.task for run in runs), key=lambda task: task.model_dump_json())
+        found.append(Section(task, together, in_order))
+    return sorted(found, key=lambda section: (ORIGINS.index(section.task.origin), section.name))
+
+
+def leaderboard(records: Sequence[Record], *, metrics: Sequence[str] | None = None, command: str = "") -> str:
+    """Markdown with one section per task.
+
+    Args:
+        records: any records, in any order; the order changes nothing.
+        metrics: columns in order; all usual ones that some record holds when None.
+        command: what the user typed, repeated at the end.
+
+    Raises:
+        UnknownNameError: a metric no record holds.
+    """
+    return "\n\n".join(_section(section, metrics, command) for section in sections(records)) + "\n"
+
+
+def _section(section: Section, metrics: Sequence[str] | None, command: str) -> str:
+    columns = _columns(section, metrics)
+    unit = unit_of(section.task)
+    parts = [
+        wording.heading(section.task),
+        wording.head(section.task, section.records),
+        _table(section, columns, unit),
+        wording.notes(section.task, section.rows, columns, unit),
+        wording.troubles(section.groups),
+        wording.runs(section.groups),
+        wording.commands(section.records, command),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _columns(section: Section, asked: Sequence[str] | None) -> list[str]:
+    held = list(dict.fromkeys(name for row in section.rows for name in row.cells))
+    if asked is None:
+        return [name for name in COLUMNS if name in held]
+    for name in asked:
+        if held and name not in held:
+            raise UnknownNameError("metric", name, held, hint=f"held by the records of task {section.task.hash[:8]}")
+    return list(asked)
+
+
+def _table(section: Section, columns: list[str], unit: Unit) -> str:
+    best = {name: best_row(section.rows, name, _direction(name), unit) for name in columns}
+    lines = [_line(["#", "row", *(_title(name) for name in columns)]), _line(["---:", "---"] + ["---:"] * len(columns))]
+    for block, title in _BLOCKS.items():
+        rows = [row for row in section.rows if row.block == block]
+        lines += [_line(["", title, *[""] * len(columns)])] if rows or _troubled(section, block) else []
+        for place, row in enumerate(rows, start=1):
+            cells = [_cell(row, name, bold=best[name] is row) for name in columns]
+            lines.append(_line([str(place) if block == METHODS else "", row.label, *cells]))
+        for group in _troubled(section, block):
+            mark = "x" if any(record.status == "failed" for record in group.records) else "-"
+            lines.append(_line([mark, group.name, *[mark] * len(columns)]))
+    return "\n".join(lines)
+
+
+def _troubled(section: Section, block: str) -> list[Group]:
+    blocks = {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}
+    return [group for group in section.groups if not group.done and blocks.get(group.first.kind, METHODS) == block]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _direction(metric: str) -> str:
+    card = metric_cards().get(metric)
+    return card.direction if card else "none"
+
+
+def _title(metric: str) -> str:
+    card = metric_cards().get(metric)
+    if metric.endswith(DRAW_SD):
+        return f"{_bare_title(metric.removesuffix(DRAW_SD))}, sd over draws"
+    return f"{card.title}{_ARROWS[card.direction]}" if card else metric
+
+
+def _bare_title(metric: str) -> str:
+    card = metric_cards().get(metric)
+    return card.title if card else metric
+
+
+def _cell(row: Row, metric: str, *, bold: bool) -> str:
+    cell = row.cells.get(metric)
+    card = metric_cards().get(metric)
+    decimals = _DRAW_SD_DECIMALS if metric.endswith(DRAW_SD) else card.decimals if card else 3
+    text = number(cell, decimals)
+    return f"**{text}**" if bold else text
+
+
+def number(cell: Cell | None, decimals: int) -> str:
+    """``mean ± standard deviation over slides (± standard deviation over draws)``, ``-`` where undefined."""
+    if cell is None or cell.mean is None:
+        return "-"
+    text = f"{cell.mean:.{decimals}f}"
+    if cell.std_slides is not None:
+        text += f" ± {cell.std_slides:.{decimals}f}"
+    if cell.std_draws is not None:
+        text += f" (± {cell.std_draws:.{decimals}f})"
+    return text
+
+
+def leaderboard_csv(records: Sequence[Record]) -> str:
+    """The numbers behind the tables, one line per task, row, metric and slide, and one per draw.
+
+    Columns ``task``, ``origin`` (real, semi-synthetic or simulated), ``row``, ``metric``, ``slide``, ``patient``,
+    ``seed``, ``draw``, ``value``. The slide is empty for pooled metrics and spreads over draws, the patient where
+    unknown, the value where undefined. Where seed and draw are empty both are averaged inside a slide; rows of single
+    draws also have one line per seed and draw, and with an empty slide that draw's mean over slides.
+    """
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(["task", "origin", "row", "metric", "slide", "patient", "seed", "draw", "value"])
+    for section in sections(records):
+        task = section.task
+        for row in section.rows:
+            for metric, cell in row.cells.items():
+                for slide, seed, draw, value in _values(cell):
+                    patient = task.patients.get(slide) or ""
+                    shown = "" if value is None else repr(value)
+                    write([task.hash, task.origin, row.label, metric, slide, patient, seed, draw, shown])
+    return text.getvalue()
+
+
+def _values(cell: Cell) -> Iterator[tuple[str, str, str, float | None]]:
+    """Slide, seed, draw and value of everything a cell was made from."""
+    for slide, value in (cell.per_slide or {"": cell.mean}).items():
+        yield slide, "", "", value
+    for seed, slides in cell.per_draw.items():
+        for slide, values in slides.items():
+            for draw, value in enumerate(values):
+                yield slide, str(seed), str(draw), value
+
+
+def write_leaderboards(
+    paths: Sequence[Path], out: Path, *, metrics: Sequence[str] | None = None, command: str = ""
+) -> list[Path]:
+    """Write ``<dataset>-g<genes>-<protocol>-<hash8>.md`` and ``.csv`` for every task, and the records beside them.
+
+    The records are kept under a folder of the same name, from which the same table can be made again.
+
+    Args:
+        paths: ``record.json`` files, as :func:`stbench.evaluation.record.find_records` lists them.
+        out: folder, made when absent.
+        metrics: columns in order.
+        command: what the user typed.
+
+    Returns:
+        The markdown files, in the order of the sections.
+
+    Raises:
+        DataError: a record cannot be read.
+        UserError: there is no record, or the folder cannot be written.
+    """
+    records = [read_record(path) for path in paths]
+    if not records:
+        raise UserError("expected at least one record, found none; give the folders that stbench run wrote")
+    written = []
+    for section in sections(records):
+        try:
+            written.append(_write(section, out, metrics, command))
+        except OSError as error:
+            raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+    return written
+
+
+def _write(section: Section, out: Path, metrics: Sequence[str] | None, command: str) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{section.name}.md"
+    _replace(path, leaderboard(section.records, metrics=metrics, command=command))
+    _replace(path.with_name(f"{section.name}.csv"), leaderboard_csv(section.records))
+    for group in section.groups:
+        for record in group.records:
+            name = re.sub(r"[^A-Za-z0-9.=]+", "-", group.name).strip("-")
+            folder = out / section.name / f"{name}-seed{record.seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_record(record, folder)
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,163 @@
+"""From the tables of a method's card to a grid of cells."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stbench.catalogue import MethodCard, find_method, method_cards, method_class
+from stbench.catalogue.ablations import Ablation
+from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.choices import Choices
+from stbench.evaluation.session import Plan, plan
+from stbench.priors.extract import ABOUT
+from stbench.priors.models import MODELS
+from stbench.reporting import SILENT, Reporter
+from stbench.studies.ablation.choices import AblationChoices
+from stbench.studies.ablation.manifest import AblationManifest, Table
+from stbench.studies.ablation.variants import Base, Resolver
+from stbench.studies.sweep.choices import SweepChoices
+from stbench.studies.sweep.genes import SweepPlan, sweep_of
+
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """An ablation whose names, settings, split and data have been checked; nothing was written yet.
+
+    Args:
+        grid: its cells, as a sweep of variants over one panel size.
+        manifest: what defines its tables; the grid's own.
+    """
+
+    grid: SweepPlan
+    manifest: AblationManifest
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The resolved settings as (name, value), in the order they are shown."""
+        seeds = ", ".join(str(seed) for seed in self.manifest.seeds)
+        shown = {"seed": seeds, "controls": ""}
+        lines = [(name, shown.get(name, value)) for name, value in self.grid.plan.lines() if shown.get(name, value)]
+        for table in self.manifest.tables:
+            lines.append((f"table {table.table}", table.title))
+            lines += [("", row.text.replace("`", "")) for row in table.rows]
+        return lines
+
+
+def plan_ablation(choices: AblationChoices, cache_dir: Path, reporter: Reporter = SILENT) -> AblationPlan:
+    """Check everything that can be checked without reading a slide.
+
+    Raises:
+        UserError: a name, a setting, a table, vectors or the split are wrong, the data are not there, or the method
+            declares no ablations.
+    """
+    card = find_method(choices.method)
+    chosen = _chosen(card, choices.tables)
+    single = plan(replace(choices.run, seed=min(choices.seeds)), cache_dir, reporter)
+    _check_vectors(card, choices.vectors, single)
+    ask = partial(_how_to_get_vectors, choices.run)
+    resolver = Resolver(Base(card, choices.method, choices.run.preset, single.runs[0].overrides, choices.vectors, ask))
+    tables = [resolver.table(place, ablation) for place, ablation in enumerate(card.ablations)]  # all, for their names
+    asked = [table for table in tables if table.table in chosen]
+    runs = dict.fromkeys(row.run for table in asked for row in table.rows if row.run is not None)
+    sweep = SweepChoices(
+        methods=(),
+        variants=tuple(resolver.variants[name] for name in runs),
+        genes=(choices.run.genes,),
+        seeds=choices.seeds,
+        run=choices.run,
+    )
+    grid = sweep_of(sweep, single, cache_dir)
+    manifest = _manifest(choices, card, grid, asked)
+    return AblationPlan(replace(grid, manifest=manifest, columns="seed"), manifest)
+
+
+def _chosen(card: MethodCard, asked: Sequence[str]) -> list[str]:
+    known = [ablation.table for ablation in card.ablations]
+    if not known:
+        have = ", ".join(name for name, other in method_cards().items() if other.ablations)
+        raise UserError(
+            f"expected ablations on the card of {card.name}, found none; methods with some: {have}; a card declares "
+            "them as [[ablations]]"
+        )
+    for name in asked:
+        if name not in known:
+            raise SettingError(f"--tables: expected tables of {card.name} ({', '.join(known)}), found {name!r}")
+    return list(asked) or known
+
+
+def _how_to_get_vectors(run: Choices, name: str) -> str:
+    if name not in MODELS:
+        return f"give --prior {name}=PATH"
+    words = ["stbench", "prior", "--model", name, "--dataset", run.dataset, "--genes", str(run.genes)]
+    if run.split != Choices.split:
+        words += ["--split", run.split]
+    if run.split_seed != Choices.split_seed:
+        words += ["--split-seed", str(run.split_seed)]
+    words += [word for text in run.simulate for word in ("--simulate", text)]
+    return f"write them with {shlex.join(words)} --weights DIR and give --prior {name}=PATH"
+
+
+def _check_vectors(card: MethodCard, vectors: Mapping[str, str], single: Plan) -> None:
+    """Raise UserError for a name that no row uses, a path that is not there, or vectors of another task."""
+    known = _vector_names(card.ablations)
+    for name, text in vectors.items():
+        if name not in known:
+            raise UnknownNameError(f"vectors of the ablations of {card.name}", name, known)
+        path = Path(text)
+        if not path.exists():
+            raise SettingError(f"--prior {name}: expected a file or folder of vectors at {path}, found none")
+        if (path / ABOUT).is_file():
+            _check_about(name, path, single)
+
+
+def _vector_names(ablations: Sequence[Ablation]) -> set[str]:
+    return {name for ablation in ablations for row in ablation.rows for name in row.vectors.values()}
+
+
+def _check_about(name: str, path: Path, single: Plan) -> None:
+    """Vectors that ``stbench prior`` wrote belong to a cohort, a panel and training slides."""
+    try:
+        about: dict[str, Any] = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        found = {"dataset": about["dataset"], "genes": len(about["genes"]), "training slides": sorted(about["train"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingError(f"--prior {name}: expected what stbench prior wrote in {path / ABOUT}: {error}") from error
+    wanted = {
+        "dataset": single.cohort.name,
+        "genes": single.choices.genes,
+        "training slides": sorted(single.split.train),
+    }
+    for fact, value in wanted.items():
+        if found[fact] != value and not (fact == "genes" and found[fact] > value):  # panels are nested
+            raise SettingError(
+                f"--prior {name}: expected vectors for {fact} {_some(value)}, found {_some(found[fact])} in {path}; "
+                f"write them with stbench prior and the same --dataset, --genes and --split"
+            )
+
+
+def _some(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(value[:_LISTED]) + (f" ... {len(value)} in all" if len(value) > _LISTED else "")
+
+
+def _manifest(choices: AblationChoices, card: MethodCard, grid: SweepPlan, tables: list[Table]) -> AblationManifest:
+    run = grid.plan.runs[0]
+    base = run.settings.model_dump(mode="json")
+    defaults = method_class(card).Settings().model_dump(mode="json")
+    return AblationManifest(
+        **grid.manifest.model_dump(),
+        method=choices.method,
+        title=card.title,
+        base=base,
+        changed={key: value for key, value in base.items() if value != defaults.get(key)},
+        overrides=dict(run.overrides),
+        vectors=dict(choices.vectors),
+        tables=tables,
+    )

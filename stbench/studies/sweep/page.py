@@ -1,0 +1,236 @@
+"""The markdown page of a sweep, and the words below its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from stbench.catalogue import metric_cards
+from stbench.evaluation.record import Record
+from stbench.evaluation.summaries import mean_of
+from stbench.grids.grid import named
+from stbench.grids.manifest import Series
+from stbench.pages import wording
+from stbench.pages.comparison import MIN_SLIDES
+from stbench.pages.rows import Row
+from stbench.studies.sweep.curves import ARROWS, METRICS
+from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds, way_of
+
+_PER_CELL = ("- task:", "- panel:", "- seeds:")  # lines of a leaderboard's head that differ between panel sizes
+
+
+def page(results: Results) -> str:
+    """Markdown: what was compared, figure, tables, failures, times, how to repeat it."""
+    parts = [
+        f"# Panel size: {cohort_title(results)}",
+        _what(results),
+        f"![scores against the number of genes]({results.manifest.name}.png)" if results.records else "",
+        caption(results) if results.records else "",
+        *(_metric(results, metric) for metric in METRICS if results.records),
+        "## What these numbers are not",
+        bullets(_limits(results)),
+        *troubles_of(results.troubles),
+        *times_of(results),
+        "## To repeat",
+        f"```\n{results.manifest.command()}\n```",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def cohort_title(results: Results) -> str:
+    """``her2st, patient `L` ``, with the origin of generated data."""
+    task, manifest = results.task, results.manifest
+    if task is None:
+        return f"{manifest.cohort}, {manifest.split}"
+    origin = "" if task.origin in ("real", task.dataset) else f" ({task.origin})"
+    return f"{task.dataset}{origin}, {task.protocol}{' `L`' if task.leak_fraction else ''}"
+
+
+def caption(results: Results) -> str:
+    """What the reader of the figure must know, and its legend does not say."""
+    manifest, task = results.manifest, results.task
+    data = manifest.cohort
+    if task is not None:
+        data = f"{task.origin.capitalize()} data" + (f": {task.dataset}" if task.dataset != task.origin else "")
+    leak = ", of patients that are in training" if task is not None and task.leak_fraction else ""
+    slides, seeds = len(manifest.test), len(manifest.seeds)
+    said = [f"{data}; {count(slides, 'test slide')}{leak}; {count(seeds, 'seed')}; preset {manifest.preset}."]
+    said += ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
+    light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
+    said += [light] if slides > 1 else ["One test slide, so no band over slides."]
+    draws = sorted({series.draws for series in manifest.series if series.draws > 1 and not series.control})
+    if draws:
+        said.append(f"Solid: the declared prediction, mean of {' or '.join(map(str, draws))} draws; dashed: one draw.")
+    return " ".join(said)
+
+
+def _what(results: Results) -> str:
+    manifest, task = results.manifest, results.task
+    lines = [
+        f"panels: {_listed(manifest.genes)} genes, chosen on the training slides; each holds the smaller ones",
+        f"seeds: {_listed(manifest.seeds)}; averaged inside a slide; controls with seed {manifest.control_seed} alone",
+        f"preset: {manifest.preset}",
+        *(_series(series) for series in manifest.series if not series.control),
+    ]
+    if task is None:
+        return bullets(["nothing is finished yet", *lines])
+    facts = wording.head(task, []).splitlines()
+    return "\n".join([*(line for line in facts if not line.startswith(_PER_CELL)), bullets(lines)])
+
+
+def _series(series: Series) -> str:
+    said = [f"{key}={value}" for key, value in series.overrides.items()]
+    draws = [f"mean of {series.draws} draws"] if series.draws > 1 else []
+    name = f"{series.name}: {series.method}" if series.variant else series.name
+    return f"curve {', '.join([name, *said, *draws])}"
+
+
+def _metric(results: Results, metric: str) -> str:
+    card = metric_cards()[metric]
+    genes = results.manifest.genes
+    lines = table(["row", *(str(size) for size in genes)], _rows(results, metric, card.decimals))
+    return f"## {card.title}{ARROWS[card.direction]}\n\n{lines}\n\n{bullets([_reading(results)])}"
+
+
+def _reading(results: Results) -> str:
+    said = ["mean"]
+    said += [f"± sample SD over {len(results.manifest.test)} test slides"] if len(results.manifest.test) > 1 else []
+    said += ["±s over seeds (of the mean over slides)"] if len(results.manifest.seeds) > 1 else []
+    said += ["±d over draws"] if any(series.draws > 1 for series in results.manifest.series) else []
+    return f"{', '.join(said)}; `n=` seeds where fewer than asked for finished; `-` undefined or not there"
+
+
+def _rows(results: Results, metric: str, decimals: int) -> list[list[str]]:
+    """Methods, controls, ceilings; a row per way of predicting."""
+    series = results.manifest.series
+    blocks = {
+        "*methods*": [one.name for one in series if not one.control],
+        "*controls*": [one.name for one in series if one.control],
+        "*ceilings*": results.ceilings,
+    }
+    lines = []
+    for title, names in blocks.items():
+        lines += [[title]] if names else []
+        for name in names:
+            lines += _rows_of(results, name, metric, decimals)
+    return lines
+
+
+def _rows_of(results: Results, name: str, metric: str, decimals: int) -> list[list[str]]:
+    cells: dict[str, dict[int, str]] = {}
+    for genes in results.manifest.genes:
+        for place, row in enumerate(results.rows(name, genes)):
+            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, place, row, metric, decimals)
+    found = cells or {name: {}}
+    return [[label, *(here.get(genes, "-") for genes in results.manifest.genes)] for label, here in found.items()]
+
+
+def _cell(results: Results, name: str, genes: int, place: int, row: Row, metric: str, decimals: int) -> str:
+    cell, group = cell_of(row, metric), results.group(name, genes)
+    if cell is None or group is None:
+        return "-"
+    marks = {"±": cell.std_slides, "±s": over_seeds(group, metric, way_of(place, row)), "±d": cell.std_draws}
+    said = [f"{cell.mean:.{decimals}f}"]
+    said += [f"{mark} {spread:.{decimals}f}" for mark, spread in marks.items() if spread is not None]
+    asked = any(series.name == name and not series.control for series in results.manifest.series)
+    fewer = asked and len(group.done) < len(results.manifest.seeds)
+    return " ".join([*said, f"n={len(group.done)}"] if fewer else said)
+
+
+def _limits(results: Results) -> list[str]:
+    manifest, task = results.manifest, results.task
+    lines = [
+        "Each panel size is a task of its own. A panel holds the most expressed and most variable genes, so a larger "
+        "one has weaker genes on average: every score moves with G even for a method that treats each gene alone. "
+        "Compare a curve with the controls at the same G, not with itself at another G.",
+        f"All cells share the preset `{manifest.preset}`, whatever the panel: a curve that falls can show too short a "
+        "training as well as a limit of the method.",
+    ]
+    if len(manifest.seeds) == 1:
+        lines.append("One seed: how much a curve moves by chance of training and sampling cannot be seen.")
+    if len(manifest.test) < MIN_SLIDES:
+        lines.append(
+            f"{count(len(manifest.test), 'test slide')}: no difference between methods can be called reliable."
+        )
+    else:
+        lines.append("Bands are standard deviations, no intervals: curves whose bands part need not differ reliably.")
+    if task is None:
+        return lines
+    if task.leak_fraction:
+        lines.append("Test slides share patients with training: nothing here says how new patients are predicted.")
+    if results.ceilings or any(series.kind == "oracle" for series in manifest.series):
+        lines.append("`[ ]` and ceilings see the truth; a ceiling bounds MSE and PCC alone.")
+    return lines + wording.limits(task)
+
+
+def troubles_of(troubles: Sequence[Trouble]) -> list[str]:
+    """Cells without numbers, those with one reason together."""
+    if not troubles:
+        return []
+    together: dict[tuple[str, str], list[str]] = {}
+    for trouble in troubles:
+        together.setdefault((trouble.status, trouble.reason), []).append(trouble.folder)
+    lines = [f"{status}: {reason} ({named(folders)})" for (status, reason), folders in together.items()]
+    return ["## Cells without numbers", bullets(lines)]
+
+
+def times_of(results: Results, what: str = "curve") -> list[str]:
+    """Wall time and memory of a cell, averaged over seeds, and on what it was measured; ``what`` its rows are."""
+    names = [series.name for series in results.manifest.series if not series.control]
+    records = [
+        record
+        for name in names
+        for genes in results.manifest.genes
+        for record in results.records.get((name, genes), [])
+    ]
+    if not records:
+        return []
+    head = [what, *(str(genes) for genes in results.manifest.genes)]
+    lines = [
+        [name, *(_time(results.records.get((name, genes), [])) for genes in results.manifest.genes)] for name in names
+    ]
+    facts = [_spoken("measured on", (record.hardware for record in records))]
+    facts.append(_spoken("versions", (record.versions for record in records)))
+    return [
+        "## Seconds of fitting + predicting, peak MB of the process",
+        table(head, lines),
+        bullets(line for found in facts for line in found),
+    ]
+
+
+def _time(records: Sequence[Record]) -> str:
+    if not records:
+        return "-"
+    fit, predict = (_mean([record.seconds.get(step) for record in records], 1) for step in ("fit", "predict"))
+    memory = _mean([record.peak_memory_mb for record in records], 0)
+    gpu = _mean([record.peak_gpu_memory_mb for record in records], 0)
+    return f"{fit} + {predict} s, {memory} MB{'' if gpu == '-' else f', GPU {gpu} MB'}"
+
+
+def _mean(values: Sequence[float | None], decimals: int) -> str:
+    mean = mean_of(values)
+    return "-" if mean is None else f"{mean:.{decimals}f}"
+
+
+def _spoken(what: str, facts: Iterable[dict[str, object] | dict[str, str]]) -> list[str]:
+    said = {", ".join(f"{name} {value}" for name, value in one.items() if value is not None) for one in facts if one}
+    return [f"{what}: {line}" for line in sorted(said)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table; rows that are too short are filled up."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([*row, *[""] * (len(head) - len(row))] for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Lines as a markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 slide``, ``2 slides``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

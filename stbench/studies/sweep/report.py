@@ -1,0 +1,49 @@
+"""Writes page, numbers and figure of a sweep: a pure function of what its folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stbench.errors import UserError
+from stbench.pages.figures import save_figure
+from stbench.studies.sweep.curves import draw
+from stbench.studies.sweep.page import caption, page
+from stbench.studies.sweep.results import read_results, results_csv
+
+
+def write_report(out: Path) -> list[Path]:
+    """Write ``<cohort>-genes-<split>-<digits>.md``, ``.csv``, ``.png`` and ``.svg`` into the folder of a sweep.
+
+    The same records give the same bytes, whatever was run last.
+
+    Args:
+        out: folder that holds ``sweep.json`` and the cells.
+
+    Returns:
+        The files written; no figure where nothing is finished.
+
+    Raises:
+        UserError: it is no sweep, its records contradict each other, or it cannot be written.
+    """
+    results = read_results(out)
+    base = out / results.manifest.name
+    written = write_texts(out, {f"{base.name}.md": page(results), f"{base.name}.csv": results_csv(results)})
+    figures = save_figure(draw(results, caption(results)), base) if results.records else []
+    return [*written, *figures]
+
+
+def write_texts(out: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files into a folder; each appears only when complete.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        for name, text in texts.items():
+            temporary = out / f"{name}.part"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(out / name)
+    except OSError as error:
+        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+    return [out / name for name in texts]

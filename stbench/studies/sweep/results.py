@@ -1,0 +1,196 @@
+"""What a sweep found: the records of its folder by series and panel size, and their numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stbench.errors import DataError, UserError
+from stbench.evaluation.record import FILE_NAME as RECORD
+from stbench.evaluation.record import Record, TaskFacts, read_record
+from stbench.evaluation.summaries import mean_of, std_of
+from stbench.grids.grid import FAILURES
+from stbench.grids.manifest import Manifest, Series, read_manifest
+from stbench.pages.rows import Cell, Group, Row, rows_of
+from stbench.studies.sweep.genes import ceilings_folder, folder_of
+
+DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A cell without numbers.
+
+    Args:
+        folder: its name.
+        status: ``refused``, ``failed`` or ``missing``.
+        reason: why.
+    """
+
+    folder: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a sweep's folder holds.
+
+    Args:
+        manifest: what defines its cells.
+        records: series or ceiling, and panel size, to the finished records of its seeds.
+        troubles: cells without numbers.
+    """
+
+    manifest: Manifest
+    records: dict[tuple[str, int], list[Record]]
+    troubles: list[Trouble]
+
+    @property
+    def ceilings(self) -> list[str]:
+        known = {series.name for series in self.manifest.series}
+        return list(dict.fromkeys(name for name, _ in self.records if name not in known))
+
+    @property
+    def task(self) -> TaskFacts | None:
+        """Facts of the largest panel that was run; but for hash and panel they are those of all cells."""
+        sizes = [(genes, records) for (_, genes), records in self.records.items() if records]
+        return max(sizes, key=lambda pair: pair[0])[1][0].task if sizes else None
+
+    def group(self, name: str, genes: int) -> Group | None:
+        """Finished runs of one series at one panel size, None where there are none."""
+        records = self.records.get((name, genes))
+        return Group(name, tuple(records)) if records else None
+
+    def rows(self, name: str, genes: int) -> list[Row]:
+        """Rows of a series at one panel size, the declared prediction first."""
+        group = self.group(name, genes)
+        return rows_of(group) if group else []
+
+
+def read_results(out: Path, kind: type[Manifest] = Manifest) -> Results:
+    """Read the folder of a sweep, or of a grid of another kind.
+
+    Raises:
+        UserError: it belongs to no such grid, or two cells of one panel size have different tasks.
+    """
+    manifest = read_manifest(out, kind)
+    if manifest is None:
+        said = f"found none; give the folder that stbench {kind.COMMAND} wrote"
+        raise UserError(f"expected {kind.A_KIND} in {out}, {said}")
+    failures = _failures(out)
+    found: dict[tuple[str, int], list[Record]] = {}
+    troubles = []
+    for series, genes, folder in _cells(manifest):
+        record = _read(out / folder)
+        if record is not None and record.status == "done":
+            found.setdefault((series.name, genes), []).append(record)
+        else:
+            troubles.append(_trouble(folder, record, failures.get(folder)))
+    for genes in manifest.genes if manifest.ceilings else []:
+        folder = ceilings_folder(genes)
+        records = [record for path in sorted((out / folder).glob("*")) if (record := _read(path))]
+        found |= {(record.method, genes): [record] for record in records if record.status == "done"}
+        troubles += [_trouble(f"{folder}/{record.method}", record, None) for record in records if record.reason]
+        if not records:
+            troubles.append(_trouble(folder, None, failures.get(folder)))
+    _check_tasks(found)
+    return Results(manifest, found, troubles)
+
+
+def _cells(manifest: Manifest) -> Iterator[tuple[Series, int, str]]:
+    for series in manifest.series:
+        for genes in manifest.genes:
+            for seed in [manifest.control_seed] if series.control else manifest.seeds:
+                yield series, genes, folder_of(series.name, genes, seed)
+
+
+def _read(folder: Path) -> Record | None:
+    try:
+        return read_record(folder) if (folder / RECORD).is_file() else None
+    except DataError:
+        return None
+
+
+def _failures(out: Path) -> dict[str, str]:
+    path = out / FAILURES
+    said: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return said
+
+
+def _trouble(folder: str, record: Record | None, reason: str | None) -> Trouble:
+    if reason is not None:
+        return Trouble(folder, "failed", reason)
+    if record is not None:
+        return Trouble(folder, record.status, record.reason or "")
+    return Trouble(folder, "missing", "not run yet")
+
+
+def _check_tasks(found: dict[tuple[str, int], list[Record]]) -> None:
+    tasks: dict[int, str] = {}
+    for (name, genes), records in found.items():
+        for record in records:
+            if tasks.setdefault(genes, record.task.hash) != record.task.hash:
+                raise UserError(
+                    f"expected one task for {genes} genes, found {tasks[genes][:8]} and {record.task.hash[:8]} "
+                    f"({name}): data or code changed in between; choose another --out"
+                )
+
+
+def over_seeds(group: Group, metric: str, way: str) -> float | None:
+    """Sample standard deviation over seeds of the mean over slides, None below two seeds."""
+    return std_of([mean_of(list(values_of(record, way).get(metric, {}).values())) for record in group.done])
+
+
+def values_of(record: Record, way: str) -> dict[str, dict[str, float | None]]:
+    """Metric to slide to value, for one way of predicting; the slide is empty for pooled metrics."""
+    if way == SINGLE:
+        draws = record.metrics_single_draw
+        return {
+            name: {slide: mean_of(all_) for slide, all_ in found.per_slide.items()} or {"": found.mean}
+            for name, found in draws.items()
+        }
+    summaries = record.metrics if way == DECLARED else record.metrics_posterior_mean
+    return {name: found.per_slide or {"": found.mean} for name, found in summaries.items()}
+
+
+def way_of(place: int, row: Row) -> str:
+    """Which way of predicting a row of :meth:`Results.rows` stands for."""
+    if place == 0:
+        return DECLARED
+    return SINGLE if row.n_draws else POSTERIOR
+
+
+def results_csv(results: Results) -> str:
+    """One line per series, panel size, seed, way of predicting, metric and slide.
+
+    Columns ``series``, ``method``, ``kind``, ``genes``, ``seed``, ``row`` (``declared``: the mean of ``draws`` draws,
+    or the one prediction; ``single draw``: the mean over draws of a draw's score; ``posterior mean``), ``draws``,
+    ``metric``, ``slide`` (empty for pooled metrics), ``patient``, ``value`` (empty where undefined).
+    """
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(["series", "method", "kind", "genes", "seed", "row", "draws", "metric", "slide", "patient", "value"])
+    for (name, genes), records in results.records.items():
+        for record in records:
+            for line in _lines(record):
+                write([name, record.method, record.kind, genes, record.seed, *line])
+    return text.getvalue()
+
+
+def _lines(record: Record) -> Iterator[Sequence[object]]:
+    for way in (DECLARED, SINGLE, POSTERIOR):
+        for metric, slides in values_of(record, way).items():
+            for slide, value in slides.items():
+                patient = record.task.patients.get(slide) or ""
+                yield way, record.draws, metric, slide, patient, "" if value is None else repr(value)
+
+
+def cell_of(row: Row, metric: str) -> Cell | None:
+    """A metric of a row where it has a value."""
+    cell = row.cells.get(metric)
+    return cell if cell is not None and cell.mean is not None else None

@@ -1,0 +1,356 @@
+"""Tables made by hand."""
+
+import csv
+import io
+import random
+
+import pytest
+
+from stbench.errors import UnknownNameError, UserError
+from stbench.evaluation.record import DrawSummary, Record, TaskFacts, find_records, write_record
+from stbench.evaluation.summaries import summarise, summarise_draws
+from stbench.pages.leaderboard import leaderboard, leaderboard_csv, write_leaderboards
+
+TEST = ["t1", "t2", "t3", "t4"]
+
+
+def facts(**changes):
+    said = {
+        "hash": "a" * 64,
+        "dataset": "tiny",
+        "simulated": False,
+        "n_genes": 2,
+        "genes": ["A", "B"],
+        "normalization": "log1p: natural log of 1 + raw counts",
+        "encoder": "handcrafted-v1/1",
+        "patch": "112 um",
+        "protocol": "patient",
+        "train": ["a1", "a2"],
+        "validation": ["b1"],
+        "test": TEST,
+        "patients": {"a1": "a", "a2": "a", "b1": "b", **{slide: f"p{slide}" for slide in TEST}},
+        "leak_fraction": 0.0,
+        "n_spots": dict.fromkeys(["a1", "a2", "b1", *TEST], 10),
+        "data_digest": "d",
+    }
+    return TaskFacts.model_validate({**said, **changes})
+
+
+def record(method, pcc=None, kind="discriminative", task=None, **changes):
+    task = task or facts()
+    metrics = {} if pcc is None else {"pcc": summarise(dict(zip(task.test, pcc, strict=True)))}
+    said = {
+        "status": "done",
+        "task": task,
+        "method": method,
+        "title": method,
+        "kind": kind,
+        "entry": f"stbench:{method}",
+        "preset": "paper",
+        "settings": {},
+        "seed": 0,
+        "draws": 1,
+        "encoder": task.encoder,
+        "command": "stbench run ...",
+        "metrics": metrics,
+    }
+    return Record.model_validate({**said, **changes})
+
+
+def flag(seed=0, **changes):
+    single = {"pcc": summarise_draws({slide: [0.4, 0.6] for slide in TEST})}
+    posterior = {"pcc": summarise(dict.fromkeys(TEST, 0.64))}
+    more = {"draws": 8, "metrics_single_draw": single, "metrics_posterior_mean": posterior, "seed": seed, **changes}
+    return record("flag", [0.6, 0.7, 0.6, 0.7], "generative", **more)
+
+
+def table(text):
+    """Cells of the first table, without the two lines of its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    end = next(i for i, line in enumerate(lines) if line.startswith("| run "))
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:end]]
+
+
+def test_rows_of_a_generative_method():
+    rows = table(leaderboard([flag()], metrics=["pcc"]))
+    assert rows[1:] == [
+        ["1", "flag, mean of 8", "0.650 ± 0.058"],
+        ["2", "flag-mean", "0.640 ± 0.000"],
+        ["3", "flag, 1 draw", "0.500 ± 0.000 (± 0.141)"],
+    ]
+
+
+def test_order_and_blocks():
+    records = [
+        record("ridge", [0.5, 0.5, 0.5, 0.6], "control"),
+        record("total-counts", [0.9] * 4, "oracle", encoder="none"),
+        record("training-mean", [None] * 4, "control"),
+        record("worse", [0.1, 0.2, 0.1, 0.3]),
+        record("better", [0.3, 0.1, 0.4, 0.2]),
+        record("ridge-rgb", [0.4, 0.4, 0.4, 0.5], "control", encoder="mean-rgb/1"),
+    ]
+    rows = table(leaderboard(records, metrics=["pcc"]))
+    assert [row[:2] for row in rows] == [
+        ["", "*methods*"],
+        ["1", "better"],
+        ["2", "worse"],
+        ["", "*controls and floors*"],
+        ["", "[total-counts]"],
+        ["", "ridge"],
+        ["", "ridge-rgb (mean-rgb)"],
+        ["", "training-mean"],
+    ]
+    assert rows[-1][2] == "-"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "bold"),
+    [
+        ([0.5, 0.6, 0.7, 0.8], [0.4, 0.5, 0.61, 0.7], True),  # always about 0.1 better
+        ([0.9, 0.6, 0.7, 0.8], [0.4, 0.7, 0.6, 0.9], False),  # better on average, not reliably
+    ],
+)
+def test_bold_only_beyond_the_uncertainty(first, second, bold):
+    text = leaderboard([record("x", first), record("y", second)], metrics=["pcc"])
+    assert ("| **" in text) is bold
+    assert "over 4 patients" in text
+
+
+def test_an_oracle_is_no_rival():
+    rivals = [record("x", [0.5, 0.6, 0.7, 0.8]), record("y", [0.4, 0.5, 0.61, 0.7])]
+    text = leaderboard([*rivals, record("o", [0.9] * 4, "oracle")], metrics=["pcc"])
+    assert "| 1 | x | **0.650 ± 0.129** |" in text
+
+
+def test_a_control_may_be_the_best():
+    text = leaderboard(
+        [record("x", [0.4, 0.5, 0.6, 0.7]), record("c", [0.6, 0.71, 0.8, 0.9], "control")], metrics=["pcc"]
+    )
+    assert "|  | c | **" in text
+
+
+def test_lower_is_better_for_errors():
+    low, high = ({"mse": summarise(dict.fromkeys(TEST, value))} for value in (0.1, 0.2))
+    text = leaderboard([record("x", metrics=low), record("y", metrics=high)])
+    assert "| x | **0.10" in text
+    assert "MSE ↓" in text
+
+
+def test_never_bold_with_two_slides():
+    task = facts(test=["t1", "t2"])
+    text = leaderboard([record("x", [0.9, 0.9], task=task), record("y", [0.1, 0.1], task=task)], metrics=["pcc"])
+    assert "**" not in text
+    assert "Nothing is bold: 2 test slides, at least 3 are needed" in text
+
+
+@pytest.mark.parametrize("changes", [{"leak_fraction": 0.5}, {"patients": {}, "leak_fraction": None}])
+def test_leaky_or_unknown_patients_compare_slides(changes):
+    task = facts(**changes)
+    text = leaderboard([record("x", [0.9] * 4, task=task), record("y", [0.1] * 4, task=task)], metrics=["pcc"])
+    assert "over 4 slides" in text
+    assert "not of other patients" in text
+    assert ("`L`" in text) is (changes["leak_fraction"] is not None)
+    assert ("patients unknown" in text) is (changes["leak_fraction"] is None)
+
+
+def test_seeds_are_averaged_and_do_not_raise_n():
+    records = [record("x", [0.2, 0.4, 0.2, 0.4], seed=1), record("x", [0.4, 0.6, 0.4, 0.6], seed=2)]
+    text = leaderboard(records, metrics=["pcc"])
+    assert ["1", "x", "0.400 ± 0.115"] in table(text)
+    assert "- seeds: 1, 2; averaged inside a slide" in text
+
+
+def test_the_later_of_two_runs_counts():
+    runs = [record("x", [0.1] * 4, created="2026-01-01"), record("x", [0.3] * 4, created="2026-01-02")]
+    assert ["1", "x", "0.300 ± 0.000"] in table(leaderboard(runs, metrics=["pcc"]))
+    failed = record("x", status="failed", reason="r", created="2026-01-03")
+    assert ["1", "x", "0.300 ± 0.000"] in table(leaderboard([*runs, failed], metrics=["pcc"]))
+
+
+def test_runs_with_other_settings_are_other_rows():
+    runs = [
+        record("x", [0.1] * 4, settings={"lr": 0.1, "depth": 2}),
+        record("x", [0.2] * 4, settings={"lr": 0.2, "depth": 2}),
+        record("x", [0.3] * 4, preset="small", settings={"lr": 0.2, "depth": 1}),
+    ]
+    rows = [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))]
+    assert rows[1:] == ["x (small)", "x (paper, lr=0.2)", "x (paper, lr=0.1)"]
+
+
+@pytest.mark.parametrize(("smooth", "label"), [(True, "x (smooth_labels=true)"), (False, "x")])
+def test_smoothed_labels_are_named_even_where_no_run_differs(smooth, label):
+    runs = [record("x", [0.1] * 4, settings={"lr": 0.1, "smooth_labels": smooth})]
+    assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))][1:] == [label]
+
+
+def test_a_preset_that_changes_nothing_is_the_same_run():
+    runs = [record("x", [0.1] * 4), record("x", [0.1] * 4, preset="small")]
+    assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))] == ["*methods*", "x"]
+
+
+def test_refused_and_failed_rows_carry_their_reason():
+    runs = [
+        record("x", [0.1] * 4),
+        record("slow", status="refused", reason="needs 3 | 4 slides"),
+        record("broken", status="failed", reason="not finite"),
+    ]
+    text = leaderboard(runs, metrics=["pcc"])
+    assert table(text) == [["", "*methods*", ""], ["1", "x", "0.100 ± 0.000"], ["x", "broken", "x"], ["-", "slow", "-"]]
+    assert "- `x` broken, seed 0: failed: not finite" in text
+    assert "- `-` slow, seed 0: refused: needs 3 | 4 slides" in text
+
+
+def test_simulated_and_real_never_share_a_table():
+    simulated = facts(hash="b" * 64, simulated=True, dataset="simulated")
+    text = leaderboard([record("x", [0.1] * 4, task=simulated), record("x", [0.2] * 4)], metrics=["pcc"])
+    real, _, made = text.partition("## simulated, ")
+    assert "0.200" in real
+    assert "0.100" not in real
+    assert "say nothing about tissue" in made
+    assert "say nothing about tissue" not in real
+    assert "Not comparable with numbers printed in papers" in real
+
+
+def semi_synthetic(**changes):
+    about = "features of width 8 made from counts and noise, no picture; they carry 0.4 of the variance"
+    said = {"hash": "c" * 64, "dataset": "her2st-semisynthetic", "semi_synthetic": True, "encoder": "given/1"}
+    return facts(**{**said, "about": about, **changes})
+
+
+def test_semi_synthetic_data_have_their_own_table_between_real_and_simulated_ones():
+    tasks = [facts(hash="b" * 64, simulated=True, dataset="simulated"), semi_synthetic(), facts()]
+    text = leaderboard([record("x", [0.1] * 4, task=task) for task in tasks], metrics=["pcc"])
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    assert heads == [
+        "## tiny, patient, 2 genes",
+        "## her2st-semisynthetic (semi-synthetic), patient, 2 genes",
+        "## simulated, patient, 2 genes",
+    ]
+    real, made = text.split("## ")[1:3]
+    assert "they carry 0.4 of the variance" in made
+    assert "nothing about what an H&E picture shows" in made
+    assert "emi-synthetic" not in real
+    assert "Not comparable with numbers printed in papers" not in made
+
+
+def test_the_origin_is_in_every_record_and_line():
+    assert facts().origin == "real"  # also of a record that was written before there were others
+    records = [record("x", [0.1] * 4, task=task) for task in (facts(), semi_synthetic())]
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv(records))))
+    assert {(row["task"][0], row["origin"]) for row in rows} == {("a", "real"), ("c", "semi-synthetic")}
+    assert records[1].model_dump()["task"]["semi_synthetic"] is True
+
+
+def test_a_plain_name_of_semi_synthetic_data_is_marked_too():
+    text = leaderboard([record("x", [0.1] * 4, task=semi_synthetic(dataset="mine"))])
+    assert "## mine (semi-synthetic), patient" in text
+
+
+def test_the_number_of_draws_and_how_they_were_combined():
+    stflow = record("stflow", [0.5] * 4, "generative", draws=5, metrics_single_draw=flag().metrics_single_draw)
+    text = leaderboard([flag(), stflow, record("x", [0.1] * 4)], metrics=["pcc"])
+    assert "Draws of every slide, from one fit: 5 (stflow); 8 (flag)." in text
+    assert "`mean of M`: the score of the mean of the M draws." in text
+    assert "± sample standard deviation over draws of a draw's mean over slides (paper, Table 9)" in text
+    one = leaderboard([flag(draws=1)], metrics=["pcc"])
+    assert "from one fit: 1 (flag)." in one
+    assert "mean of M" not in one
+    assert "Draws of every slide" not in leaderboard([record("x", [0.1] * 4)], metrics=["pcc"])
+
+
+def test_spread_over_draws_as_a_column():
+    """Four slides alike, draws of 0.4 and 0.6: the means over slides differ by 0.2, their deviation is 0.2 / sqrt 2."""
+    rows = table(leaderboard([flag()], metrics=["pcc", "pcc-draw-sd"]))
+    assert rows[3] == ["3", "flag, 1 draw", "0.500 ± 0.000 (± 0.141)", "0.1414"]
+    assert rows[1][3] == "-"
+    assert "PCC, sd over draws" in leaderboard([flag()], metrics=["pcc-draw-sd"])
+
+
+def test_slides_and_draws_spread_apart():
+    """Draws that move all slides together spread over draws alone, slides that stay apart over slides alone."""
+    together = {"pcc": summarise_draws({slide: [0.1, 0.3] for slide in TEST})}
+    apart = {"pcc": summarise_draws(dict(zip(TEST, ([0.1, 0.1], [0.3, 0.3], [0.1, 0.1], [0.3, 0.3]), strict=True)))}
+    cells = [
+        table(leaderboard([flag(metrics_single_draw=single)], metrics=["pcc"]))[-1][2] for single in (together, apart)
+    ]
+    assert cells == ["0.200 ± 0.000 (± 0.141)", "0.200 ± 0.115 (± 0.000)"]
+
+
+def test_csv_has_every_draw_of_every_slide():
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv([flag(), flag(seed=3)]))))
+    single = [row for row in rows if row["row"] == "flag, 1 draw" and row["metric"] == "pcc"]
+    drawn = {(row["slide"], row["seed"], row["draw"]): row["value"] for row in single}
+    assert drawn["t2", "3", "1"] == "0.6"
+    assert float(drawn["t2", "", ""]) == pytest.approx(0.5)
+    assert float(drawn["", "0", "0"]) == pytest.approx(0.4)  # mean over slides
+    assert len(single) == 4 + 2 * 2 * (4 + 1)
+    assert all(row["draw"] == "" for row in rows if row["row"] == "flag, mean of 8")
+
+
+def test_pooled_metrics_and_left_out_genes():
+    metrics = {
+        "pcc": summarise(dict.fromkeys(TEST, 0.5), {"t1": 2, "t2": 1}),
+        "pooled-pcc": summarise({}).model_copy(update={"mean": 0.7}),
+    }
+    text = leaderboard([record("x", metrics=metrics)])
+    assert ["1", "x", "0.500 ± 0.000", "0.700"] in table(text)
+    assert "summed over test slides: pcc 3 (x)." in text
+
+
+def test_pooled_single_draws():
+    single = {"pooled-pcc": DrawSummary(mean=0.4, std_draws=0.02, std_slides=None, per_slide={})}
+    text = leaderboard([flag(metrics={}, metrics_posterior_mean={}, metrics_single_draw=single)])
+    assert "0.400 (± 0.020)" in text
+
+
+def test_one_test_slide_has_no_spread():
+    task = facts(test=["t1"])
+    text = leaderboard([record("x", [0.5], task=task)], metrics=["pcc"])
+    assert ["1", "x", "0.500"] in table(text)
+    assert "One test slide: no spread over slides." in text
+
+
+def test_order_of_records_does_not_matter():
+    records = [flag(), flag(seed=1), record("x", [0.1] * 4), record("c", [0.3] * 4, "control")]
+    expected = leaderboard(records), leaderboard_csv(records)
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(records, len(records))
+        assert (leaderboard(shuffled), leaderboard_csv(shuffled)) == expected
+
+
+def test_ends_with_the_commands():
+    text = leaderboard([record("x", [0.1] * 4)], command="stbench leaderboard runs")
+    assert text.endswith("```\nstbench run ...\nstbench leaderboard runs\n```\n")
+
+
+def test_unknown_metric():
+    with pytest.raises(UnknownNameError, match="did you mean pcc"):
+        leaderboard([record("x", [0.1] * 4)], metrics=["pccc"])
+
+
+def test_csv():
+    rows = list(csv.DictReader(io.StringIO(leaderboard_csv([record("x", [0.25, None, 0.5, 0.5])]))))
+    assert rows[0] == {
+        "task": "a" * 64, "origin": "real", "row": "x", "metric": "pcc", "slide": "t1", "patient": "pt1",
+        "seed": "", "draw": "", "value": "0.25",
+    }  # fmt: skip
+    assert rows[1]["value"] == ""
+    assert len(rows) == 4
+
+
+def test_files_can_be_made_again_from_what_is_kept(tmp_path):
+    records = [flag(), flag(seed=1), record("x", [0.1] * 4)]
+    for i, run in enumerate(records):
+        (tmp_path / "runs" / str(i)).mkdir(parents=True)
+        write_record(run, tmp_path / "runs" / str(i))
+    first = write_leaderboards(find_records([tmp_path / "runs"]), tmp_path / "out", command="stbench leaderboard runs")
+    assert [path.name for path in first] == ["tiny-g2-patient-aaaaaaaa.md"]
+    again = write_leaderboards(find_records([tmp_path / "out"]), tmp_path / "two", command="stbench leaderboard runs")
+    for ending in (".md", ".csv"):
+        assert first[0].with_suffix(ending).read_bytes() == again[0].with_suffix(ending).read_bytes()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_no_records(tmp_path):
+    with pytest.raises(UserError, match="at least one record"):
+        write_leaderboards([], tmp_path)
