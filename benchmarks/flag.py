@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import torch
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.evaluation.hardware import PeakMemory
 from stbench.methods.flag.network import FlagNetwork
+from stbench.methods.registry import find_method, method_class, resolve_settings
 
 
 def seconds(job: Callable[[], object], repeats: int, device: str) -> float:

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.nn.window_method import WindowDiffusion
+from stbench.methods.registry import find_method, method_class, resolve_settings
 
 VARIANTS = {
     "node-diffusion, per channel as released": ("node-diffusion", {"attention": "channel", "edge_stream": "true"}),

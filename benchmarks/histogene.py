@@ -16,10 +16,10 @@ import psutil
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.evaluation.hardware import PeakMemory
 from stbench.methods.histogene.network import HisToGeneNetwork
 from stbench.methods.histogene.settings import HisToGeneSettings
+from stbench.methods.registry import find_method, method_class, resolve_settings
 
 _MB = 2**20
 _KERNELS = {"blockwise": SDPBackend.FLASH_ATTENTION, "scores stored": SDPBackend.MATH}

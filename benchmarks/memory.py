@@ -22,11 +22,12 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix
 
 from prior import anonymous_mb
-from stbench.catalogue import DatasetCard, find_method, method_class, resolve_settings
+from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide, SlideRef
 from stbench.evaluation.task import TaskSettings, build_task
 from stbench.methods.base import Context
+from stbench.methods.registry import find_method, method_class, resolve_settings
 
 WIDTH, N_GENES, PANEL = 1024, 300, 200
 HELD_OUT = 200  # spots of the validation and the test slide, so that predicting them takes no time

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.registry import find_method, method_class, resolve_settings
 from stbench.priors.per_spot import PerSpotTable
 from stbench.training.loop import Trainer
 

@@ -23,18 +23,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.evaluation.choices import Choices, default_cache
-from stbench.evaluation.process import settle
 from stbench.evaluation.session import plan
 from stbench.evaluation.task import build_task
 from stbench.features.linear import linear
 from stbench.methods.base import Context, LabelledSlide, Method
 from stbench.methods.nn.discrete import linear_schedule
+from stbench.methods.registry import find_method, method_class, resolve_settings
 from stbench.methods.stem.diffusion import Diffusion
 from stbench.methods.stem.network import StemNetwork
 from stbench.methods.stem.settings import StemSettings
 from stbench.metrics import gsc, mse, pcc, ssc, variance_ratio
+from stbench.process import settle
 from stbench.training.loop import Stepper
 
 Draws = NDArray[np.float32]

@@ -16,9 +16,9 @@ import time
 import numpy as np
 import torch
 
-from stbench.catalogue import find_method, method_class, resolve_settings
 from stbench.evaluation.hardware import PeakMemory
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
+from stbench.methods.registry import find_method, method_class, resolve_settings
 
 _PITCH_PX = 200.0
 _UPDATES = 4

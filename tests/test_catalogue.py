@@ -5,25 +5,23 @@ from importlib.metadata import EntryPoint
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from stbench import catalogue
 from stbench.catalogue import (
+    GROUP,
     DatasetCard,
     MethodCard,
     MetricCard,
-    check_preset,
     dataset_cards,
+    entries,
     find_dataset,
-    find_method,
     find_metric,
     load_entry,
     method_cards,
-    method_class,
     metric_cards,
     read_card,
-    resolve_settings,
 )
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.methods.base import Method
+from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings
 
 CARD = 'name = "mine"\ntitle = "Mine"\nentry = "a:B"\n'
 METHOD = """
@@ -184,15 +182,15 @@ def test_a_file_that_is_no_method(tmp_path, text, said):
 
 
 def test_an_entry_point_must_not_take_a_name(monkeypatch):
-    point = EntryPoint("ridge", "other:Ridge", catalogue.GROUP)
-    monkeypatch.setattr(catalogue, "entry_points", lambda group: [point])
+    point = EntryPoint("ridge", "other:Ridge", GROUP)
+    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
     with pytest.raises(UserError, match="two methods are named 'ridge'"):
         method_cards()
 
 
 def test_an_entry_point_is_listed_without_importing_it(monkeypatch):
-    point = EntryPoint("far", "no_such_module:Far", catalogue.GROUP)
-    monkeypatch.setattr(catalogue, "entry_points", lambda group: [point])
+    point = EntryPoint("far", "no_such_module:Far", GROUP)
+    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
     assert method_cards()["far"].entry == "no_such_module:Far"
     with pytest.raises(DataError, match="no_such_module"):
         find_method("far")

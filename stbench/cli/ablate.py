@@ -26,7 +26,8 @@ from stbench.cli.run import (
 from stbench.cli.sweep import Jobs, Out, Preset, carry_out, check_jobs, say_troubles, work_lines
 from stbench.evaluation.choices import Choices, default_cache
 from stbench.studies.ablation.choices import GENES, SEEDS, AblationChoices, parse_tables, parse_vectors
-from stbench.studies.sweep.choices import PRESET, parse_numbers
+from stbench.studies.sweep.choices import PRESET
+from stbench.text import parse_numbers
 
 if TYPE_CHECKING:
     from stbench.studies.ablation.results import Ablated

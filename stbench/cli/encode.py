@@ -47,7 +47,7 @@ def encode(
 
 def _list() -> None:
     from stbench.cli.console import say_table
-    from stbench.features.encoders import PRECOMPUTED
+    from stbench.features.encoder import PRECOMPUTED
     from stbench.features.pathology import RECIPES
 
     ours = [[name, str(dim), "-", "-", "computed, no weights"] for name, dim in _OURS.items()]

@@ -12,7 +12,7 @@ import typer
 from stbench.cli import ablate, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
-from stbench.evaluation.process import settle
+from stbench.process import settle
 
 PROGRAM = "stbench"
 DEBUG = "--debug"

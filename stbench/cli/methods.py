@@ -34,7 +34,7 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Card, settings with the value of every preset, and where paper and released code differ."""
-    from stbench.catalogue import find_method
+    from stbench.methods.registry import find_method
 
     card = find_method(name)
     facts = ("name", "title", "kind", "summary", "paper", "original", "licence", "entry", "encoder")
@@ -51,7 +51,7 @@ def show(name: Name) -> None:
 
 
 def _show_settings(card: MethodCard) -> None:
-    from stbench.catalogue import method_class, resolve_settings
+    from stbench.methods.registry import method_class, resolve_settings
 
     method = method_class(card)
     resolved = {preset: resolve_settings(card, method, preset, {}) for preset in card.presets}
@@ -74,7 +74,7 @@ def check(name: Name) -> None:
     """Run the contract suite on a method; exit code 1 when a check fails."""
     import tempfile
 
-    from stbench.catalogue import find_method
+    from stbench.methods.registry import find_method
     from stbench.proofs.contract import check_method
 
     with tempfile.TemporaryDirectory() as folder:

@@ -26,16 +26,8 @@ from stbench.cli.run import (
 )
 from stbench.errors import SettingError
 from stbench.evaluation.choices import Choices, default_cache
-from stbench.studies.sweep.choices import (
-    GENES,
-    METHODS,
-    PRESET,
-    SEEDS,
-    SweepChoices,
-    parse_names,
-    parse_numbers,
-    parse_variant,
-)
+from stbench.studies.sweep.choices import GENES, METHODS, PRESET, SEEDS, SweepChoices, parse_variant
+from stbench.text import parse_names, parse_numbers
 
 if TYPE_CHECKING:
     from stbench.grids.board import Board
@@ -112,7 +104,7 @@ def sweep_genes(
         device=device,
     )
     choices = SweepChoices(
-        methods=parse_names(methods),
+        methods=parse_names(methods, "--methods"),
         variants=tuple(parse_variant(text) for text in variant or ()),
         genes=parse_numbers("--genes", genes, 2, " (a correlation needs two genes)"),
         seeds=parse_numbers("--seeds", seeds, 0),

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import tempfile
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +15,7 @@ from stbench.data.cohort import Cohort
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError, SettingError, UserError
+from stbench.files import whole
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -68,34 +66,14 @@ def export_hest(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"expected a new or empty folder to export to, found {folder} in use; choose another")
     patches = None if with_wsi else _Patches(patch_px, um_per_px)
-    with _Staging(folder) as staging, reporter.track(f"exporting {cohort.name}", len(cohort.refs)) as advance:
+    with (
+        whole(folder, hint="choose another folder") as staging,
+        reporter.track(f"exporting {cohort.name}", len(cohort.refs)) as advance,
+    ):
+        staging.mkdir()
         for slide_id in cohort.ids:
             _write_slide(cohort, cohort.load(slide_id), staging, patches, reporter)
             advance(note=slide_id)
-
-
-class _Staging(AbstractContextManager[Path]):
-    """A neighbouring folder that takes the target's name on success and vanishes on failure."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self.place = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-        except OSError as error:
-            raise UserError(f"expected to write into {folder.parent}, found: {error}; choose another folder") from error
-
-    def __enter__(self) -> Path:
-        return self.place
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self.place.chmod(0o755)
-            if self.folder.is_dir():  # an empty one, which not every system replaces
-                self.folder.rmdir()
-            self.place.replace(self.folder)
-        else:
-            shutil.rmtree(self.place, ignore_errors=True)
 
 
 def _write_slide(cohort: Cohort, slide: Slide, root: Path, patches: _Patches | None, reporter: Reporter) -> None:

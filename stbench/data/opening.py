@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
-from stbench.data.cohort import Cohort, open_cohort, open_folder
-from stbench.errors import SettingError, UnknownNameError
-from stbench.evaluation.choices import pairs
+from stbench.data.cohort import Cohort
+from stbench.data.readers import READERS
+from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.reporting import SILENT, Reporter
+from stbench.text import pairs
 
 PAPER_SIZE = "paper"
+
+
+class Listing(Protocol):
+    """What a cohort's card tells its reader: ids, sections and patients of the slides it is known to hold."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def layouts(self) -> list: ...  # type: ignore[type-arg]
+    @property
+    def slides(self) -> list: ...  # type: ignore[type-arg]
 
 
 def open_dataset(
@@ -112,3 +126,46 @@ def _simulation(card: DatasetCard, texts: tuple[str, ...]) -> Any:
         place = "".join(f" {part}" for part in problem["loc"])
         said = problem["msg"].removeprefix("Value error, ")
         raise SettingError(f"--simulate{place}: {said}, found {problem['input']!r}") from error
+
+
+def open_cohort(card: Listing, data_root: Path | None, *, require_image: bool = True) -> Cohort:
+    """Find a cohort on disk in whichever of its card's layouts is there.
+
+    Args:
+        card: the cohort's card.
+        data_root: folder that holds one folder per cohort.
+        require_image: leave out slides without a picture.
+
+    Raises:
+        DataError: nothing is there; says what was looked for where and how to obtain it.
+    """
+    if data_root is None:
+        raise DataError(
+            f"{card.name}: no data root given; set --data-root or STBENCH_DATA to the folder that holds {card.name}/"
+        )
+    folder = data_root / card.name
+    for layout in card.layouts:
+        if READERS[layout].recognises(folder):
+            return READERS[layout].open(card.name, folder, card.slides, require_image=require_image)
+    wanted = " or ".join(f"{layout} layout ({READERS[layout].signature})" for layout in card.layouts)
+    raise DataError(f"{card.name}: expected {wanted} in {folder}, found {_state(folder)}; to obtain it: {card.source}")
+
+
+def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
+    """Open somebody's own slides: any folder in one of the known layouts.
+
+    Raises:
+        DataError: the folder is in none of them.
+    """
+    for layout in READERS.values():
+        if layout.recognises(folder):
+            return layout.open(folder.resolve().name, folder, [], require_image=require_image)
+    wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in READERS.items())
+    raise DataError(f"expected slides in {folder} in a known layout ({wanted}), found {_state(folder)}")
+
+
+def _state(folder: Path) -> str:
+    if not folder.is_dir():
+        return "no such folder"
+    names = sorted(path.name for path in folder.iterdir())[:5]
+    return f"only {', '.join(names)}" if names else "an empty folder"

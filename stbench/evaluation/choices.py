@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,23 +103,6 @@ def parse_patch(text: str | None) -> PatchSpec | None:
     if match and match[2] == "px" and side.is_integer() and side > 0:
         return PatchSpec(px=int(side))
     raise SettingError(f"--patch: expected a side such as 224px or 112um, found {text!r}")
-
-
-def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """``key=value`` texts as a dictionary.
-
-    Raises:
-        SettingError: no ``=``, or a key given twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise SettingError(f"{option}: expected key=value, found {text!r}")
-        if key in found:
-            raise SettingError(f"{option}: expected {key} once, found {found[key]!r} and {value!r}; leave one out")
-        found[key] = value
-    return found
 
 
 def default_cache() -> Path:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stbench.errors import DataError, UserError
 from stbench.evaluation.predictions import FOLDER as PREDICTIONS
 from stbench.evaluation.record import FILE_NAME as RECORD
+from stbench.files import write_text
+from stbench.text import first_line
 
 KEY = "run.json"
 LOG = "log.jsonl"
@@ -141,11 +143,7 @@ def claim(path: Path, key: RunKey, *, resume: bool) -> RunFolder:
     if found:
         raise UserError(f"expected an empty or new folder at {path}, found {found[0]}; choose another --out")
     made = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        _write_key(path, key)
-    except OSError as error:
-        raise UserError(f"expected to write the run to {path}, found: {error}; choose another --out") from error
+    write_text(path / KEY, key.model_dump_json(indent=1) + "\n", hint="choose another --out")
     return RunFolder(path, key, _made=made)
 
 
@@ -162,11 +160,6 @@ def read_key(path: Path) -> RunKey:
     try:
         return RunKey.model_validate_json((path / KEY).read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"expected the key of a run in {path / KEY}, found: {reason}; choose another --out") from error
-
-
-def _write_key(path: Path, key: RunKey) -> None:
-    temporary = path / (KEY + ".part")
-    temporary.write_text(key.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path / KEY)
+        raise DataError(
+            f"expected the key of a run in {path / KEY}, found: {first_line(error)}; choose another --out"
+        ) from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stbench.data.slide import SPATIAL, TOTAL_COUNTS
 from stbench.errors import DataError
+from stbench.files import whole
 
 if TYPE_CHECKING:
     from stbench.evaluation.task import TestSlide
@@ -97,10 +98,8 @@ def write_prediction(
         uns={"stbench": {"slide": slide.inputs.slide_id, "n_draws": len(prediction.draws), **facts}},
     )
     path = prediction_path(folder, slide.inputs.slide_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    adata.write_h5ad(temporary, compression="gzip")
-    temporary.replace(path)
+    with whole(path) as part:
+        adata.write_h5ad(part, compression="gzip")
     return path
 
 

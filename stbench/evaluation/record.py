@@ -9,12 +9,15 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stbench.errors import DataError
+from stbench.files import write_text
+from stbench.text import first_line
 
 Origin = Literal["real", "semi-synthetic", "simulated"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
+PRIMARY = "pcc"  # rows are ordered by it, and a grid shows it while it runs
 
 
 class _Part(BaseModel):
@@ -108,9 +111,7 @@ class Record(_Part):
 def write_record(record: Record, folder: Path) -> Path:
     """Write ``record.json`` into ``folder``; it appears only when complete."""
     path = folder / FILE_NAME
-    temporary = path.with_name(FILE_NAME + ".part")
-    temporary.write_text(json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -128,7 +129,7 @@ def read_record(path: Path) -> Record:
             raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
         return Record.model_validate(content)
     except (OSError, json.JSONDecodeError, ValidationError) as error:
-        raise DataError(f"expected a record in {path}, found {str(error).splitlines()[0]}; run it again") from error
+        raise DataError(f"expected a record in {path}, found {first_line(error)}; run it again") from error
 
 
 def find_records(places: list[Path]) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.catalogue import MethodCard, method_class, resolve_settings
+from stbench.catalogue import MethodCard
 from stbench.errors import DataError, RunFailedError, SettingError, UserError
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.hardware import PeakMemory, hardware, versions
@@ -22,7 +22,9 @@ from stbench.evaluation.record import FILE_NAME, Record, read_record, write_reco
 from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.task import NO_ENCODER, Task, TaskSlides, TestSlide
 from stbench.methods.base import Context, Method
+from stbench.methods.registry import method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
+from stbench.text import duration, first_line
 
 FEATURES = "features"
 _WORTH_SAYING_S = 20
@@ -164,7 +166,7 @@ def _guarded(run: _Run, slides: TaskSlides) -> Record:
 
 def _failure(run: _Run, slides: TaskSlides, reason: str) -> Record:
     run.folder.log("traceback", text=traceback.format_exc())
-    return _record(run, slides, "failed", reason.strip().splitlines()[0])
+    return _record(run, slides, "failed", first_line(reason))
 
 
 def _steps(run: _Run, slides: TaskSlides) -> Record:
@@ -212,15 +214,6 @@ def _announce(run: _Run, estimate: float | None) -> None:
     if offers_small and estimate > _LONG_S:
         text += "; --preset small is made for this machine"
     run.reporter.info(text)
-
-
-def duration(seconds: float) -> str:
-    """A duration as people say it: ``about 40 s``, ``about 4 min``, ``about 2.5 h``."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 def _fit(run: _Run, slides: TaskSlides, context: Context) -> None:

@@ -9,14 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from stbench.catalogue import (
-    DatasetCard,
-    MethodCard,
-    check_preset,
-    find_method,
-    method_class,
-    resolve_settings,
-)
+from stbench.catalogue import DatasetCard, MethodCard
 from stbench.data.cohort import Cohort
 from stbench.data.normalize import check_normalization
 from stbench.data.opening import find_card, open_dataset
@@ -24,13 +17,15 @@ from stbench.data.readers.layout import missing_slides
 from stbench.data.splits import PROTOCOLS, Split, is_protocol, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.ceilings import write_ceilings
-from stbench.evaluation.choices import Choices, pairs, parse_patch
+from stbench.evaluation.choices import Choices, parse_patch
 from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import declared_draws, run_method
 from stbench.evaluation.task import NO_PATCH, TaskSettings, build_task, make_split
 from stbench.features.encoders import load_encoder, needs_pictures
+from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
+from stbench.text import pairs
 
 CONTROLS = (
     "training-mean",

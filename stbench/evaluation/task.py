@@ -20,7 +20,8 @@ from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_s
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
-from stbench.features.encoders import Encoder, load_encoder
+from stbench.features.encoder import Encoder
+from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features
 from stbench.features.mapped import HeldArrays, KeptArrays, keep
 from stbench.features.patches import SlidePatches

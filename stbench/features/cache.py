@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from stbench.errors import DataError, SettingError
+from stbench.files import CHOOSE_CACHE, whole
 from stbench.reporting import SILENT, Reporter
 
 HalfArray = NDArray[np.float16]
@@ -94,14 +94,8 @@ def _write(path: Path, array: HalfArray) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file({_NAME: array}, str(temporary), metadata={_CHECKSUM: _checksum(array)})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise _unwritable(path.parent, OSError(str(error))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path, hint=CHOOSE_CACHE, also=(SafetensorError,), error=SettingError) as part:
+        save_file({_NAME: array}, str(part), metadata={_CHECKSUM: _checksum(array)})
 
 
 def _checksum(array: HalfArray) -> str:

@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import SettingError, UnknownNameError
+from stbench.features.encoder import PRECOMPUTED, TIMM, Encoder, FloatArray, PatchArray
 from stbench.features.pathology import RECIPES
-
-FloatArray = NDArray[np.float32]
-PatchArray = NDArray[np.uint8]  # (b, side, side, 3) RGB
 
 HANDCRAFTED = "handcrafted-v1"
 HANDCRAFTED_CONTEXT = "handcrafted-v1-ctx"
 MEAN_RGB = "mean-rgb"
 GIVEN = "given"
-PRECOMPUTED = "precomputed"
-TIMM = "timm:"
-
-
-class Encoder(ABC):
-    """Turns patches into vectors.
-
-    Attributes:
-        key: identity of the computation: name, version, hash of weights and transform. Equal keys, equal features.
-        dim: width of a vector.
-        context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
-        sources: slide to the hash of the file its features come from; empty where they come from pictures.
-    """
-
-    key: str
-    dim: int
-    context: int = 1
-    sources: Mapping[str, str] = MappingProxyType({})
-
-    def of(self, slide_ids: Sequence[str]) -> Encoder:
-        """The encoder of these slides, whose key tells apart what may differ between them: itself.
-
-        Raises:
-            DataError: it has no features for some of them.
-        """
-        return self
-
-    @abstractmethod
-    def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
-        """Encode a batch; a patch's vector does not depend on the rest of the batch.
-
-        Args:
-            patches: (b, side, side, 3) uint8 RGB.
-            white_point: (3,) colour of bare glass on the slide, 0-255.
-            um_per_px: micrometres per pixel of the patches, None when unknown.
-
-        Returns:
-            (b, dim) float32.
-
-        Raises:
-            DataError: the patches are too small or of the wrong shape.
-        """
 
 
 class MeanRgb(Encoder):

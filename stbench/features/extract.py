@@ -15,7 +15,8 @@ from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.features.cache import HalfArray, cached
-from stbench.features.encoders import Encoder, Given
+from stbench.features.encoder import Encoder
+from stbench.features.encoders import Given
 from stbench.features.patches import widened
 from stbench.features.precomputed import Precomputed
 from stbench.reporting import SILENT, Reporter

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stbench.errors import DataError, UnknownNameError
-from stbench.features.encoders import Encoder, FloatArray, PatchArray
+from stbench.features.encoder import Encoder, FloatArray, PatchArray
 from stbench.features.linear import quicken
 
 _TORCHVISION_OPERATORS = ("nms", "qnms")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stbench.data.image import ImageSource, PatchSpec
 from stbench.errors import SettingError
+from stbench.files import CHOOSE_CACHE, whole
 
 _BATCH = 64
 _VERSION = 1  # raise it when cutting or resizing changes
@@ -77,17 +78,12 @@ class SlidePatches:
         return stored
 
     def _store(self, path: Path, side: int) -> None:
-        temporary = path.with_name(f"{path.stem}.part.npy")
-        shape = (len(self.spot_ids), side, side, 3)
-        try:
-            with temporary.open("wb") as stream:  # not through a map: a disk that fills up would end the process
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(stream, header)
-                for batch in self.batches(side):
-                    stream.write(batch.tobytes())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(self.spot_ids), side, side, 3)}
+        # not through a map: a disk that fills up would end the process
+        with whole(path, hint=CHOOSE_CACHE, error=SettingError) as part, part.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for batch in self.batches(side):
+                stream.write(batch.tobytes())
 
     def _key(self, side: int) -> str:
         said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.digest(), self.spot_ids])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stbench.data.readers.counts import check_unique, shown
 from stbench.errors import DataError, SettingError
-from stbench.features.encoders import PRECOMPUTED, Encoder, FloatArray, PatchArray
+from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
 from stbench.reporting import SILENT, Reporter
 
 _VERSION = 1  # raise it when reading or aligning changes

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stbench.errors import DataError
-from stbench.features.encoders import TIMM
+from stbench.features.encoder import TIMM
 from stbench.features.network_encoder import NetworkEncoder, check_architecture, classifier_prefixes, import_timm
 from stbench.features.weights import load_strictly, read_state, weight_file
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stbench.errors import DataError
+from stbench.text import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def read_state(file: Path, wrappers: Sequence[str] = _WRAPPERS) -> dict[str, tor
     try:
         state = _read_tensors(file)
     except Exception as error:  # every reader fails in its own way on a damaged file
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"expected tensors in {file}, found an unreadable file ({reason}); fetch it again") from error
     for wrapper in wrappers:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

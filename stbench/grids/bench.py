@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import time
 import traceback
 from contextlib import suppress
@@ -19,8 +18,10 @@ from stbench.evaluation.ceilings import write_ceilings
 from stbench.evaluation.run import run_method
 from stbench.evaluation.task import Task, TaskSettings, build_task
 from stbench.features.encoders import needs_pictures
+from stbench.files import whole
 from stbench.grids.grid import Cell, MethodRun, Outcome, Source, outcome_of
 from stbench.reporting import Reporter
+from stbench.text import one_line
 
 ERRORS = "errors.log"
 _BUDGET_BYTES = 1024**3
@@ -45,10 +46,10 @@ class Bench:
         try:
             outcome = self._attempt(cell, reporter)
         except StbenchError as error:
-            outcome = Outcome("failed", " ".join(str(error).split()))
+            outcome = Outcome("failed", one_line(str(error)))
         except Exception as error:  # noqa: BLE001  a full disk or a foreign reader must not end the other cells
             self._log(cell)
-            outcome = Outcome("failed", " ".join(f"{type(error).__name__}: {error}".split()))
+            outcome = Outcome("failed", one_line(f"{type(error).__name__}: {error}"))
         self._release()
         return replace(outcome, seconds=round(time.perf_counter() - start, 3))
 
@@ -93,13 +94,10 @@ class Bench:
 
     def _ceilings(self, task: Task, cell: Cell) -> Outcome:
         """Either all ceilings appear or none, so that an interruption leaves nothing half done."""
-        folder = self._out / cell.folder
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        if not list(write_ceilings(task, part, cell.command)):
-            return Outcome("refused", "this cohort has no ceilings")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with whole(self._out / cell.folder) as part:
+            part.mkdir()
+            if not list(write_ceilings(task, part, cell.command)):
+                return Outcome("refused", "this cohort has no ceilings")
         return Outcome("done")
 
     def _task(self, settings: TaskSettings, reporter: Reporter) -> Task:

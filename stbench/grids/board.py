@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stbench.evaluation.run import duration
 from stbench.evaluation.summaries import mean_of
 from stbench.grids.grid import Cell, Outcome
 from stbench.grids.progress import seconds_left
+from stbench.text import duration
 
 WAITING = "."
 

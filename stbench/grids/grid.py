@@ -12,9 +12,9 @@ from stbench.catalogue import MethodCard
 from stbench.errors import DataError
 from stbench.evaluation.choices import Choices
 from stbench.evaluation.record import FILE_NAME as RECORD
-from stbench.evaluation.record import Record, read_record
+from stbench.evaluation.record import PRIMARY, Record, read_record
 from stbench.evaluation.task import TaskSettings
-from stbench.pages.rows import PRIMARY
+from stbench.files import write_text
 
 FAILURES = "failures.json"
 _MOST_NAMED = 6
@@ -175,9 +175,7 @@ class Failures:
         self.reasons.pop(cell.folder, None)
         if reason is not None:
             self.reasons[cell.folder] = reason
-        temporary = self._path.with_name(FAILURES + ".part")
-        temporary.write_text(json.dumps(self.reasons, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
+        write_text(self._path, json.dumps(self.reasons, indent=1, sort_keys=True) + "\n")
 
 
 def named(folders: Sequence[str]) -> str:

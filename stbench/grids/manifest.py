@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stbench.errors import DataError, UserError
 from stbench.evaluation.choices import Choices
+from stbench.files import write_text
+from stbench.text import first_line
 
 SCHEMA_VERSION = 1
 MANIFESTS = ("sweep.json", "ablation.json")
@@ -187,7 +189,7 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
     try:
         found = kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(
             f"expected the settings of {kind.A_KIND} in {path}, found: {reason}; choose another --out"
         ) from error
@@ -223,13 +225,4 @@ def write_manifest(out: Path, manifest: Manifest) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    path = out / manifest.FILE
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"expected to write the {manifest.KIND} to {out}, found: {error}; choose another --out"
-        ) from error
+    write_text(out / manifest.FILE, manifest.model_dump_json(indent=1) + "\n", hint="choose another --out")

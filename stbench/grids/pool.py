@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from stbench.evaluation.process import settle
 from stbench.grids.bench import Bench
 from stbench.grids.grid import Cell, Listener, Outcome, Source
 from stbench.grids.progress import CellReporter
+from stbench.process import settle
 
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE_S = 10.0

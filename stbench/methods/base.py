@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from stbench.errors import DataError
+from stbench.files import whole
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class Method(ABC):
         Args:
             path: file to write, replaced as a whole once complete.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         arrays, values = _split_state(self)
@@ -166,9 +168,8 @@ class Method(ABC):
             "settings": self.settings.model_dump_json(),
             "state": json.dumps(values),
         }
-        temporary = path.with_name(path.name + ".part")
-        save_file(arrays, str(temporary), metadata=metadata)
-        temporary.replace(path)
+        with whole(path, also=(SafetensorError,)) as part:
+            save_file(arrays, str(part), metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> Method:

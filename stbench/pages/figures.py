@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from stbench.errors import UserError
+from stbench.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,13 +63,8 @@ def save_figure(figure: Figure, base: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.hashsalt": "stbench", "svg.fonttype": "none"}):
         for ending in _FORMATS:
             path = base.with_name(f"{base.name}.{ending}")
-            temporary = path.with_name(f"{path.name}.part")
             metadata = {"Date": None} if ending == "svg" else {"Software": None}
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                figure.savefig(temporary, format=ending, dpi=150, metadata=metadata)
-                temporary.replace(path)
-            except OSError as error:
-                raise UserError(f"expected to write {path}, found: {error}; choose another --out") from error
+            with whole(path, hint="choose another --out") as part:
+                figure.savefig(part, format=ending, dpi=150, metadata=metadata)
             written.append(path)
     return written

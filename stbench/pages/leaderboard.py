@@ -12,11 +12,13 @@ from pathlib import Path
 from stbench.catalogue import metric_cards
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
+from stbench.files import write_text
 from stbench.pages import wording
 from stbench.pages.comparison import Unit, best_row, unit_of
 from stbench.pages.rows import CEILINGS, CONTROLS, DRAW_SD, METHODS, Cell, Group, Row, groups, ordered, rows_of
 
 COLUMNS = ("pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps")
+_ELSEWHERE = "choose another --out"
 _DRAW_SD_DECIMALS = 4  # as the paper prints them
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _BLOCKS = {CEILINGS: "*ceilings*", METHODS: "*methods*", CONTROLS: "*controls and floors*"}
@@ -219,28 +221,18 @@ def write_leaderboards(
         raise UserError("expected at least one record, found none; give the folders that stbench run wrote")
     written = []
     for section in sections(records):
-        try:
-            written.append(_write(section, out, metrics, command))
-        except OSError as error:
-            raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+        written.append(_write(section, out, metrics, command))
     return written
 
 
 def _write(section: Section, out: Path, metrics: Sequence[str] | None, command: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{section.name}.md"
-    _replace(path, leaderboard(section.records, metrics=metrics, command=command))
-    _replace(path.with_name(f"{section.name}.csv"), leaderboard_csv(section.records))
+    write_text(path, leaderboard(section.records, metrics=metrics, command=command), hint=_ELSEWHERE)
+    write_text(path.with_name(f"{section.name}.csv"), leaderboard_csv(section.records), hint=_ELSEWHERE)
     for group in section.groups:
         for record in group.records:
             name = re.sub(r"[^A-Za-z0-9.=]+", "-", group.name).strip("-")
             folder = out / section.name / f"{name}-seed{record.seed}"
-            folder.mkdir(parents=True, exist_ok=True)
             write_record(record, folder)
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

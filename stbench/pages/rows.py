@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stbench.evaluation.record import DrawSummary, Record, Summary
+from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary
 from stbench.evaluation.summaries import mean_of, std_of
 
-PRIMARY = "pcc"
 NO_ENCODER = "none"
 DRAW_SD = "-draw-sd"
 """Ends the name of a column: sample standard deviation over draws of the metric's mean over slides (paper, Table 9)."""

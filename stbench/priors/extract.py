@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UserError
+from stbench.files import whole
 from stbench.priors.models import GeneModel
 from stbench.priors.per_spot import GENES_FILE
 from stbench.reporting import SILENT, Reporter
@@ -21,6 +23,7 @@ ABOUT = "prior.json"
 _CHUNK = 64  # spots embedded at once
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 Context = Literal["panel", "all"]
+HalfMap = np.memmap[Any, np.dtype[np.float16]]
 
 
 def extract_prior(
@@ -98,9 +101,17 @@ def _extract(
     size = np.prod((*shape, model.dim)) * 2 / 2**30
     if size > budget_gb:
         raise DataError(f"slide {slide.id}: expected at most {budget_gb:g} GB, found {size:.0f} GB; take fewer genes")
-    parts = [file.with_name(f"{file.stem}.part.npy") for file in files]
-    vectors = _reserved(parts[0], (*shape, model.dim))
-    masks = np.zeros(shape, dtype=np.bool_)
+    with whole(files[0]) as part, whole(files[1]) as mask_part:
+        vectors = _reserved(part, (*shape, model.dim))
+        np.save(mask_part, _fill(vectors, model, slide, panel, context, reporter))
+        vectors.flush()
+
+
+def _fill(
+    vectors: HalfMap, model: GeneModel, slide: Slide, panel: Sequence[str], context: Context, reporter: Reporter
+) -> NDArray[np.bool_]:
+    """Write the vectors of a slide piece by piece; returns which of them the model knows."""
+    masks = np.zeros(vectors.shape[:-1], dtype=np.bool_)
     chosen = slide if context == "all" else _of_panel(slide, panel)
     step = slide.n_spots if model.whole_slide else _CHUNK
     with reporter.track(f"{model.name} reads {slide.id}", slide.n_spots) as advance:
@@ -111,17 +122,14 @@ def _extract(
                 raise DataError(f"slide {slide.id}: {model.name} gave a vector that is not finite; check its weights")
             vectors[rows], masks[rows] = np.clip(found, -_FLOAT16_MAX, _FLOAT16_MAX), mask
             advance(len(mask))
-    vectors.flush()
-    np.save(parts[1], masks)
-    for part, file in zip(parts, files, strict=True):
-        part.replace(file)
+    return masks
 
 
 def _of_panel(slide: Slide, panel: Sequence[str]) -> Slide:
     return replace(slide, adata=slide.adata[:, list(panel)].copy())
 
 
-def _reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float16]]:
+def _reserved(path: Path, shape: tuple[int, ...]) -> HalfMap:
     """A new array mapped from a file whose room is taken: if the disk filled up later, the process would end."""
     try:
         vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from stbench.errors import DataError
+from stbench.text import first_line
 
 _ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}", re.IGNORECASE)
 _LISTED = 5
@@ -73,7 +74,7 @@ def read_symbol_table(path: Path) -> dict[str, list[str]]:
     try:
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"symbol table {path}: expected columns symbol and ensembl, found: {reason}") from error
     if frame.shape[1] < 2 or frame.empty:
         raise DataError(f"symbol table {path}: expected columns symbol and ensembl, found {frame.shape[1]} columns")

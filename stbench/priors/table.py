@@ -16,6 +16,7 @@ from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.priors.coexpression import coexpression_embedding
 from stbench.priors.dictionaries import read_dictionary
 from stbench.priors.per_spot import PerSpotTable, open_per_spot, read_gene_names
+from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
 
@@ -207,7 +208,7 @@ def _read_text(path: Path) -> tuple[list[str], FloatArray]:
     try:
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"gene prior {path}: expected a table with a header, found: {reason}") from error
     if frame.shape[1] < 2 or frame.empty or not isinstance(frame.index, pd.RangeIndex):
         raise DataError(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stbench.catalogue import MethodCard, method_class, resolve_settings
+from stbench.catalogue import MethodCard
 from stbench.errors import RunFailedError, StbenchError
 from stbench.evaluation.run import check_prediction
 from stbench.methods.base import LabelledSlide, SlideInputs
+from stbench.methods.registry import method_class, resolve_settings
 from stbench.proofs.contract_bench import (
     GENES,
     SEED,

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.catalogue import MethodCard, method_class, resolve_settings
+from stbench.catalogue import MethodCard
 from stbench.errors import RunFailedError
 from stbench.evaluation.run import FEATURES, check_prediction
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
+from stbench.methods.registry import method_class, resolve_settings
 
 FloatArray = NDArray[np.float32]
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from stbench.errors import DataError, RunFailedError
+from stbench.files import whole
 from stbench.reporting import SILENT, Reporter
+from stbench.text import first_line
 
 if TYPE_CHECKING:
     from stbench.training.settings import TrainingSettings
@@ -254,7 +256,6 @@ class Trainer:
     def _save(self) -> None:
         if self.folder is None:
             return
-        temporary = self.folder / f"{CHECKPOINT}.part"
         state = {
             "module": self.module.state_dict(),
             "ema": self.stepper.ema.module.state_dict(),
@@ -264,8 +265,8 @@ class Trainer:
             "best_score": self.best_score,
             "settings": self.settings.model_dump_json(),
         }
-        torch.save(state, temporary)
-        temporary.replace(self.folder / CHECKPOINT)
+        with whole(self.folder / CHECKPOINT, also=(RuntimeError,)) as part:  # what torch makes of a full disk
+            torch.save(state, part)
 
     def _load(self) -> None:
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
@@ -277,7 +278,7 @@ class Trainer:
             self.stepper.ema.module.load_state_dict(state["ema"])
             self.stepper.optimizer.load_state_dict(state["optimizer"])
         except Exception as error:  # torch raises half a dozen types for damaged files
-            first = str(error).splitlines()[0]
+            first = first_line(error)
             raise DataError(
                 f"expected a training checkpoint in {path}, found {first}; delete it to start anew"
             ) from error

@@ -8,8 +8,8 @@ from scipy.sparse import csr_matrix
 
 from stbench.catalogue import DatasetCard, SlideEntry, find_dataset
 from stbench.data.audit import audit
-from stbench.data.cohort import open_cohort, open_folder
 from stbench.data.image import PatchSpec
+from stbench.data.opening import open_cohort, open_folder
 from stbench.data.simulator import SimulationSettings, open_simulated
 
 from .layouts import counts, truncate, write_her2st, write_hest, write_patches

@@ -3,7 +3,7 @@
 import pytest
 
 from stbench.catalogue import DatasetCard, SlideEntry, find_dataset
-from stbench.data.cohort import open_cohort, open_folder
+from stbench.data.opening import open_cohort, open_folder
 from stbench.data.readers import READERS
 from stbench.errors import DataError, UnknownNameError
 

@@ -135,7 +135,7 @@ def test_slide_without_picture_keeps_its_counts(cohort: Cohort, tmp_path: Path) 
 
 def test_the_reader_reads_what_was_written(cohort: Cohort, exported: Path) -> None:
     pytest.importorskip("stbench.data.readers.hest")
-    from stbench.data.cohort import open_folder
+    from stbench.data.opening import open_folder
 
     read = open_folder(exported)
     assert set(read.ids) == set(cohort.ids)

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from stbench.data.cohort import open_folder
 from stbench.data.image import PatchSpec
 from stbench.data.images import ImageFile, PatchFile
+from stbench.data.opening import open_folder
 from stbench.errors import DataError, SettingError
 
 from .layouts import hest_adata, picture, truncate, write_patches

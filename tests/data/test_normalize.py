@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from stbench.data.cohort import open_folder
 from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
+from stbench.data.opening import open_folder
 from stbench.errors import UnknownNameError
 
 COUNTS = csr_matrix(np.array([[0, 1, 99], [0, 0, 0], [2, 0, 3]], dtype=np.int32))

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from stbench.catalogue import DatasetCard
-from stbench.data.cohort import open_folder
+from stbench.data.opening import open_folder
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.errors import SettingError
 from stbench.evaluation.task import TaskSettings, build_task

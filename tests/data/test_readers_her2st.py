@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from stbench.catalogue import SlideEntry, find_dataset
-from stbench.data.cohort import open_cohort, open_folder
+from stbench.data.opening import open_cohort, open_folder
 from stbench.data.readers import READERS
 from stbench.errors import DataError
 

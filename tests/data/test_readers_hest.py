@@ -10,9 +10,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from stbench.catalogue import SlideEntry
-from stbench.data.cohort import open_folder
 from stbench.data.image import PatchSpec
 from stbench.data.images import ImageFile, PatchFile
+from stbench.data.opening import open_folder
 from stbench.data.readers import READERS
 from stbench.errors import DataError
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from stbench.catalogue import find_dataset
-from stbench.data.cohort import open_cohort, open_folder
 from stbench.data.image import PatchSpec
+from stbench.data.opening import open_cohort, open_folder
 from stbench.errors import DataError
 
 from .layouts import BARCODES, GENES, counts, picture, truncate, visium, write_matrix, write_spaceranger

@@ -5,12 +5,12 @@ from mmap import mmap
 import numpy as np
 import pytest
 
-from stbench.catalogue import find_method
 from stbench.evaluation.run import run_method
 from stbench.evaluation.task import build_task
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag
 from stbench.methods.flag.settings import FlagSettings
+from stbench.methods.registry import find_method
 
 from .conftest import make_cohort
 

@@ -19,7 +19,7 @@ def faults():
 faults()
 print(faults())
 """
-SETTLE = "from stbench.evaluation.process import settle; settle()"
+SETTLE = "from stbench.process import settle; settle()"
 
 
 def ended(code, **more):

@@ -14,9 +14,10 @@ from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.predictions import read_prediction
 from stbench.evaluation.record import read_record
 from stbench.evaluation.rescore import rescore
-from stbench.evaluation.run import declared_draws, duration, run_method
+from stbench.evaluation.run import declared_draws, run_method
 from stbench.evaluation.task import build_task
 from stbench.metrics import ssc
+from stbench.text import duration
 
 from .conftest import make_cohort, scrambled
 

@@ -8,8 +8,9 @@ import pytest
 from stbench.data.image import PatchSpec
 from stbench.data.opening import open_dataset
 from stbench.errors import SettingError, UnknownNameError, UserError
-from stbench.evaluation.choices import Choices, default_cache, pairs, parse_patch
+from stbench.evaluation.choices import Choices, default_cache, parse_patch
 from stbench.evaluation.session import CONTROLS, plan
+from stbench.text import pairs
 
 NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"
 

@@ -10,7 +10,8 @@ import pytest
 from stbench.data.image import PatchSpec
 from stbench.errors import DataError, SettingError
 from stbench.features.cache import cached
-from stbench.features.encoders import Encoder, load_encoder
+from stbench.features.encoder import Encoder
+from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features, white_point
 
 SPEC = PatchSpec(px=64)
@@ -140,7 +141,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(sample, tmp_path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("safetensors.numpy.save_file", full)
-    with pytest.raises(SettingError, match=r"cache that can be written at .* No space left on device"):
+    with pytest.raises(SettingError, match=r"expected to write .* No space left on device; choose another cache"):
         slide_features(sample, load_encoder("mean-rgb"), SPEC, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 

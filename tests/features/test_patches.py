@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(slide, tmp_path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(SlidePatches, "batches", full)
-        with pytest.raises(SettingError, match="No space left on device; choose another folder"):
+        with pytest.raises(SettingError, match="No space left on device; choose another cache folder"):
             patches_of(slide, tmp_path).array(64)
     assert not list(tmp_path.rglob("*.npy"))
     np.testing.assert_array_equal(patches_of(slide, tmp_path).array(64), patches_of(slide).array(64))

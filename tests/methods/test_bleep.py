@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, LabelledSlide
 from stbench.methods.bleep import Bleep, load_official
@@ -18,6 +17,7 @@ from stbench.methods.bleep.network import BleepNetwork
 from stbench.methods.bleep.pairs import Pairs
 from stbench.methods.bleep.retrieval import predict_from, retrieve
 from stbench.methods.bleep.settings import BleepSettings
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.proofs.parity import compare_file
 from stbench.proofs.parity.reference import read_reference
 from stbench.training.scores import mean_gene_correlation

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stbench.catalogue import find_method, method_class
 from stbench.errors import DataError, SettingError
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.controls.means import SamePatientMean, TrainingMean
 from stbench.methods.controls.neighbours import NeighbourSettings, RandomSpot, SpatialNeighbours
 from stbench.methods.controls.oracle import TotalCounts
 from stbench.methods.controls.ridge import ALPHAS, Ridge, RidgeSettings
+from stbench.methods.registry import find_method, method_class
 
 NAMES = (
     "training-mean",

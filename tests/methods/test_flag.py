@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError, UnknownNameError
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag, method
 from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.training.scores import mean_gene_correlation
 
 CARD = find_method("flag")

@@ -5,12 +5,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stbench.catalogue import find_method
 from stbench.errors import DataError
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag, method
 from stbench.methods.flag.losses import spot_alignment
 from stbench.methods.flag.settings import FlagSettings
+from stbench.methods.registry import find_method
 from stbench.proofs.parity.networks import load_network
 from stbench.proofs.parity.reference import read_reference
 from stbench.proofs.parity.steps import loss

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, LabelledSlide
 from stbench.methods.graph_diffusion import JointDiffusion, NodeDiffusion, method
@@ -15,6 +14,7 @@ from stbench.methods.graph_diffusion.network import GraphNetwork
 from stbench.methods.graph_diffusion.settings import JointSettings, NodeSettings
 from stbench.methods.graph_diffusion.state import unpack
 from stbench.methods.nn.correlation import spot_correlation
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.training.scores import mean_gene_correlation
 
 CARDS = {"joint": find_method("joint-diffusion"), "node": find_method("node-diffusion")}

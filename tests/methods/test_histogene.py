@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, SettingError
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.histogene import HisToGene, load_official
@@ -18,6 +17,7 @@ from stbench.methods.histogene.network import HisToGeneNetwork
 from stbench.methods.histogene.positions import grid_positions, nearest_seen
 from stbench.methods.histogene.released import official_name
 from stbench.methods.histogene.settings import HisToGeneSettings
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.proofs.parity import compare_file
 from stbench.training.scores import mean_gene_correlation
 

@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.nn.discrete import linear_schedule, respaced
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.stem import Stem, method
 from stbench.methods.stem.diffusion import Diffusion, discretised_likelihood, trajectory
 from stbench.methods.stem.network import StemNetwork

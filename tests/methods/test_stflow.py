@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, LabelledSlide
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.stflow import StFlow, method
 from stbench.methods.stflow.geometry import build_graph
 from stbench.methods.stflow.network import StFlowNetwork

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stbench.catalogue import find_method, resolve_settings
 from stbench.data.image import ImageSource, PatchSpec
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.features.patches import SlidePatches
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.triplex import Triplex, method
 from stbench.methods.triplex.objective import TriplexObjective
 from stbench.methods.triplex.official import official_name

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stbench.catalogue import find_method
 from stbench.errors import DataError
+from stbench.methods.registry import find_method
 from stbench.methods.triplex import blocks
 from stbench.methods.triplex.blocks import SlideAttention
 from stbench.methods.triplex.losses import loss_terms

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stbench.catalogue import method_cards, method_class, resolve_settings
+from stbench.catalogue import method_cards
 from stbench.cli.main import main
+from stbench.methods.registry import method_class, resolve_settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

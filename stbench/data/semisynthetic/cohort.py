@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from stbench.data.semisynthetic.features import FloatArray, RandomNetwork, noisy
 from stbench.data.semisynthetic.settings import SemisyntheticSettings
 from stbench.data.slide import FEATURES, FEATURES_KEY, Slide
 from stbench.errors import SettingError
+from stbench.files import CHOOSE_CACHE, whole
 from stbench.reporting import SILENT, Reporter
 
 NAME = "semisynthetic"
@@ -169,19 +168,12 @@ class _Store:
                 slides.append(self.base.load(slide_id))
                 advance(note=slide_id)
         made = make_slides(slides, self.settings)
-        part = self.folder.with_name(f"{self.folder.name}.{os.getpid()}.part")
-        try:
+        with whole(self.folder, hint=CHOOSE_CACHE, error=SettingError) as part:
             part.mkdir()
             for slide in made:
                 slide.adata.write_h5ad(part / f"{slide.id}.h5ad", compression="lzf")
             sums = {slide.id: _sha256(part / f"{slide.id}.h5ad") for slide in made}
             (part / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            part.replace(self.folder)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from stbench.data.simulator.stain import render
 from stbench.data.simulator.tissue import DOMAINS, Section, make_section
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide, SlideRef
 from stbench.errors import SettingError
+from stbench.files import CHOOSE_CACHE, remove, whole
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -172,17 +172,10 @@ class _Cache:
         return read_h5ad(self._path(slide_id, _SLIDE))
 
     def _write(self, slide_id: str, adata: AnnData, pixels: ImageArray) -> None:
-        try:
-            self._path(slide_id, _SEAL).unlink(missing_ok=True)
-            for suffix in (_SLIDE, _IMAGE, _SEAL):
-                part = self._path(slide_id, f".{os.getpid()}.part{suffix[suffix.rindex('.') :]}")
-                try:
-                    self._fill(part, slide_id, suffix, adata, pixels)
-                    part.replace(self._path(slide_id, suffix))
-                finally:
-                    part.unlink(missing_ok=True)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        remove(self._path(slide_id, _SEAL))
+        for suffix in (_SLIDE, _IMAGE, _SEAL):
+            with whole(self._path(slide_id, suffix), hint=CHOOSE_CACHE, error=SettingError) as part:
+                self._fill(part, slide_id, suffix, adata, pixels)
 
     def _fill(self, part: Path, slide_id: str, suffix: str, adata: AnnData, pixels: ImageArray) -> None:
         if suffix == _SLIDE:

@@ -17,6 +17,7 @@ from stbench.proofs.parity.networks import graph_dit, graph_model, image_dit
 from stbench.proofs.parity.reference import ROUNDING, Reference, read_reference
 from stbench.proofs.parity.shared import edge_attributes, metrics, time_embeddings, vesde
 from stbench.proofs.parity.steps import loss, sampler, training
+from stbench.text import first_line
 
 Outputs = Mapping[str, Tensor]
 COMPONENTS: Mapping[str, Mapping[str, Callable[[Reference], Outputs]]] = {
@@ -99,7 +100,7 @@ def compare_file(path: Path) -> Report:
     try:
         found = port(reference)
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # of torch, for misfits
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"reference {path}: expected tensors that fit its config, found: {reason}") from error
     rows = [_row(reference, name, value, found.get(name)) for name, value in sorted(reference.outputs.items())]
     return Report(reference.path, tuple(rows))

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from stbench.errors import DataError
+from stbench.text import first_line
 
 FORWARD, LONG = 1e-5, 1e-4  # of a tensor's largest value, where the file says nothing; long: gradients and many passes
 ROUNDING = 1e-6  # absolute; of a loss term near zero, and of a gradient that is zero up to rounding
@@ -127,7 +128,7 @@ def read_reference(path: Path) -> Reference:
             raw = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"expected reference vectors in {path}, found an unreadable file ({reason})") from error
     metadata = {key: _decoded(value) for key, value in raw.items()}
     missing = [key for key in ("method", "component", "config") if key not in metadata]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stbench.evaluation.choices import Choices, pairs
-from stbench.studies.sweep.choices import parse_names
+from stbench.evaluation.choices import Choices
+from stbench.text import pairs, parse_names
 
 GENES = 200
 SEEDS = (0, 1, 2)

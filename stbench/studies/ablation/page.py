@@ -11,8 +11,9 @@ from stbench.pages.comparison import MIN_SLIDES, Unit, unit_of
 from stbench.studies.ablation.manifest import Row
 from stbench.studies.ablation.results import Ablated, Found, Gap, Score
 from stbench.studies.sweep.curves import ARROWS
-from stbench.studies.sweep.page import bullets, cohort_title, count, table, times_of, troubles_of
+from stbench.studies.sweep.page import bullets, cohort_title, table, times_of, troubles_of
 from stbench.studies.sweep.results import DECLARED, SINGLE
+from stbench.text import count
 
 _NONE = "-"
 

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stbench.catalogue import MethodCard, find_method, method_cards, method_class
+from stbench.catalogue import MethodCard, method_cards
 from stbench.catalogue.ablations import Ablation
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.choices import Choices
 from stbench.evaluation.session import Plan, plan
+from stbench.methods.registry import find_method, method_class
 from stbench.priors.extract import ABOUT
 from stbench.priors.models import MODELS
 from stbench.reporting import SILENT, Reporter

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stbench.catalogue import MethodCard, find_metric, load_entry, method_class, resolve_settings
+from stbench.catalogue import MethodCard, find_metric, load_entry
 from stbench.catalogue.ablations import Ablation, AblationRow
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.methods.registry import method_class, resolve_settings
 from stbench.studies.ablation.manifest import Row, Table
 from stbench.studies.sweep.choices import Variant
 

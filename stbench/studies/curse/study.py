@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stbench.data.opening import open_dataset
-from stbench.errors import UserError
 from stbench.evaluation.choices import default_cache
+from stbench.files import write_text
 from stbench.pages.figures import save_figure
 from stbench.reporting import SILENT, Reporter
 from stbench.studies.curse.cohort import CohortResult, measure_cohort
@@ -86,12 +86,7 @@ def write(study: Study, out: Path) -> list[Path]:
         out / f"{study.name}.json": json.dumps(numbers(study), indent=1, allow_nan=False) + "\n",
     }
     for path, text in texts.items():
-        temporary = path.with_name(path.name + ".part")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise UserError(f"expected to write {path}, found: {error}; choose another --out") from error
+        write_text(path, text, hint="choose another --out")
     return [*texts, *figures]
 
 

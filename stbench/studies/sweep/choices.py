@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field, replace
 
 from stbench.errors import SettingError
-from stbench.evaluation.choices import Choices, pairs
+from stbench.evaluation.choices import Choices
+from stbench.text import pairs
 
 METHODS = ("flag", "joint-diffusion", "node-diffusion")
 GENES = (10, 50, 100, 200)
@@ -55,30 +56,6 @@ class SweepChoices:
         return replace(self.run, methods=tuple(bases), genes=min(self.genes), seed=min(self.seeds))
 
 
-def parse_names(text: str, option: str = "--methods") -> tuple[str, ...]:
-    """``flag,ridge`` as names; an empty text has none.
-
-    Raises:
-        SettingError: a name that comes twice.
-    """
-    return _once(option, tuple(part.strip() for part in text.split(",") if part.strip()))
-
-
-def parse_numbers(option: str, text: str, least: int, why: str = "") -> tuple[int, ...]:
-    """``10,50,200`` as ascending numbers.
-
-    Raises:
-        SettingError: none, no whole number, one that comes twice, or one below ``least``.
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise SettingError(f"{option}: expected whole numbers such as 10,50,200, found {text!r}")
-    numbers = sorted(int(part) for part in parts)
-    if numbers[0] < least:
-        raise SettingError(f"{option}: expected numbers from {least} up{why}, found {numbers[0]}")
-    return tuple(int(part) for part in _once(option, tuple(str(number) for number in numbers)))
-
-
 def parse_variant(text: str) -> Variant:
     """``NAME=METHOD,key=value,...`` as a variant.
 
@@ -94,9 +71,3 @@ def parse_variant(text: str) -> Variant:
     if not settings:
         raise SettingError(f"--variant {name}: expected at least one key=value behind {method}, found none")
     return Variant(name, method, pairs(f"--variant {name}", settings))
-
-
-def _once(option: str, found: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := [value for value in found if found.count(value) > 1]:
-        raise SettingError(f"{option}: expected {twice[0]} once, found it {found.count(twice[0])} times")
-    return found

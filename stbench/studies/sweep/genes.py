@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from stbench.catalogue import MethodCard, method_cards, method_class, resolve_settings
+from stbench.catalogue import MethodCard, method_cards
 from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.ceilings import CEILINGS
 from stbench.evaluation.choices import Choices
@@ -19,6 +19,7 @@ from stbench.evaluation.session import CONTROLS, Plan, PlannedRun, plan
 from stbench.grids.execute import execute, only_one
 from stbench.grids.grid import Cell, Listener, MethodRun, Outcome, Source, finished
 from stbench.grids.manifest import Manifest, Series, join, write_manifest
+from stbench.methods.registry import method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
 from stbench.studies.sweep.choices import SweepChoices, Variant
 

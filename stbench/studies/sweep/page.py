@@ -14,6 +14,7 @@ from stbench.pages.comparison import MIN_SLIDES
 from stbench.pages.rows import Row
 from stbench.studies.sweep.curves import ARROWS, METRICS
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds, way_of
+from stbench.text import count
 
 _PER_CELL = ("- task:", "- panel:", "- seeds:")  # lines of a leaderboard's head that differ between panel sizes
 
@@ -229,8 +230,3 @@ def bullets(lines: Iterable[str]) -> str:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers)
-
-
-def count(number: int, noun: str) -> str:
-    """``1 slide``, ``2 slides``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from stbench.errors import UserError
+from stbench.files import write_text
 from stbench.pages.figures import save_figure
 from stbench.studies.sweep.curves import draw
 from stbench.studies.sweep.page import caption, page
@@ -39,11 +39,6 @@ def write_texts(out: Path, texts: Mapping[str, str]) -> list[Path]:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        for name, text in texts.items():
-            temporary = out / f"{name}.part"
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(out / name)
-    except OSError as error:
-        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+    for name, text in texts.items():
+        write_text(out / name, text, hint="choose another --out")
     return [out / name for name in texts]

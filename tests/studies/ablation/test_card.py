@@ -5,9 +5,10 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from stbench.catalogue import MethodCard, find_method, method_cards
+from stbench.catalogue import MethodCard, method_cards
 from stbench.catalogue.ablations import Ablation, Depth
 from stbench.errors import UserError
+from stbench.methods.registry import find_method
 from stbench.studies.ablation.variants import Base, Resolver, check_metrics
 
 FLAG = find_method("flag")

@@ -1,0 +1,98 @@
+"""What a card says of a method, a cohort or a metric; a field that is not declared here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from stbench.catalogue.ablations import Ablation, check_tables
+
+PRESETS = ("paper", "official", "small", "fast")
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="what people type and what the leaderboard prints")
+    title: str
+
+
+class Difference(BaseModel):
+    """One place where a paper and its released code part ways."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: str
+    paper: str
+    original: str
+    switch: str
+    default: str
+    why: str
+
+
+class MethodCard(_Card):
+    """What is known of a method without importing it."""
+
+    kind: Literal["generative", "discriminative", "control", "oracle"] = "discriminative"
+    entry: str = Field(description='"module:Class" of a Method')
+    summary: str = ""
+    paper: str = ""
+    original: str = ""
+    licence: str = ""
+    needs: list[str] = []
+    optional: list[str] = []
+    draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
+    encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
+    presets: dict[str, dict[str, Any]] = {}
+    differences: list[Difference] = []
+    ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = []
+    notes: list[str] = []
+
+
+class SlideEntry(BaseModel):
+    """One slide a cohort is known to hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    section: str = ""
+    patient: str
+    n_spots: int
+
+
+class DatasetCard(_Card):
+    """What is known of a cohort without opening it."""
+
+    entry: str | None = Field(default=None, description='"module:function" that opens a generated cohort')
+    settings: str | None = Field(default=None, description='"module:class" of what --simulate sets')
+    made_from: str | None = Field(default=None, description="registered cohort whose files and slides it is made from")
+    encoder: str = Field(default="handcrafted-v1", description="what gives features where --encoder says nothing")
+    layouts: list[Literal["her2st", "hest", "spaceranger"]] = []
+    organ: str = ""
+    technology: str = ""
+    licence: str = ""
+    citation: str = ""
+    source: str = Field(default="", description="how to obtain the files")
+    fetch: dict[Literal["hest", "study"], str] = Field(
+        default={}, description="where stbench datasets fetch gets them: repository on the hub, owner/name@commit"
+    )
+    patch: dict[str, float] = Field(default={"um": 112}, description="default patch side, in um or in px")
+    slides: list[SlideEntry] = []
+    n_slides: int = 0
+    n_spots: int = 0
+    simulated: bool = False
+    semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
+
+
+class MetricCard(_Card):
+    """What is known of a metric without importing it."""
+
+    entry: str
+    direction: Literal["higher", "lower", "none"]
+    range: list[str | float] = []
+    unit: str = ""
+    needs: list[str] = []
+    decimals: int = 3
+    paper: str = ""
+    description: str = ""

@@ -1,0 +1,147 @@
+"""From cards to entries: what is registered under which name, and the object behind it.
+
+A card is a TOML file in ``methods/``, ``datasets/`` or ``metrics/``; an installed package adds methods through the
+entry-point group ``stbench.methods``, and a file adds one as ``path/to/file.py:Class``. Reading imports no method.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stbench.catalogue.cards import DatasetCard, MethodCard, MetricCard
+from stbench.errors import DataError, UnknownNameError, UserError
+
+GROUP = "stbench.methods"
+_HERE = Path(__file__).parent
+
+
+def _folder(kind: str) -> Path:
+    shipped = _HERE.parent / "_cards" / kind
+    return shipped if shipped.is_dir() else _HERE.parents[1] / kind
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first thing wrong, in one line: place, what is expected, what was found."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']} (found {problem.get('input')!r})"
+
+
+def read_card(path: Path, model: type[Any]) -> Any:
+    """Read one TOML card.
+
+    Raises:
+        DataError: not TOML, an unknown field, a wrong type, or a name that differs from the file's.
+    """
+    try:
+        card = model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"expected TOML in {path}, found: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"card {path}: {problem_of(error)}") from error
+    if card.name != path.stem:
+        raise DataError(f"card {path}: expected name = {path.stem!r} as the file, found {card.name!r}")
+    return card
+
+
+@cache
+def _cards(kind: str) -> dict[str, Any]:
+    model = {"methods": MethodCard, "datasets": DatasetCard, "metrics": MetricCard}[kind]
+    return {path.stem: read_card(path, model) for path in sorted(_folder(kind).glob("*.toml"))}
+
+
+def method_cards() -> dict[str, MethodCard]:
+    """Every registered method by name: built-in cards, then entry points of installed packages.
+
+    Raises:
+        UserError: two different methods claim one name.
+    """
+    cards: dict[str, MethodCard] = dict(_cards("methods"))
+    for point in entry_points(group=GROUP):
+        if point.name in cards:
+            raise UserError(
+                f"two methods are named {point.name!r}: {cards[point.name].entry} and {point.value}; rename one"
+            )
+        cards[point.name] = _entry_point_card(point)
+    return cards
+
+
+def is_foreign(card: MethodCard) -> bool:
+    """Whether a registered method comes from an installed package, which says the rest of its card in its class."""
+    return card.name not in _cards("methods")
+
+
+def _entry_point_card(point: EntryPoint) -> MethodCard:
+    origin = f"from package {point.dist.name}" if point.dist else "from an installed package"
+    return MethodCard(name=point.name, title=point.name, entry=point.value, summary=origin)
+
+
+@cache
+def dataset_cards() -> dict[str, DatasetCard]:
+    """Every registered cohort by name; one that is made from another has that one's slides."""
+    cards: dict[str, DatasetCard] = _cards("datasets")
+    return {name: _with_slides(card, cards) for name, card in cards.items()}
+
+
+def _with_slides(card: DatasetCard, cards: dict[str, DatasetCard]) -> DatasetCard:
+    if card.made_from is None:
+        return card
+    base = cards[card.made_from]
+    return card.model_copy(update={"slides": base.slides, "n_slides": base.n_slides, "n_spots": base.n_spots})
+
+
+def metric_cards() -> dict[str, MetricCard]:
+    """Every registered metric by name."""
+    return _cards("metrics")
+
+
+def find_dataset(name: str) -> DatasetCard:
+    """The card of a cohort; raises UnknownNameError with the nearest names."""
+    if name not in dataset_cards():
+        raise UnknownNameError("dataset", name, dataset_cards())
+    return dataset_cards()[name]
+
+
+def find_metric(name: str) -> MetricCard:
+    """The card of a metric; raises UnknownNameError with the nearest names."""
+    if name not in metric_cards():
+        raise UnknownNameError("metric", name, metric_cards())
+    return metric_cards()[name]
+
+
+def load_entry(entry: str) -> Any:
+    """The object behind ``"package.module:name"`` or ``"path/to/file.py:name"``.
+
+    Raises:
+        DataError: the module cannot be imported or has no such name.
+    """
+    where, _, name = entry.rpartition(":")
+    try:
+        module = _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except (ImportError, SyntaxError, FileNotFoundError) as error:
+        raise DataError(f"expected to import {where!r} for {entry!r}, found: {error}") from error
+    if not hasattr(module, name):
+        raise DataError(f"expected {name!r} in {where!r}, found no such name; check the part behind the colon")
+    return getattr(module, name)
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    name = f"stbench_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # classes defined in it must be able to find their module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,87 @@
+"""Small helpers for what people read and type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from stbench.errors import SettingError
+
+
+def first_line(error: BaseException | str) -> str:
+    """The first line of a message, the kind of an exception where its message is empty or cannot be printed."""
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001  a foreign exception may fail to print itself
+        text = ""
+    return text.splitlines()[0].strip() if text else type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """A text with every run of blanks and line ends as one blank."""
+    return " ".join(text.split())
+
+
+def count(number: int, noun: str) -> str:
+    """``1 slide``, ``2 slides``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(values: Iterable[object], between: str = ", ") -> str:
+    """Values one after the other."""
+    return between.join(str(value) for value in values)
+
+
+def duration(seconds: float) -> str:
+    """A duration as people say it: ``about 40 s``, ``about 4 min``, ``about 2.5 h``."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """``key=value`` texts as a dictionary.
+
+    Raises:
+        SettingError: no ``=``, or a key given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise SettingError(f"{option}: expected key=value, found {text!r}")
+        if key in found:
+            raise SettingError(f"{option}: expected {key} once, found {found[key]!r} and {value!r}; leave one out")
+        found[key] = value
+    return found
+
+
+def parse_names(text: str, option: str) -> tuple[str, ...]:
+    """``flag,ridge`` as names; an empty text has none.
+
+    Raises:
+        SettingError: a name that comes twice.
+    """
+    return _once(option, tuple(part.strip() for part in text.split(",") if part.strip()))
+
+
+def parse_numbers(option: str, text: str, least: int, why: str = "") -> tuple[int, ...]:
+    """``10,50,200`` as ascending numbers.
+
+    Raises:
+        SettingError: none, no whole number, one that comes twice, or one below ``least``.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise SettingError(f"{option}: expected whole numbers such as 10,50,200, found {text!r}")
+    numbers = sorted(int(part) for part in parts)
+    if numbers[0] < least:
+        raise SettingError(f"{option}: expected numbers from {least} up{why}, found {numbers[0]}")
+    return tuple(int(part) for part in _once(option, tuple(str(number) for number in numbers)))
+
+
+def _once(option: str, found: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [value for value in found if found.count(value) > 1]:
+        raise SettingError(f"{option}: expected {twice[0]} once, found it {found.count(twice[0])} times")
+    return found

@@ -1,0 +1,64 @@
+"""Small helpers for what people read and type."""
+
+import pytest
+
+from stbench.errors import SettingError
+from stbench.text import count, duration, first_line, one_line, parse_names, parse_numbers
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError(""), "ValueError"),
+        (ValueError("\n  two\n"), "two"),
+        (MuteError(), "MuteError"),
+        ("text", "text"),
+    ],
+)
+def test_first_line(error, line):
+    assert first_line(error) == line
+
+
+def test_one_line():
+    assert one_line(" a\n  b\tc ") == "a b c"
+
+
+def test_count():
+    assert [count(0, "slide"), count(1, "slide"), count(2, "slide")] == ["0 slides", "1 slide", "2 slides"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5, "about 5 s"), (240, "about 4 min"), (9000, "about 2.5 h")])
+def test_duration(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_numbers_come_out_ascending():
+    assert parse_numbers("--genes", "200, 10,50", 2) == (10, 50, 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "whole numbers"),
+        ("10,x", "'10,x'"),
+        ("10,-5", "whole numbers"),
+        ("10,1", "from 2 up, found 1"),
+        ("10,50,10", "10 once, found it 2 times"),
+    ],
+)
+def test_numbers_that_are_none(text, said):
+    with pytest.raises(SettingError, match=said):
+        parse_numbers("--genes", text, 2)
+
+
+def test_names():
+    assert parse_names("flag, ridge", "--methods") == ("flag", "ridge")
+    assert parse_names("", "--methods") == ()
+    with pytest.raises(SettingError, match="flag once"):
+        parse_names("flag,ridge,flag", "--methods")
