@@ -15,7 +15,7 @@ from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.histogene import HisToGene, load_official
 from stbench.methods.histogene.network import HisToGeneNetwork
 from stbench.methods.histogene.positions import grid_positions, nearest_seen
-from stbench.methods.histogene.released import official_name
+from stbench.methods.histogene.released import released_name
 from stbench.methods.histogene.settings import HisToGeneSettings
 from stbench.methods.registry import find_method, resolve_settings
 from stbench.proofs.parity import compare_file
@@ -76,7 +76,7 @@ def test_it_learns(pictured):
 def test_a_trained_backbone_moves_and_a_frozen_one_does_not(pictured):
     for trained in (True, False):
         found = HisToGene(settings(**{**FROZEN, "backbone_trained": trained}))
-        trainer, _ = found._trainer(pictured[0], pictured[1], Context(GENES))
+        trainer = found._trainer(pictured[0], pictured[1], Context(GENES))
         before = found.module_.image_encoder.model.conv1[0].weight.detach().clone()
         trainer.run()
         assert torch.equal(found.module_.image_encoder.model.conv1[0].weight, before) is not trained
@@ -169,7 +169,7 @@ def test_as_released_a_larger_slide_is_refused_and_untrained_rows_are_used(pictu
 @pytest.mark.parametrize("asked", [0.05, 2.0])
 def test_positions_spread_as_asked_beside_image_tokens(pictured, asked):
     found = HisToGene(settings(position_balance=asked))
-    _, slides = found._trainer(pictured[0], pictured[1], Context(GENES))
+    slides = found._trainer(pictured[0], pictured[1], Context(GENES)).objective.train
     module = found.module_
     with torch.no_grad():
         features = torch.cat([torch.from_numpy(slide.spots) for slide in slides])
@@ -288,7 +288,7 @@ def test_a_released_checkpoint_predicts_what_the_original_predicts(path, suffix,
 def test_a_task_with_released_weights_predicts_without_training(pictured, tmp_path):
     as_released = {"table_rows": 64, "unseen_positions": "initial", "standardize_features": False}
     source = fitted(pictured, **as_released)
-    state = {official_name(name): value for name, value in source.module_.state_dict().items()}
+    state = {released_name(name): value for name, value in source.module_.state_dict().items()}
     torch.save(state, tmp_path / "released.pt")
     as_released |= {"weights": str(tmp_path / "released.pt")}
     found = fitted(pictured, **as_released)
@@ -336,8 +336,8 @@ def test_every_entry_that_does_not_fit_is_named(tmp_path):
 
 def test_released_names_are_those_of_the_vectors():
     state, _ = released()
-    assert official_name("blocks.1.mlp_out.bias") == "vit.transformer.layers.1.1.fn.net.3.bias"
-    assert {official_name(name) for name in load_official(state).module_.state_dict()} == state.keys()
+    assert released_name("blocks.1.mlp_out.bias") == "vit.transformer.layers.1.1.fn.net.3.bias"
+    assert {released_name(name) for name in load_official(state).module_.state_dict()} == state.keys()
 
 
 # --- the card

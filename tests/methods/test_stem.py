@@ -15,11 +15,12 @@ from safetensors.torch import save_file
 from stbench.errors import DataError, RunFailedError, SettingError
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.nn.discrete import linear_schedule, respaced
+from stbench.methods.nn.released import released_state
 from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.stem import Stem, method
 from stbench.methods.stem.diffusion import Diffusion, discretised_likelihood, trajectory
 from stbench.methods.stem.network import StemNetwork
-from stbench.methods.stem.released import load_released, released_names
+from stbench.methods.stem.released import released_names, take_released
 from stbench.methods.stem.settings import StemSettings
 from stbench.methods.stem.views import N_VIEWS, view
 from stbench.proofs.parity import compare_file
@@ -263,14 +264,14 @@ def test_released_weights_are_read_from_every_form(released, kind, tmp_path):
         raw = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
         torch.save({"model": raw, "ema": state, "opt": {"lr": 1.0}, "args": argparse.Namespace(seed=1)}, path)
     other = network(seed=1)
-    load_released(other, path)
+    take_released(other, *released_state(path))
     assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in other.state_dict().items())
 
 
 def test_released_weights_of_another_panel_are_named(released, tmp_path):
     torch.save(released[1], tmp_path / "w.pt")
     with pytest.raises(DataError, match=r"expected a panel of 9 genes as in this task, found weights for 6 genes") as e:
-        load_released(network(n_genes=9), tmp_path / "w.pt")
+        take_released(network(n_genes=9), *released_state(tmp_path / "w.pt"))
     assert "w.pt" in str(e.value)
     assert "\n" not in str(e.value)
 
@@ -291,15 +292,15 @@ def test_released_weights_that_do_not_fit_are_named(released, change, said, tmp_
     change(released[1])
     torch.save(released[1], tmp_path / "w.pt")
     with pytest.raises(DataError, match=said):
-        load_released(network(), tmp_path / "w.pt")
+        take_released(network(), *released_state(tmp_path / "w.pt"))
 
 
 def test_absent_and_damaged_weights_are_named(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        load_released(network(), tmp_path / "absent.pt")
+        take_released(network(), *released_state(tmp_path / "absent.pt"))
     (tmp_path / "bad.pt").write_bytes(b"no weights")
     with pytest.raises(DataError, match="unreadable file"):
-        load_released(network(), tmp_path / "bad.pt")
+        take_released(network(), *released_state(tmp_path / "bad.pt"))
 
 
 def test_a_task_with_released_weights_predicts_without_training(cohort, released, tmp_path):

@@ -16,7 +16,7 @@ from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.stflow import StFlow, method
 from stbench.methods.stflow.geometry import build_graph
 from stbench.methods.stflow.network import StFlowNetwork
-from stbench.methods.stflow.released import load_released, released_name
+from stbench.methods.stflow.released import released_name, take_released
 from stbench.methods.stflow.sets import PatchSets
 from stbench.methods.stflow.settings import StFlowSettings
 from stbench.proofs.parity import compare_file
@@ -224,11 +224,13 @@ def test_a_released_state_dict_takes_the_place_of_training(cohort, tmp_path, for
 
 
 def load(state, **changes):
-    load_released(StFlowNetwork(settings("official", **changes), 6, 5), state, "released.pt")
+    take_released(StFlowNetwork(settings("official", **changes), 6, 5), state, "released.pt")
 
 
 def test_a_state_dict_of_another_panel_is_named():
-    with pytest.raises(DataError, match=r"in released.pt: expected a panel of 6 genes, found one of 50"):
+    with pytest.raises(
+        DataError, match=r"^released.pt: expected a panel of 6 genes as in this task, found weights for 50 genes"
+    ):
         load(released(50))
 
 

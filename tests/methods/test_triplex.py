@@ -14,7 +14,7 @@ from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.registry import find_method, resolve_settings
 from stbench.methods.triplex import Triplex, method
 from stbench.methods.triplex.objective import TriplexObjective
-from stbench.methods.triplex.official import official_name
+from stbench.methods.triplex.released import released_name
 from stbench.methods.triplex.settings import TriplexSettings
 from stbench.training.scores import mean_gene_correlation
 
@@ -290,7 +290,7 @@ WIDE = {"emb_dim": 5, "fusion_heads": 1, "global_heads": 1, "neighbour_heads": 1
 
 def test_a_released_checkpoint_predicts_without_training(cohort, tmp_path):
     source = fitted(cohort, settings("official", **WIDE), seed=5)
-    state = {official_name(name): value for name, value in source.module_.state_dict().items()}
+    state = {released_name(name): value for name, value in source.module_.state_dict().items()}
     save_file(state, tmp_path / "triplex.safetensors")
     found = fitted(cohort, settings("official", **WIDE, weights=str(tmp_path / "triplex.safetensors")))
     np.testing.assert_array_equal(found.predict(cohort[2], 1, 0), source.predict(cohort[2], 1, 0))

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stbench.errors import DataError
+from stbench.methods.nn.released import released_state
 from stbench.methods.triplex.network import TriplexNetwork
-from stbench.methods.triplex.official import load_released, official_name
+from stbench.methods.triplex.released import released_name, take_released
 from stbench.methods.triplex.settings import TriplexSettings
 
 VECTORS = Path(__file__).parents[1] / "parity" / "triplex" / "full_model_a.safetensors"
@@ -35,7 +36,7 @@ def test_the_released_parameters_are_loaded_whatever_wraps_them(state, tmp_path)
     torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "lightning.ckpt")
     for file in ("plain.safetensors", "lightning.ckpt"):
         found = network()
-        load_released(found, tmp_path / file)
+        take_released(found, *released_state(tmp_path / file))
         assert torch.equal(found.head.weight, state["fc.weight"])
         assert torch.equal(found.target_head.bias, state["fc_target.bias"])
         biases = state["neighbor_encoder.layer.layers.0.0.fn.attention_biases"]
@@ -47,7 +48,7 @@ def test_the_released_parameters_are_loaded_whatever_wraps_them(state, tmp_path)
 @pytest.mark.parametrize("numbered", [False, True])
 def test_the_target_encoder_may_have_numbers_for_names(tmp_path, numbered):
     source, found = network(seed=1, input="patches"), network(input="patches")
-    state = {official_name(name): value for name, value in source.state_dict().items()}
+    state = {released_name(name): value for name, value in source.state_dict().items()}
     if numbered:
         parts = {name: name.split(".", 2) for name in state}
         state = {
@@ -56,7 +57,7 @@ def test_the_target_encoder_may_have_numbers_for_names(tmp_path, numbered):
         }
         assert "resnet.4.0.conv1.weight" in state
     save_file(state, tmp_path / "triplex.safetensors")
-    load_released(found, tmp_path / "triplex.safetensors")
+    take_released(found, *released_state(tmp_path / "triplex.safetensors"))
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in found.state_dict().items())
 
 
@@ -67,7 +68,7 @@ def test_every_entry_that_does_not_fit_is_named(state, tmp_path):
     state["fc.weight"] = torch.zeros(9, 5)
     save_file(state, tmp_path / "bad.safetensors")
     with pytest.raises(DataError) as caught:
-        load_released(network(), tmp_path / "bad.safetensors")
+        take_released(network(), *released_state(tmp_path / "bad.safetensors"))
     said = str(caught.value)
     assert len(gone) == 4
     assert "4 missing" in said
@@ -81,5 +82,5 @@ def test_a_damaged_file_and_one_with_code_are_refused(tmp_path):
     (tmp_path / "half.safetensors").write_bytes(VECTORS.read_bytes()[:5000])
     torch.save({"state_dict": network()}, tmp_path / "pickle.ckpt")
     for file in ("half.safetensors", "pickle.ckpt", "absent.ckpt"):
-        with pytest.raises(DataError, match="unreadable file"):
-            load_released(network(), tmp_path / file)
+        with pytest.raises(DataError, match=r"unreadable file|no such file"):
+            take_released(network(), *released_state(tmp_path / file))

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stbench.errors import RunFailedError
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.bleep.losses import contrastive_loss, logits, soft_targets
 from stbench.methods.bleep.network import BleepNetwork
 from stbench.methods.bleep.pairs import Pairs
+from stbench.methods.bleep.released import released_settings, released_sizes, take_released
 from stbench.methods.bleep.retrieval import predict_from, retrieve
 from stbench.methods.bleep.settings import BleepSettings
 from stbench.methods.nn.backbone import augmented
-from stbench.methods.nn.fitting import lent, make_trainer, seeded
-from stbench.methods.nn.official import load_released, released_state
 from stbench.methods.nn.patch_settings import RANDOM
+from stbench.methods.nn.released import released_state
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
-from stbench.training.loop import Trainer, total_updates
+from stbench.methods.trained import TrainedMethod, lent
 from stbench.training.scores import mean_gene_correlation
 
 _BATCH = 256  # patches, or expression vectors x 16, embedded at a time
 
 
-class Bleep(Method):
+class Bleep(TrainedMethod):
     """BLEEP (arXiv:2306.01859): the mean expression of the training spots whose embeddings are nearest a patch's.
 
     The bank holds the training spots alone; it is part of the checkpoint.
@@ -35,7 +36,6 @@ class Bleep(Method):
     Settings = BleepSettings
     settings: BleepSettings
     module_: BleepNetwork
-    sizes_: dict[str, int]
     feature_mean_: FloatArray
     feature_std_: FloatArray
     bank_expression_: FloatArray  # (M, G), task's scale
@@ -45,20 +45,6 @@ class Bleep(Method):
     def build(self, **sizes: int) -> nn.Module:
         """The untrained network; sizes are ``n_genes`` and ``n_features``."""
         return BleepNetwork(self.settings, **sizes)
-
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        trainer = self._trainer(train, validation, context)
-        if self.settings.weights is not None:
-            state, where = released_state(self.settings.weights)
-            load_released(self.module_, state, {name: name for name in self.module_.state_dict()}, where)
-            self.module_.eval()
-            self.fill_bank(train)
-            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
-            return
-        outcome = trainer.run(resume=context.resume)
-        self.fill_bank(train)
-        kept = "loss" if self.settings.select_by == "loss" else "PCC"
-        context.reporter.info(f"{outcome.text(kept)}; bank of {len(self.bank_expression_)} spots")
 
     def fill_bank(self, slides: Sequence[LabelledSlide]) -> None:
         """Make the spots of these slides the ones that predictions are made of; training slides, never others.
@@ -85,15 +71,6 @@ class Bleep(Method):
         backbone = self.settings.backbone if self.settings.weights is None else None  # its weights are among them
         return why_unreadable(self.settings, backbone, slides)
 
-    def estimate_seconds(
-        self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
-    ) -> float | None:
-        if self.settings.weights is not None:
-            return None
-        probe = Bleep(self.settings)
-        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
-        return total_updates(self.settings, trainer.objective.epoch_length) * trainer.seconds_per_update()
-
     @property
     def reader(self) -> SpotReader:
         """Reads spots as the network wants them."""
@@ -118,18 +95,26 @@ class Bleep(Method):
     def _tensor(self, array: Spots) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.module_.spot_projection.fc.weight.device)
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> Trainer:
+    ) -> BleepObjective:
         self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
-        self.sizes_ = {"n_genes": context.n_genes, "n_features": len(self.feature_mean_)}
-        with seeded(context.seed):
-            self.module_ = BleepNetwork(self.settings, **self.sizes_)
+        self._new_module(context, n_genes=context.n_genes, n_features=len(self.feature_mean_))
         if self.module_.image_encoder is not None:
             start = self.settings.backbone_weights if self.settings.weights is None else RANDOM
             self.module_.image_encoder.start(start, self.settings.patch_px)
-        self.module_.to(context.device)
-        return make_trainer(self.module_, BleepObjective(self, train, validation, context), self.settings, context)
+        return BleepObjective(self, train, validation, context)
+
+    def _take(self, state: Mapping[str, Tensor], where: str) -> None:
+        take_released(self.module_, state, where)
+
+    def _conclude(self, objective: BleepObjective) -> str:
+        self.fill_bank(objective.train)
+        return f"bank of {len(self.bank_expression_)} spots"
+
+    @property
+    def _score_name(self) -> str:
+        return "loss" if self.settings.select_by == "loss" else "PCC"
 
 
 class BleepObjective:
@@ -190,6 +175,35 @@ class BleepObjective:
     def _on_device(self, spots: Spots, expression: FloatArray) -> tuple[Tensor, Tensor]:
         device = self.context.device
         return torch.from_numpy(spots).to(device), torch.from_numpy(expression).to(device)
+
+
+def load_official(
+    source: Path | str | Mapping[str, Tensor], *, backbone: str = "resnet50", temperature: float = 1.0
+) -> Bleep:
+    """A method that embeds as a released checkpoint embeds; give it a bank with :meth:`Bleep.fill_bank`.
+
+    A state dict without image encoder reads vectors used as they are.
+
+    Args:
+        source: safetensors or torch file (tensors only), or a state dict.
+        backbone: timm network of the checkpoint's image encoder.
+        temperature: of its loss; no part of the file, and without effect on predictions.
+
+    Returns:
+        A method whose genes are in the order of the checkpoint's, as yet without bank.
+
+    Raises:
+        DataError: the file cannot be read, or an entry is missing, unexpected or misshapen; names all of them.
+        UnknownNameError: timm has no such backbone.
+    """
+    state, where = released_state(source)
+    method = Bleep(released_settings(state, backbone, temperature))
+    method._new_module(Context(()), **released_sizes(state))
+    take_released(method.module_, state, where)
+    method.module_.eval()
+    width = method.sizes_["n_features"]
+    method.feature_mean_, method.feature_std_ = np.zeros(width, np.float32), np.ones(width, np.float32)
+    return method
 
 
 def _parts(array: Spots, size: int) -> list[Spots]:

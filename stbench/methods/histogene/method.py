@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.histogene.network import HisToGeneNetwork
 from stbench.methods.histogene.positions import (
     Positions,
@@ -19,18 +20,17 @@ from stbench.methods.histogene.positions import (
     seen_positions,
     without_array,
 )
-from stbench.methods.histogene.released import take_released
+from stbench.methods.histogene.released import Input, released_settings, released_sizes, take_released
 from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import augmented
-from stbench.methods.nn.fitting import lent, make_trainer, seeded
-from stbench.methods.nn.official import released_state
+from stbench.methods.nn.released import released_state
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
-from stbench.training.loop import Trainer, total_updates
+from stbench.methods.trained import TrainedMethod, lent
 from stbench.training.scores import mean_gene_correlation
 
 
-class HisToGene(Method):
+class HisToGene(TrainedMethod):
     """HisToGene (bioRxiv 2021.11.28.470212): every spot of a slide is a token of image and array position.
 
     Position tables have as many rows as training and validation slides need. Where a slide has a position that no
@@ -40,7 +40,6 @@ class HisToGene(Method):
     Settings = HisToGeneSettings
     settings: HisToGeneSettings
     module_: HisToGeneNetwork
-    sizes_: dict[str, int]
     gene_mean_: FloatArray
     gene_std_: FloatArray
     feature_mean_: FloatArray
@@ -53,20 +52,6 @@ class HisToGene(Method):
         """The untrained network; sizes are ``n_genes``, ``n_features``, ``n_x`` and ``n_y``."""
         return HisToGeneNetwork(self.settings, **sizes)
 
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        trainer, slides = self._trainer(train, validation, context)
-        if self.settings.weights is not None:
-            take_released(self.module_, *released_state(self.settings.weights))
-            self.module_.eval()
-            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
-            return
-        outcome = trainer.run(resume=context.resume)
-        self.balance_ = [self.balance_[0], self._balance(slides)]
-        context.reporter.info(
-            f"{outcome.text()}; positions over image tokens {self.balance_[0]:.3g} at the start, "
-            f"{self.balance_[1]:.3g} now"
-        )
-
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self.predict_read(self.reader(inputs), self._rows(inputs))[None]
 
@@ -78,16 +63,6 @@ class HisToGene(Method):
                     return without_array(inputs)
         backbone = None if self.settings.backbone == PIXELS else self.settings.backbone
         return why_unreadable(self.settings, backbone, slides)
-
-    def estimate_seconds(
-        self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
-    ) -> float | None:
-        if self.settings.weights is not None:
-            return None
-        probe = HisToGene(self.settings)
-        trainer, _ = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
-        per_update = trainer.seconds_per_update()
-        return total_updates(self.settings, trainer.objective.epoch_length) * per_update
 
     @property
     def reader(self) -> SpotReader:
@@ -118,30 +93,27 @@ class HisToGene(Method):
         found = self.module_(batched(spots, device), batched(rows, device))
         return self._scale.outward(found[0].float().cpu().numpy())
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> tuple[Trainer, list[ReadSlide]]:
+    ) -> HisToGeneObjective:
         self.gene_mean_, self.gene_std_ = gene_moments(train)
         self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
-        self.sizes_ = {
-            "n_genes": context.n_genes,
-            "n_features": len(self.feature_mean_),
-            **self._table_sizes(train, validation),
-        }
-        with seeded(context.seed):
-            self.module_ = HisToGeneNetwork(self.settings, **self.sizes_)
+        tables = self._table_sizes(train, validation)
+        self._new_module(context, n_genes=context.n_genes, n_features=len(self.feature_mean_), **tables)
         if self.module_.image_encoder is not None:
             self.module_.image_encoder.start(self.settings.backbone_weights, self.settings.patch_px)
-        self.module_.to(context.device)
         slides = [self._read(slide) for slide in train]
         self._set_balance(slides)
-        trainer = make_trainer(
-            self.module_,
-            HisToGeneObjective(self, slides, [self._read(slide) for slide in validation], context),
-            self.settings,
-            context,
-        )
-        return trainer, slides
+        return HisToGeneObjective(self, slides, [self._read(slide) for slide in validation], context)
+
+    def _take(self, state: Mapping[str, Tensor], where: str) -> None:
+        take_released(self.module_, state, where)
+
+    def _conclude(self, objective: HisToGeneObjective) -> str:
+        if self.settings.weights is not None:
+            return ""
+        self.balance_ = [self.balance_[0], self._balance(objective.train)]
+        return f"positions over image tokens {self.balance_[0]:.3g} at the start, {self.balance_[1]:.3g} now"
 
     def _table_sizes(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide]) -> dict[str, int]:
         """Rows of the tables, and the positions that training slides have."""
@@ -247,3 +219,36 @@ class HisToGeneObjective:
 def batched(array: Spots, device: torch.device) -> Tensor:
     """A slide's array as a batch of one on a device; copied, as arrays mapped from a file cannot be written."""
     return torch.from_numpy(np.array(array)).unsqueeze(0).to(device)
+
+
+def load_official(source: Path | str | Mapping[str, Tensor], *, input: Input = "patches") -> HisToGene:
+    """A method that computes what a released checkpoint computes.
+
+    Args:
+        source: safetensors or torch file (tensors only), or a state dict.
+        input: what the checkpoint's patch embedding reads: pixels of P x P patches, or vectors used as they are.
+
+    Returns:
+        A fitted method whose genes are in the order of the checkpoint's.
+
+    Raises:
+        DataError: the file cannot be read, or an entry is missing, unexpected or misshapen; names all of them.
+    """
+    state, where = released_state(source)
+    method = HisToGene(released_settings(state, input, where))
+    method._new_module(Context(()), **released_sizes(state, input))
+    take_released(method.module_, state, where)
+    method.module_.eval()
+    _fill_statistics(method)
+    return method
+
+
+def _fill_statistics(method: HisToGene) -> None:
+    """A released checkpoint holds no statistics and needs none: everything is read as it is."""
+    sizes = method.sizes_
+    method.gene_mean_ = np.zeros(sizes["n_genes"], dtype=np.float32)
+    method.gene_std_ = np.ones(sizes["n_genes"], dtype=np.float32)
+    method.feature_mean_ = np.zeros(sizes["n_features"], dtype=np.float32)
+    method.feature_std_ = np.ones(sizes["n_features"], dtype=np.float32)
+    method.seen_x_, method.seen_y_ = np.arange(sizes["n_x"]), np.arange(sizes["n_y"])
+    method.balance_ = []

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise
-from stbench.methods.nn.fitting import lent, make_trainer, seeded, without_features
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
 from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments, standardized
 from stbench.methods.nn.settings import GraphSettings
 from stbench.methods.nn.windows import Rows, TrainingWindows, WindowBatch, WindowGeometry, grid_batches
-from stbench.training.loop import Trainer, total_updates
+from stbench.methods.trained import TrainedMethod, lent, without_features
+from stbench.training.loop import total_updates
 from stbench.training.scores import mean_gene_correlation
 
 
@@ -79,7 +79,7 @@ class WindowObjective(ABC):
             return self.method.validation_score(self.validation, self.context.seed)
 
 
-class WindowDiffusion(Method):
+class WindowDiffusion(TrainedMethod):
     """A diffusion method whose spots talk within a window.
 
     A subclass names its settings, builds its network, binds it to a batch and gives the losses. What the sampler moves
@@ -87,8 +87,6 @@ class WindowDiffusion(Method):
     """
 
     settings: GraphSettings
-    module_: nn.Module
-    sizes_: dict[str, int]
     gene_mean_: FloatArray
     gene_std_: FloatArray
     feature_mean_: FloatArray
@@ -108,11 +106,6 @@ class WindowDiffusion(Method):
     @abstractmethod
     def _spots_per_batch(self) -> int:
         """Most spots, padding included, of one sampling batch."""
-
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        trainer = self._trainer(train, validation, context)
-        outcome = trainer.run(resume=context.resume)
-        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._sample(inputs, range(draws), seed, self.settings.passes)
@@ -134,8 +127,7 @@ class WindowDiffusion(Method):
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
-        probe = type(self)(self.settings)
-        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
+        trainer = self._probe(train, context)
         objective = trainer.objective
         assert isinstance(objective, WindowObjective)
         per_update = trainer.seconds_per_update()
@@ -183,17 +175,15 @@ class WindowDiffusion(Method):
     def _passes(self, draws: int) -> int:
         return self.settings.passes * draws
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> Trainer:
+    ) -> WindowObjective:
         self.gene_mean_, self.gene_std_ = gene_moments(train)
         self.feature_mean_, self.feature_std_ = feature_moments(train)
         objective = self._objective(train, validation, context)
         n_features = train[0].inputs.features.shape[1]
-        self.sizes_ = {"n_genes": context.n_genes, "n_features": n_features, **objective.sizes}
-        with seeded(context.seed):
-            self.module_ = self.build(**self.sizes_).to(context.device)
-        return make_trainer(self.module_, objective, self.settings, context)
+        self._new_module(context, n_genes=context.n_genes, n_features=n_features, **objective.sizes)
+        return objective
 
     def _batches(self, inputs: SlideInputs) -> Iterator[WindowBatch]:
         device = str(next(self.module_.parameters()).device)

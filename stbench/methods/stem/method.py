@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stbench.errors import DataError, RunFailedError, SettingError
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs, draw_seed
 from stbench.methods.nn.backbone import Backbone, make_backbone
 from stbench.methods.nn.discrete import linear_schedule, respaced
-from stbench.methods.nn.fitting import lent, make_trainer, seeded
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, input_moments, why_unreadable
 from stbench.methods.stem.diffusion import Diffusion, Network, trajectory
 from stbench.methods.stem.network import StemNetwork
-from stbench.methods.stem.released import load_released
+from stbench.methods.stem.released import take_released
 from stbench.methods.stem.settings import StemSettings
 from stbench.methods.stem.views import view_vectors
-from stbench.training.loop import Trainer, total_updates
+from stbench.methods.trained import TrainedMethod, lent, seeded
+from stbench.training.loop import total_updates
 from stbench.training.scores import mean_gene_correlation
 
 _BATCH_VALUES = {"cpu": 2**20, "cuda": 2**26}  # tokens x width of one pass: small ones stay in a CPU's cache
 
 
-class Stem(Method):
+class Stem(TrainedMethod):
     """Stem (arXiv:2501.15598).
 
     A denoising diffusion model of the expression of one spot given its image features: genes are tokens, spots know
@@ -37,7 +36,6 @@ class Stem(Method):
     Settings = StemSettings
     settings: StemSettings
     module_: StemNetwork
-    sizes_: dict[str, int]
     gene_mean_: FloatArray
     gene_std_: FloatArray
     feature_mean_: FloatArray
@@ -49,22 +47,6 @@ class Stem(Method):
         if self.settings.input == "patches":
             network.backbone = Backbone(self.settings.backbone, trained=False)
         return network
-
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        """Train, or take the released weights that the settings name.
-
-        Raises:
-            SettingError: fewer training spots than a batch where incomplete batches are dropped, or no weights for
-                the backbone.
-            DataError: no training spot has any count, or weights do not fit.
-        """
-        trainer = self._trainer(train, validation, context)
-        if self.settings.weights is not None:
-            self.module_.eval()
-            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
-            return
-        outcome = trainer.run(resume=context.resume)
-        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         """Draws, on the scale of the training expression; see :class:`stbench.methods.base.Method`.
@@ -100,8 +82,7 @@ class Stem(Method):
             "batch_windows": min(rules.batch_windows, self._spots_at_once(context.n_genes, "cpu"))
         }
         few |= {"accumulate": 1, "last_batch": "keep"}
-        probe = Stem(rules.model_copy(update=few))
-        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
+        trainer = Stem(rules.model_copy(update=few))._probe(train, context)
         assert isinstance(trainer.objective, StemObjective)
         per_spot = trainer.seconds_per_update() / len(trainer.objective.rows(0))
         per_epoch = -(-len(trainer.objective.expression) // rules.batch_windows)
@@ -120,17 +101,17 @@ class Stem(Method):
         """Between the task's expression and the network's."""
         return Scale(self.gene_mean_, self.gene_std_, standardized=self.settings.standardize_expression)
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> Trainer:
+    ) -> StemObjective:
         self.gene_mean_, self.gene_std_ = gene_moments(train)
         self.feature_mean_, self.feature_std_ = input_moments(self.settings, train)
         with seeded(context.seed):
             self._make(train, context)
-        return make_trainer(self.module_, StemObjective(self, train, validation, context), self.settings, context)
+        return StemObjective(self, train, validation, context)
 
     def _make(self, train: Sequence[LabelledSlide], context: Context) -> None:
-        """The network at its start, with the weights that the settings name."""
+        """The network at its start."""
         rules, backbone = self.settings, None
         if rules.input == "patches":
             backbone = make_backbone(
@@ -139,10 +120,11 @@ class Stem(Method):
         width = backbone.dim if backbone else train[0].inputs.features.shape[1]
         self.sizes_ = {"n_genes": context.n_genes, "n_features": width}
         self.module_ = StemNetwork(rules, **self.sizes_)
-        if rules.weights is not None:
-            load_released(self.module_, Path(rules.weights))
         self.module_.backbone = backbone
         self.module_.to(context.device)
+
+    def _take(self, state: Mapping[str, Tensor], where: str) -> None:
+        take_released(self.module_, state, where)
 
     def _process(self, spacing: str | None = None) -> Diffusion:
         schedule = linear_schedule(self.settings.schedule_steps)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stbench.errors import RunFailedError
-from stbench.features.weights import read_state, weight_file
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
-from stbench.methods.nn.fitting import make_trainer, seeded, without_features
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs, draw_seed
 from stbench.methods.nn.scaling import feature_moments, standardized
 from stbench.methods.stflow.flow import between, refine
 from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph
 from stbench.methods.stflow.network import StFlowNetwork
 from stbench.methods.stflow.prior import ZeroInflatedNegativeBinomial, fitted_prior, fixed_prior
-from stbench.methods.stflow.released import load_released
+from stbench.methods.stflow.released import take_released
 from stbench.methods.stflow.sets import PatchSets
 from stbench.methods.stflow.settings import StFlowSettings
-from stbench.training.loop import Trainer, total_updates
+from stbench.methods.trained import TrainedMethod, without_features
+from stbench.training.loop import Objective, total_updates
 from stbench.training.scores import mean_gene_correlation
+from stbench.training.settings import TrainingSettings
 
 _KEPT_EDGES = 2**29  # numbers of pair embeddings kept over the steps and draws of a slide; 2 GiB
 _PROBED = 10  # batches whose sizes are averaged for an estimate of time
 
 
-class StFlow(Method):
+class StFlow(TrainedMethod):
     """STFlow (arXiv:2506.05361).
 
     All spots of a slide flow together from a draw of a zero-inflated negative binomial to expression; each spot attends
@@ -39,7 +38,6 @@ class StFlow(Method):
     Settings = StFlowSettings
     settings: StFlowSettings
     module_: StFlowNetwork
-    sizes_: dict[str, int]
     feature_mean_: FloatArray
     feature_std_: FloatArray
     prior_theta_: FloatArray
@@ -49,17 +47,6 @@ class StFlow(Method):
     def build(self, **sizes: int) -> nn.Module:
         """The untrained network; sizes are ``n_genes`` and ``n_features``."""
         return StFlowNetwork(self.settings, **sizes)
-
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        trainer = self._trainer(train, validation, context)
-        if self.settings.weights is not None:
-            file = weight_file(Path(self.settings.weights))
-            load_released(self.module_, read_state(file), str(file))
-            self.module_.eval()
-            context.reporter.info(f"took the weights of {file}; nothing is trained")
-            return
-        outcome = trainer.run(resume=context.resume)
-        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._sample(self.module_, inputs, draws, seed, self.settings.refinement_steps)
@@ -74,8 +61,7 @@ class StFlow(Method):
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
-        probe = StFlow(self.settings)
-        trainer = probe._trainer(train, train[:1], Context(context.genes, seed=context.seed, device=context.device))
+        trainer = self._probe(train, context)
         objective = trainer.objective
         assert isinstance(objective, StFlowObjective)
         sets = objective.sets
@@ -124,18 +110,21 @@ class StFlow(Method):
             )
         )
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> Trainer:
+    ) -> StFlowObjective:
         self._learn_statistics(train)
-        self.sizes_ = {"n_genes": context.n_genes, "n_features": train[0].inputs.features.shape[1]}
-        with seeded(context.seed):
-            self.module_ = StFlowNetwork(self.settings, **self.sizes_).to(context.device)
-        objective = StFlowObjective(self, train, validation, context)
+        self._new_module(context, n_genes=context.n_genes, n_features=train[0].inputs.features.shape[1])
+        return StFlowObjective(self, train, validation, context)
+
+    def _take(self, state: Mapping[str, Tensor], where: str) -> None:
+        take_released(self.module_, state, where)
+
+    def _rules(self, objective: Objective) -> TrainingSettings:
         rules = self.settings
-        if rules.validate_each_epoch:
-            rules = rules.model_copy(update={"validate_every": max(1, objective.epoch_length // rules.accumulate)})
-        return make_trainer(self.module_, objective, rules, context)
+        if not rules.validate_each_epoch:
+            return rules
+        return rules.model_copy(update={"validate_every": max(1, objective.epoch_length // rules.accumulate)})
 
     def _learn_statistics(self, train: Sequence[LabelledSlide]) -> None:
         self.feature_mean_, self.feature_std_ = feature_moments(train)

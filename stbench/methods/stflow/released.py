@@ -1,15 +1,13 @@
-"""State dicts of the released STFlow code (github.com/Graph-and-Geometric-Learning/STFlow): their names and sizes."""
+"""State dicts of the released STFlow (github.com/Graph-and-Geometric-Learning/STFlow): their names and panel."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from stbench.errors import DataError
-from stbench.features.weights import misfit
+from stbench.methods.nn.released import load_released
 from stbench.methods.stflow.network import StFlowNetwork
 
 _NAMES = {  # beginnings of our names
@@ -42,33 +40,17 @@ def released_name(ours: str) -> str:
     return f"{_NAMES['blocks']}.{number}.{_BLOCK[part]}.{rest}"
 
 
-def load_released(network: StFlowNetwork, state: Mapping[str, Tensor], where: str) -> None:
+def take_released(network: StFlowNetwork, state: Mapping[str, Tensor], where: str) -> None:
     """Fill a network with a released state dict.
 
     Args:
         network: built with the sizes of the release and the switches of preset ``official``.
         state: name to tensor.
-        where: the file, for messages.
+        where: what the tensors are of, for the message.
 
     Raises:
         DataError: it is for another number of genes, or entries are missing, unexpected or misshapen; names them.
     """
-    own = network.state_dict()
-    expected = {released_name(name): tensor for name, tensor in own.items()}
-    _check_panel(expected, state, where)
-    found = misfit(expected, state)
-    if found:
-        raise DataError(
-            f"released STFlow weights in {where}: expected those of the settings, found {found}; "
-            f"check hidden_dim, edge_dim, layers, activation and the width of the features"
-        )
-    with torch.no_grad():
-        network.load_state_dict({name: state[released_name(name)].detach().clone() for name in own})
-
-
-def _check_panel(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
-    if _HEAD in state and state[_HEAD].shape != expected[_HEAD].shape:
-        raise DataError(
-            f"released STFlow weights in {where}: expected a panel of {len(expected[_HEAD])} genes, found one of "
-            f"{state[_HEAD].numel()} ({_HEAD}); ask for that panel or train anew"
-        )
+    names = {name: released_name(name) for name in network.state_dict()}
+    hint = "check hidden_dim, edge_dim, layers, activation and the width of the features"
+    load_released(network, state, names, where, panel=_HEAD, hint=hint)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stbench.errors import DataError, SettingError
-from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.nn.backbone import without_weights
-from stbench.methods.nn.fitting import make_trainer, seeded
 from stbench.methods.nn.patch_settings import RANDOM
 from stbench.methods.nn.scaling import Scale, feature_moments, gene_moments, moments, standardized
+from stbench.methods.trained import TrainedMethod
 from stbench.methods.triplex.network import TriplexNetwork
 from stbench.methods.triplex.objective import TrainingSlide, TriplexObjective
-from stbench.methods.triplex.official import load_released
 from stbench.methods.triplex.positions import CENTRE, smoothed
+from stbench.methods.triplex.released import take_released
 from stbench.methods.triplex.settings import TriplexSettings
 from stbench.methods.triplex.views import (
     SlideView,
@@ -34,7 +33,7 @@ from stbench.methods.triplex.views import (
     tile_features,
     tile_view,
 )
-from stbench.training.loop import Trainer, total_updates
+from stbench.training.loop import total_updates
 from stbench.training.scores import mean_gene_correlation
 
 _CHUNK = {"features": 256, "patches": 64}  # spots predicted at a time
@@ -43,7 +42,7 @@ _PROBED = 4  # spots of the slide that stands for all where tiles have to be cut
 _Cut = tuple[Tiles, NDArray[np.bool_]]
 
 
-class Triplex(Method):
+class Triplex(TrainedMethod):
     """TRIPLEX (arXiv:2403.07592).
 
     A spot's expression from three views, its own patch, the 5 x 5 tiles around it and all spots of its slide, fused by
@@ -53,7 +52,6 @@ class Triplex(Method):
     Settings = TriplexSettings
     settings: TriplexSettings
     module_: TriplexNetwork
-    sizes_: dict[str, int]
     gene_mean_: FloatArray
     gene_std_: FloatArray
     feature_mean_: FloatArray
@@ -64,15 +62,6 @@ class Triplex(Method):
     def build(self, **sizes: int) -> nn.Module:
         """The untrained network; sizes are ``n_genes``, ``n_target`` and ``n_context``."""
         return TriplexNetwork(self.settings, **sizes)
-
-    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        trainer = self._trainer(train, validation, context)
-        if self.settings.weights is not None:
-            self._take(Path(self.settings.weights))
-            context.reporter.info(f"took the weights in {self.settings.weights}; nothing was trained")
-            return
-        outcome = trainer.run(resume=context.resume)
-        context.reporter.info(outcome.text())
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         return self._predicted(self.module_, self._view(inputs))[None]
@@ -91,9 +80,7 @@ class Triplex(Method):
         cut = self.settings.neighbours == "patches"
         slides = [_shortened(train[0])] if cut else list(train)
         start = time.perf_counter()
-        trainer = Triplex(self.settings)._trainer(
-            slides, slides[:1], Context(context.genes, seed=context.seed, device=context.device)
-        )
+        trainer = self._probe(slides, context)
         per_spot = (time.perf_counter() - start) / _PROBED / 2 if cut else 0.0  # once to train, once to validate
         n_spots, probed = (sum(slide.inputs.n_spots for slide in part) for part in (train, slides))
         batch = min(self.settings.batch_windows, n_spots)
@@ -101,24 +88,16 @@ class Triplex(Method):
         updates = total_updates(self.settings, -(-n_spots // batch))
         return updates * per_update + (n_spots + sum(slide.n_spots for slide in test)) * per_spot
 
-    def _take(self, file: Path) -> None:
-        """Use released weights, whose features are as wide as their tokens."""
-        projection = self.module_.slide_in
-        if isinstance(projection, nn.Linear):
-            raise DataError(
-                f"expected features {projection.out_features} wide (emb_dim) for the weights in {file}, found "
-                f"{projection.in_features}; use the encoder and the emb_dim it was trained with"
-            )
-        load_released(self.module_, file)
-        self.module_.eval()
+    def _take(self, state: Mapping[str, Tensor], where: str) -> None:
+        take_released(self.module_, state, where)
 
     @property
     def _scale(self) -> Scale:
         return Scale(self.gene_mean_, self.gene_std_, standardized=self.settings.standardize_genes)
 
-    def _trainer(
+    def _prepare(
         self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
-    ) -> Trainer:
+    ) -> TriplexObjective:
         for slide in [*train, *validation]:
             check(slide.inputs, self.settings)
         self._build(train[0].inputs.features.shape[1], context)
@@ -132,12 +111,7 @@ class Triplex(Method):
         def score(module: TriplexNetwork) -> float:
             return float(np.mean([mean_gene_correlation(y, self._predicted(module, view)) for view, y in judged]))
 
-        return make_trainer(
-            self.module_,
-            TriplexObjective(self.settings, slides, score, seed=context.seed, device=context.device),
-            self.settings,
-            context,
-        )
+        return TriplexObjective(self.settings, slides, score, seed=context.seed, device=context.device)
 
     @property
     def _lacks_weights(self) -> bool:
@@ -150,13 +124,10 @@ class Triplex(Method):
         settings = self.settings
         if self._lacks_weights:
             raise SettingError(without_weights(settings.backbone))
-        self.sizes_ = {
-            "n_genes": context.n_genes,
-            "n_target": width if settings.input == "features" else 0,
-            "n_context": width if settings.neighbours == "grid" else 0,
-        }
-        with seeded(context.seed):
-            self.module_ = TriplexNetwork(settings, **self.sizes_).to(context.device).eval()
+        target = width if settings.input == "features" else 0
+        around = width if settings.neighbours == "grid" else 0
+        self._new_module(context, n_genes=context.n_genes, n_target=target, n_context=around)
+        self.module_.eval()
         for network in (self.module_.backbone, self.module_.extractor):
             if network is None:
                 continue

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stbench.methods.histogene.network import HisToGeneNetwork
-from stbench.methods.histogene.released import official_name
+from stbench.methods.histogene.released import released_name
 from stbench.methods.histogene.settings import HisToGeneSettings
 from stbench.proofs.parity.names import load_official
 from stbench.proofs.parity.reference import Reference
@@ -31,7 +31,7 @@ def load_network(reference: Reference) -> HisToGeneNetwork:
     )
     rows = reference.setting("constructor", "n_pos")
     network = HisToGeneNetwork(settings, reference.setting("constructor", "n_genes"), 0, rows, rows)
-    load_official(network, {name: official_name(name) for name in network.state_dict()}, (), reference)
+    load_official(network, {name: released_name(name) for name in network.state_dict()}, (), reference)
     return network.eval()
 
 
@@ -46,7 +46,7 @@ def model(reference: Reference) -> dict[str, Tensor]:
     loss = torch.nn.functional.mse_loss(network(patches, centers), reference.input("target"))
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = {
-        f"grad/{official_name(name)}": parameter.grad
+        f"grad/{released_name(name)}": parameter.grad
         for name, parameter in network.named_parameters()
         if parameter.grad is not None
     }

@@ -12,7 +12,7 @@ from torch import Tensor
 from stbench.methods.nn.discrete import Array, Schedule, linear_schedule, respaced
 from stbench.methods.stem.diffusion import Diffusion, Network, trajectory
 from stbench.methods.stem.network import StemNetwork
-from stbench.methods.stem.released import load_state, released_names
+from stbench.methods.stem.released import released_names, take_released
 from stbench.methods.stem.settings import StemSettings
 from stbench.proofs.parity.reference import Reference
 
@@ -30,7 +30,7 @@ def load_network(reference: Reference) -> StemNetwork:
         mlp_ratio=reference.setting("mlp_ratio"),
     )
     network = StemNetwork(settings, reference.setting("input_size"), reference.setting("label_size"))
-    load_state(network, reference.params, f"reference {reference.path}")
+    take_released(network, reference.params, f"reference {reference.path}")
     return network.eval()
 
 

@@ -12,7 +12,7 @@ from stbench.methods.stflow.flow import refine
 from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph, join
 from stbench.methods.stflow.network import StFlowNetwork
 from stbench.methods.stflow.prior import fixed_prior
-from stbench.methods.stflow.released import load_released, released_name
+from stbench.methods.stflow.released import released_name, take_released
 from stbench.methods.stflow.settings import StFlowSettings
 from stbench.proofs.parity.reference import Reference
 from stbench.training.scores import mean_gene_correlation
@@ -54,7 +54,7 @@ def _rule(reference: Reference) -> GraphRule:
 def _network(reference: Reference) -> StFlowNetwork:
     sizes = {"n_genes": reference.setting("n_genes"), "n_features": reference.setting("feature_dim")}
     network = StFlowNetwork(_settings(reference), **sizes)
-    load_released(network, reference.params, f"reference {reference.path}")
+    take_released(network, reference.params, f"reference {reference.path}")
     return network.eval()
 
 

@@ -18,8 +18,8 @@ from stbench.methods.triplex.network import (
     Tokens,
     TriplexNetwork,
 )
-from stbench.methods.triplex.official import encoder_name, official_name
 from stbench.methods.triplex.positions import pixel_cells
+from stbench.methods.triplex.released import encoder_name, released_name
 from stbench.methods.triplex.settings import TriplexSettings
 from stbench.proofs.parity.names import load_official
 from stbench.proofs.parity.reference import Reference
@@ -120,7 +120,7 @@ def _training(
             f"head_{theirs}_preclamp": getattr(raw, ours),
         }
     gradients = {
-        f"grad/{official_name(name)}": parameter.grad.clone()
+        f"grad/{released_name(name)}": parameter.grad.clone()
         for name, parameter in network.named_parameters()
         if parameter.grad is not None
     }
@@ -167,7 +167,7 @@ def _network(reference: Reference) -> TriplexNetwork:
         n_target=reference.setting("target_feature_dim"),
         n_context=settings.emb_dim,
     )
-    load_official(network, {name: official_name(name) for name in network.state_dict()}, (), reference)
+    load_official(network, {name: released_name(name) for name in network.state_dict()}, (), reference)
     return network.eval()
 
 

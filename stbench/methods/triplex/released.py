@@ -1,15 +1,15 @@
-"""Parameter names and checkpoints of the released TRIPLEX (github.com/NEXGEM/TRIPLEX @ 4750051)."""
+"""State dicts of the released TRIPLEX (github.com/NEXGEM/TRIPLEX @ 4750051): their names and sizes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Container, Mapping
 
 from torch import Tensor, nn
 
 from stbench.errors import DataError
-from stbench.features.weights import misfit, read_state
+from stbench.methods.nn.released import load_released
+from stbench.methods.triplex.network import TriplexNetwork
 
 _BLOCK = {
     "norm": "0.norm",
@@ -37,7 +37,7 @@ _STAGES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3"
 _RESNET = re.compile(r"(?:[A-Za-z_]\w*\.)*?((?:conv1|bn1|layer[1-4]|[014567])\..+)")
 
 
-def official_name(ours: str) -> str:
+def released_name(ours: str) -> str:
     """Released name of a parameter of the whole network."""
     for stem, theirs in _PARTS.items():
         if ours.startswith(f"{stem}."):
@@ -64,29 +64,32 @@ def _stack(part: str, block: int) -> str:
     return f"{'layer' if part == 'neighbor_encoder' else 'fusion_layer'}.layers.{block}"
 
 
-def load_released(network: nn.Module, path: Path) -> None:
-    """Load the state dict of a released checkpoint, safetensors or torch (tensors only), into a network of its sizes.
+def take_released(network: TriplexNetwork, state: Mapping[str, Tensor], where: str) -> None:
+    """Fill a network with a released state dict.
 
     The wrapper's prefix ``model.`` may be there. The target encoder may lie under any name, with the names of
     torchvision's ResNet or with the numbers of a sequence of its parts.
 
+    Args:
+        network: of the same sizes.
+        state: released name to tensor.
+        where: what the tensors are of, for the message.
+
     Raises:
-        DataError: the file cannot be read, or entries are missing, unexpected or misshapen; all of them are named.
+        DataError: features are not as wide as tokens, or entries are missing, unexpected or misshapen; all of them are
+            named.
     """
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith(_OWN)}
-    official = {name: official_name(name) for name in own}
-    expected = {theirs: own[ours] for ours, theirs in official.items()}
-    state = _released(read_state(path), expected)
-    found = misfit(expected, state, listed=None)
-    if found:
+    if isinstance(network.slide_in, nn.Linear):
         raise DataError(
-            f"expected in {path} a released TRIPLEX of the sizes of these settings, found {found}; set emb_dim, the "
-            "depths, input and the number of genes as it was trained"
+            f"{where}: expected features {network.slide_in.out_features} wide (emb_dim), found "
+            f"{network.slide_in.in_features}; use the encoder and the emb_dim it was trained with"
         )
-    network.load_state_dict({ours: state[theirs] for ours, theirs in official.items()}, strict=False)
+    names = {name: released_name(name) for name in network.state_dict() if not name.startswith(_OWN)}
+    hint = "set emb_dim, the depths, input and the number of genes as it was trained"
+    load_released(network, _renamed(state, set(names.values())), names, where, hint=hint)
 
 
-def _released(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, Tensor], expected: Container[str]) -> dict[str, Tensor]:
     """The entries under the names of the network's own; those that fit none keep theirs."""
     found = {}
     for name, tensor in state.items():
