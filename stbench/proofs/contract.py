@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +89,23 @@ def _settings(bench: Bench) -> str:
     _require(not required, f"expected a default for every setting, found none for {', '.join(required)}")
     silent = [name for name, field in model.model_fields.items() if not field.description]
     _require(not silent, f"expected a description for every setting, found none for {', '.join(silent)}")
-    for preset in bench.card.presets:
-        resolve_settings(bench.card, method_class(bench.card), preset, {})
-    return f"{len(model.model_fields)} settings, presets: {', '.join(bench.card.presets) or 'none'}"
+    return f"{len(model.model_fields)} settings"
+
+
+def _presets(bench: Bench) -> str:
+    defaults = method_class(bench.card).Settings().model_dump()
+    for preset, values in bench.card.presets.items():
+        resolved = resolve_settings(bench.card, method_class(bench.card), preset, {}).model_dump()
+        idle = [name for name in values if resolved[name] == defaults[name]]
+        _require(not idle, f"expected preset {preset} to name what differs from the defaults, found {', '.join(idle)}")
+    return ", ".join(bench.card.presets) or "no presets"
+
+
+def _needs(bench: Bench) -> str:
+    known = {field.name for field in fields(SlideInputs)}
+    unknown = [need for need in bench.card.needs if need not in known]
+    _require(not unknown, f"expected needs among {', '.join(sorted(known))}, found {', '.join(unknown)}")
+    return ", ".join(bench.card.needs) or "needs nothing"
 
 
 def _fits(bench: Bench) -> str:
@@ -211,6 +225,8 @@ def _estimates(bench: Bench) -> str:
 
 CHECKS: dict[str, Callable[[Bench], str | None]] = {
     "settings are described": _settings,
+    "presets name differences": _presets,
+    "needs are known": _needs,
     "fits": _fits,
     "predicts the right shape": _predicts,
     "same seed, same result": _repeats,

@@ -350,12 +350,6 @@ def test_the_card_has_the_presets_and_says_where_paper_and_original_differ():
     assert switches >= {"layers", "lr", "input", "table_rows", "unseen_positions", "position_balance", "positions"}
 
 
-def test_a_preset_names_only_what_differs_from_the_defaults():
-    defaults = HisToGeneSettings().model_dump()
-    for preset, values in CARD.presets.items():
-        assert {name for name, value in values.items() if defaults[name] == value} == set(), preset
-
-
 def test_defaults_on_the_card_are_those_of_the_settings():
     defaults = HisToGeneSettings().model_dump()
     for row in CARD.differences:

@@ -490,12 +490,6 @@ def test_the_card_has_the_presets_and_its_switches_are_settings():
     assert switches >= {"steps", "sampler", "ema_warmup", "standardize_features", "drop_empty_spots", "last_batch"}
 
 
-def test_a_preset_names_only_what_differs_from_the_defaults():
-    defaults = StemSettings().model_dump()
-    for preset, values in CARD.presets.items():
-        assert {name for name, value in values.items() if defaults[name] == value} == set(), preset
-
-
 def test_as_released_is_what_the_sheet_says():
     official = resolve_settings(CARD, Stem, "official", {})
     assert official.steps == "1000"

@@ -358,12 +358,6 @@ def test_the_official_preset_has_every_switch_as_released():
     assert (official.edge_distance, official.output_dropout, official.standardize_features) == (True, True, False)
 
 
-def test_a_preset_names_only_what_differs_from_the_defaults():
-    defaults = StFlowSettings().model_dump()
-    for preset, values in CARD.presets.items():
-        assert {name for name, value in values.items() if defaults[name] == value} == set(), preset
-
-
 def test_defaults_on_the_card_are_those_of_the_settings():
     defaults = StFlowSettings().model_dump()
     for row in CARD.differences:

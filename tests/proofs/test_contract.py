@@ -1,5 +1,6 @@
 """The contract suite: every registered method keeps it, and every way of breaking it is found."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,11 +65,29 @@ def test_a_broken_promise_is_found(name, check, said, tmp_path):
 def test_nothing_is_checked_without_a_fit(name, said, tmp_path):
     found = failures(faulty(name), tmp_path)
     assert found["fits"] == said
-    assert set(found) == set(CHECKS) - {"settings are described"}
+    assert set(CHECKS) - set(found) == {"settings are described", "presets name differences", "needs are known"}
 
 
 def test_settings_that_must_be_given(tmp_path):
     assert "found none for k" in failures(faulty("Required"), tmp_path)["settings are described"]
+
+
+@pytest.mark.parametrize(
+    ("presets", "said"),
+    [
+        ({"small": {"alpha": 5.0}, "stiff": {"alpha": None}}, "preset stiff to name what differs.*found alpha"),
+        ({"small": {"slope": 1}}, "slope"),
+    ],
+)
+def test_a_preset_that_repeats_a_default_or_names_no_setting(presets, said, tmp_path):
+    card = method_cards()["ridge"].model_copy(update={"presets": presets})
+    assert re.search(said, failures(card, tmp_path)["presets name differences"])
+
+
+def test_a_need_that_nobody_can_meet(tmp_path):
+    found = failures(faulty("Sound", needs=["features", "moon_phase"]), tmp_path)
+    assert list(found) == ["needs are known"]
+    assert found["needs are known"].endswith("found moon_phase")
 
 
 def test_the_test_preset_is_taken_first(tmp_path):
