@@ -78,6 +78,23 @@ def test_every_entry_that_does_not_fit_is_named(state, tmp_path):
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("side", [3, 7])
+def test_another_neighbourhood_is_told_by_its_table(state, side):
+    name = "neighbor_encoder.layer.layers.0.0.fn.attention_biases"
+    with pytest.raises(DataError) as caught:
+        take_released(network(), {**state, f"model.{name}": torch.zeros(8, side**2)}, "triplex.ckpt")
+    said = str(caught.value)
+    assert said.startswith("triplex.ckpt: expected a table of relative positions of 5 x 5 tiles, (heads, 25), found ")
+    assert f"found (8, {side**2}) in {name}; take a model trained with res_neighbor [5, 5]" in said
+    assert "\n" not in said
+
+
+def test_other_heads_of_the_same_neighbourhood_are_no_other_neighbourhood(state):
+    name = "neighbor_encoder.layer.layers.0.0.fn.attention_biases"
+    with pytest.raises(DataError, match=r"1 misshapen: .*attention_biases \(4, 25\) instead of \(8, 25\); set emb_dim"):
+        take_released(network(), {**state, name: torch.zeros(4, 25)}, "triplex.ckpt")
+
+
 def test_a_damaged_file_and_one_with_code_are_refused(tmp_path):
     (tmp_path / "half.safetensors").write_bytes(VECTORS.read_bytes()[:5000])
     torch.save({"state_dict": network()}, tmp_path / "pickle.ckpt")

@@ -159,6 +159,45 @@ def test_a_missing_input_and_one_that_does_not_fit_are_refused(altered):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ({"t_min": 0.001}, "t_min 0.001"),
+        ({"name": "vpsde"}, "name vpsde"),
+        ({"sigma_min": 20.0}, "sigma_min 20.0"),
+        ({"sigma_max": 0.01}, "sigma_max 0.01"),
+    ],
+)
+@pytest.mark.parametrize("file", ["flag/vesde", "flag/loss_score", "graph_diffusion/sampler_joint"])
+def test_noise_that_the_port_has_not_is_refused_in_one_line(altered, file, rules, found):
+    path = PARITY / f"{file}.safetensors"
+    config = json.loads(read(path)[1]["config"])
+    config["sde_config"] = config["sde_config"] | rules
+    with pytest.raises(DataError, match=r"expected vesde with t_min 0\.01 and 0 < sigma_min < sigma_max") as caught:
+        compare_file(altered(path, config=json.dumps(config)))
+    assert found in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("sigma_min", 0.02), ("sigma_max", 50.0)])
+def test_other_limits_of_the_noise_change_the_numbers(altered, limit, value):
+    path = PARITY / "flag" / "vesde.safetensors"
+    config = json.loads(read(path)[1]["config"])
+    config["sde_config"][limit] = value
+    failed = {row.name for row in compare_file(altered(path, config=json.dumps(config))).rows if not row.passed}
+    assert {"sigma", "g", "log_ratio"} <= failed
+
+
+def test_another_neighbourhood_of_triplex_is_refused_in_one_line(altered):
+    path = PARITY / "triplex" / "full_model_a.safetensors"
+    config = json.dumps(json.loads(read(path)[1]["config"]) | {"res_neighbor": [7, 7]})
+    with pytest.raises(
+        DataError, match=r"expected res_neighbor \[5, 5\] in its config, found \[7, 7\]; .* 5 x 5"
+    ) as caught:
+        compare_file(altered(path, config=config))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 4096])
 def test_a_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "damaged.safetensors"

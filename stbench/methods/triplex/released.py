@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stbench.errors import DataError
 from stbench.methods.nn.released import load_released
 from stbench.methods.triplex.network import TriplexNetwork
+from stbench.methods.triplex.positions import SIDE
 
 _BLOCK = {
     "norm": "0.norm",
@@ -31,6 +32,7 @@ _PARTS = {
     "backbone.model": "target_encoder",
 }
 _ENCODERS = ("neighbor_encoder", "global_encoder", "fusion_encoder")
+_TABLE = ".attention_biases"
 _OWN = "extractor."  # the released code reads its features from files
 _WRAPPER = "model."
 _STAGES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
@@ -76,8 +78,8 @@ def take_released(network: TriplexNetwork, state: Mapping[str, Tensor], where: s
         where: what the tensors are of, for the message.
 
     Raises:
-        DataError: features are not as wide as tokens, or entries are missing, unexpected or misshapen; all of them are
-            named.
+        DataError: features are not as wide as tokens, the neighbourhood has another size, or entries are missing,
+            unexpected or misshapen; all of them are named.
     """
     if isinstance(network.slide_in, nn.Linear):
         raise DataError(
@@ -85,8 +87,21 @@ def take_released(network: TriplexNetwork, state: Mapping[str, Tensor], where: s
             f"{network.slide_in.in_features}; use the encoder and the emb_dim it was trained with"
         )
     names = {name: released_name(name) for name in network.state_dict() if not name.startswith(_OWN)}
+    renamed = _renamed(state, set(names.values()))
+    _check_neighbourhood(renamed, where)
     hint = "set emb_dim, the depths, input and the number of genes as it was trained"
-    load_released(network, _renamed(state, set(names.values())), names, where, hint=hint)
+    load_released(network, renamed, names, where, hint=hint)
+
+
+def _check_neighbourhood(state: Mapping[str, Tensor], where: str) -> None:
+    """The tables of relative positions have a column per tile."""
+    tables = {name: table for name, table in state.items() if name.endswith(_TABLE) and table.ndim == 2}
+    for name, table in tables.items():
+        if table.shape[1] != SIDE**2:
+            raise DataError(
+                f"{where}: expected a table of relative positions of {SIDE} x {SIDE} tiles, (heads, {SIDE**2}), found "
+                f"{tuple(table.shape)} in {name}; take a model trained with res_neighbor [{SIDE}, {SIDE}]"
+            )
 
 
 def _renamed(state: Mapping[str, Tensor], expected: Container[str]) -> dict[str, Tensor]:

@@ -29,12 +29,18 @@ def reference_sde(reference: Reference) -> VESDE:
     """The noise schedule of a reference file.
 
     Raises:
-        DataError: not a variance-exploding one that ends where ours does.
+        DataError: not a variance-exploding one whose times end where ours do, or limits that our settings refuse.
     """
     rules = reference.setting("sde_config")
-    if rules.get("name", "vesde") != "vesde" or rules.get("t_min", T_MIN) != T_MIN:
-        raise DataError(f"reference {reference.path}: expected vesde with t_min {T_MIN}, found {rules}")
-    return VESDE(reference.setting("sde_config", "sigma_min"), reference.setting("sde_config", "sigma_max"))
+    low, high = (reference.setting("sde_config", limit) for limit in ("sigma_min", "sigma_max"))
+    ours = {"name": "vesde", "t_min": T_MIN}
+    if {name: rules.get(name, value) for name, value in ours.items()} != ours or not 0 < low < high:
+        found = ", ".join(f"{name} {value}" for name, value in rules.items())
+        raise DataError(
+            f"reference {reference.path}: expected vesde with t_min {T_MIN} and 0 < sigma_min < sigma_max in "
+            f"sde_config, found {found}; the port has no other: compute the vectors under these"
+        )
+    return VESDE(low, high)
 
 
 def loss(reference: Reference) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from stbench.methods.triplex.network import (
     Tokens,
     TriplexNetwork,
 )
-from stbench.methods.triplex.positions import pixel_cells
+from stbench.methods.triplex.positions import SIDE, pixel_cells
 from stbench.methods.triplex.released import encoder_name, released_name
 from stbench.methods.triplex.settings import TriplexSettings
 from stbench.proofs.parity.names import load_official
@@ -145,6 +145,12 @@ def _tokens(network: TriplexNetwork, reference: Reference, prefix: str, cells: M
 
 
 def _network(reference: Reference) -> TriplexNetwork:
+    tiles = reference.setting("res_neighbor")
+    if tiles != [SIDE, SIDE]:
+        raise DataError(
+            f"reference {reference.path}: expected res_neighbor {[SIDE, SIDE]} in its config, found {tiles}; the port "
+            f"has no other neighbourhood: compute the vectors with {SIDE} x {SIDE} tiles"
+        )
     parts = {"fusion": 1, "global": 2, "neighbour": 3}
     sizes = {
         f"{part}_{ours}": reference.setting(f"{theirs}{number}")
