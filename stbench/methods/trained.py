@@ -100,6 +100,7 @@ class TrainedMethod(Method):
             device=context.device,
             folder=context.workdir,
             reporter=context.reporter,
+            score=self._score_name,
         )
 
     def _probe(self, train: Sequence[LabelledSlide], context: Context) -> Trainer:

@@ -16,6 +16,7 @@ from stbench.errors import DataError, RunFailedError
 from stbench.files import whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
+from stbench.training.history import History
 
 if TYPE_CHECKING:
     from stbench.training.settings import TrainingSettings
@@ -100,6 +101,11 @@ class Stepper:
             self._update()
         return norm
 
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the last update."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def _update(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * self._lr_factor()
@@ -154,8 +160,9 @@ class Trainer:
         settings: rules of the loop.
         seed: seed of batches, noise and dropout.
         device: ``"cpu"`` or ``"cuda"``.
-        folder: where checkpoints go, None for none.
+        folder: where checkpoint and ``history.csv`` go, None for none.
         reporter: where progress goes.
+        score: what validation measures, for the history.
     """
 
     def __init__(
@@ -168,6 +175,7 @@ class Trainer:
         device: str = "cpu",
         folder: Path | None = None,
         reporter: Reporter = SILENT,
+        score: str = "PCC",
     ) -> None:
         self.module, self.objective, self.settings = module, objective, settings
         self.seed, self.device, self.folder, self.reporter = seed, device, folder, reporter
@@ -179,6 +187,7 @@ class Trainer:
         self.best_update = 0
         self.best_state = _copy(self.stepper.ema.module)
         self.stale = 0
+        self.history = History(score, folder)
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end and leave the best averaged weights in the module, in evaluation mode.
@@ -189,10 +198,13 @@ class Trainer:
         Raises:
             RunFailedError: a loss or gradient is not finite; names the step, the loss terms and the last checkpoint.
             DataError: the checkpoint to resume from is damaged or of another module.
+            UserError: checkpoint or history cannot be written.
         """
         start = time.perf_counter()
         if resume:
             self._load()
+        self.history.write()  # nothing of an earlier run beyond the checkpoint stays
+        before = self.history.seconds
         goal = total_updates(self.settings, self.objective.epoch_length)
         with self.reporter.track("training", goal) as advance:
             advance(self.stepper.updates)
@@ -200,7 +212,7 @@ class Trainer:
                 self._one_update()
                 due = self.stepper.updates % self.settings.validate_every == 0 or self.stepper.updates == goal
                 if due:
-                    self._validate()
+                    self._validate(before + time.perf_counter() - start)
                 advance(1, note=f"validation {self.best_score:.3f}" if due else "")
         self.module.load_state_dict(self.best_state)
         self.module.eval()
@@ -229,6 +241,7 @@ class Trainer:
         norm = self.stepper.micro_step(terms["total"])
         if not bool(torch.isfinite(norm)):
             raise RunFailedError(self._diagnosis(self.stepper.updates, terms))
+        self.history.saw(float(terms["total"].detach()))
 
     @property
     def _dtype(self) -> torch.dtype | None:
@@ -241,7 +254,7 @@ class Trainer:
             f"training gave a value that is not finite at update {update} ({values}); {kept}; lower the learning rate"
         )
 
-    def _validate(self) -> None:
+    def _validate(self, seconds: float) -> None:
         with torch.no_grad():
             score = self.objective.score(self.stepper.ema.module.eval())
         if not math.isfinite(score):
@@ -251,6 +264,8 @@ class Trainer:
             self.best_state = _copy(self.stepper.ema.module)
         else:
             self.stale += 1
+        self.history.evaluated(self.stepper.updates, score, self.stepper.learning_rate, seconds)
+        self.history.write()
         self._save()
 
     def _save(self) -> None:
@@ -263,6 +278,7 @@ class Trainer:
             "optimizer": self.stepper.optimizer.state_dict(),
             "counters": [self.stepper.updates, self.best_update, self.stale],
             "best_score": self.best_score,
+            "history": self.history.lines,
             "settings": self.settings.model_dump_json(),
         }
         with whole(self.folder / CHECKPOINT, also=(RuntimeError,)) as part:  # what torch makes of a full disk
@@ -286,6 +302,7 @@ class Trainer:
             raise DataError(f"the checkpoint {path} was made with other training settings; choose another --out")
         self.stepper.updates, self.best_update, self.stale = state["counters"]
         self.best_score, self.best_state = state["best_score"], state["best"]
+        self.history.lines = state.get("history", [])  # older checkpoints have none
 
 
 def _mix(seed: int, update: int) -> int:

@@ -1,5 +1,6 @@
 """The training loop on a problem with a known answer: fit y = 2x with one weight."""
 
+import csv
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from stbench.errors import DataError, RunFailedError
+from stbench.training.history import HISTORY
 from stbench.training.loop import CHECKPOINT, Stepper, Trainer, total_updates
 from stbench.training.settings import TrainingSettings
 
@@ -58,6 +60,66 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     Trainer(resumed, second, line_settings(), seed=3, folder=tmp_path).run(resume=True)
     assert min(second.seen) > 0, "the second run started anew"
     assert torch.equal(whole.weight, resumed.weight)
+
+
+def lines_of(folder):
+    """The history without its last column, wall time."""
+    with (folder / HISTORY).open() as file:
+        return [row[:-1] for row in csv.reader(file)]
+
+
+def test_the_history_has_a_line_per_evaluation(tmp_path):
+    rules = line_settings(epochs=5, warmup_updates=3)
+    trainer = Trainer(new_module(), Line(), rules, folder=tmp_path)
+    losses, seen = trainer.objective.losses, []
+
+    def watched(*given):
+        terms = losses(*given)
+        seen.append(float(terms["total"].detach()))
+        return terms
+
+    trainer.objective.losses = watched
+    outcome = trainer.run()
+    header, *lines = lines_of(tmp_path)
+    assert header == ["update", "loss", "validation_pcc", "learning_rate"]
+    assert [int(line[0]) for line in lines] == [4, 8, 10]
+    means = [sum(part) / len(part) for part in (seen[:8], seen[8:16], seen[16:])]
+    assert [float(line[1]) for line in lines] == pytest.approx(means, rel=1e-5)
+    assert max(float(line[2]) for line in lines) == pytest.approx(outcome.score, rel=1e-5)
+    assert [float(line[3]) for line in lines] == pytest.approx([0.05] * 3)
+    seconds = [float(line.rpartition(",")[2]) for line in (tmp_path / HISTORY).read_text().splitlines()[1:]]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[-1] <= outcome.seconds
+
+
+@pytest.mark.parametrize("kept", ["all", "one line too many", "half a line"])
+def test_an_interrupted_history_equals_an_uninterrupted_one(tmp_path, kept):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    Trainer(new_module(), Line(), line_settings(), seed=3, folder=whole).run()
+    with pytest.raises(RunFailedError):
+        Trainer(new_module(), Line(fail_at=41), line_settings(), seed=3, folder=parts).run()
+    assert lines_of(parts) == lines_of(whole)[: 1 + 41 // 2 // 4]
+    with (parts / HISTORY).open("a") as file:  # what a power cut may leave
+        file.write({"all": "", "one line too many": "24,0.5,0.5,0.05,9\n", "half a line": "24,0"}[kept])
+    Trainer(new_module(), Line(), line_settings(), seed=3, folder=parts).run(resume=True)
+    assert lines_of(parts) == lines_of(whole)
+    assert len(lines_of(whole)) == 1 + 15
+
+
+def test_a_run_anew_starts_an_empty_history(tmp_path):
+    (tmp_path / HISTORY).write_text("update\n999\n")
+    with pytest.raises(RunFailedError):
+        Trainer(new_module(), Line(fail_at=0), line_settings(), folder=tmp_path).run()
+    assert lines_of(tmp_path) == [["update", "loss", "validation_pcc", "learning_rate"]]
+
+
+def test_a_loss_is_written_as_it_is(tmp_path):
+    Trainer(new_module(), Line(), line_settings(), folder=tmp_path, score="loss").run()
+    header, *lines = lines_of(tmp_path)
+    assert header[2] == "validation_loss"
+    assert all(float(line[2]) >= 0 for line in lines)
 
 
 def test_a_value_that_is_not_finite_names_step_terms_and_checkpoint(tmp_path):
