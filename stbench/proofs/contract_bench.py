@@ -53,6 +53,11 @@ class Bench:
         return train, validation
 
     def new(self) -> Method:
+        """The method under the preset of the suite, unfitted.
+
+        Raises:
+            SettingError: the preset does not resolve.
+        """
         cls = method_class(self.card)
         return cls(resolve_settings(self.card, cls, self.preset, {}))
 
@@ -71,12 +76,14 @@ class Bench:
         return method
 
     def context(self, name: str, seed: int = SEED) -> Context:
+        """On the CPU, with a folder of its own for checkpoints."""
         workdir = self.folder / name
         workdir.mkdir(parents=True, exist_ok=True)
         return Context(genes=GENES, seed=seed, device="cpu", workdir=workdir)
 
     @cached_property
     def fitted(self) -> Method:
+        """The method that all checks share, fitted when first asked for."""
         return self.fit("first")
 
     def predict(self, method: Method, inputs: SlideInputs | None = None, *, seed: int = SEED) -> FloatArray:
@@ -98,25 +105,30 @@ WITHHELD: dict[str, Callable[[SlideInputs], dict[str, Any]]] = {
 
 
 def withheld_inputs(inputs: SlideInputs, need: str | None) -> SlideInputs:
+    """A copy without one thing that a card may need."""
     copy = copied(inputs)
     return copy if need is None else replace(copy, **WITHHELD[need](copy))
 
 
 def withheld(slide: LabelledSlide, need: str | None) -> LabelledSlide:
+    """A copy of a labelled slide without one thing that a card may need."""
     return LabelledSlide(withheld_inputs(slide.inputs, need), slide.expression.copy())
 
 
 def copied(inputs: SlideInputs) -> SlideInputs:
+    """The same slide in fresh arrays."""
     arrays: dict[str, Any] = {name: array.copy() for name, array in arrays_of(inputs).items()}
     return replace(inputs, **arrays)
 
 
 def one_spot(inputs: SlideInputs) -> SlideInputs:
+    """The first spot alone."""
     arrays: dict[str, Any] = {name: array[:1].copy() for name, array in arrays_of(inputs).items()}
     return replace(inputs, slide_id="one-spot", **arrays)
 
 
 def arrays_of(slide: LabelledSlide | SlideInputs) -> dict[str, NDArray[Any]]:
+    """Arrays of a slide by the names of their fields."""
     inputs = slide.inputs if isinstance(slide, LabelledSlide) else slide
     members = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
     found = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}

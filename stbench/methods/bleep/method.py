@@ -57,6 +57,12 @@ class Bleep(TrainedMethod):
         self.bank_embeddings_ = self._embed_expression(self.bank_expression_)
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(1, n_spots, G) mean expression of the nearest spots of the bank.
+
+        Raises:
+            RunFailedError: the bank is empty.
+            DataError: the slide lacks what the method reads.
+        """
         if not hasattr(self, "bank_expression_"):
             raise RunFailedError(
                 "bleep: expected a bank of measured spots, found none; call fill_bank(training slides)"
@@ -64,6 +70,7 @@ class Bleep(TrainedMethod):
         return self.predict_read(self.reader(inputs))[None]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """Fewer than 2 training spots, or slides without the input that the settings name."""
         n_spots = sum(slide.inputs.n_spots for slide in train)
         if n_spots < 2:
             return f"expected at least 2 training spots to tell apart, found {n_spots}"
@@ -135,9 +142,11 @@ class BleepObjective:
 
     @property
     def epoch_length(self) -> int:
+        """Full batches of the training pairs."""
         return self.pairs.n_batches
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Contrastive loss of a full batch of pairs."""
         epoch, place = divmod(index, self.pairs.n_batches)
         spots, expression = self._on_device(*self.pairs.batch(self.pairs.order(self.context.seed, epoch), place))
         if self.method.settings.augment and spots.dtype == torch.uint8:
@@ -145,6 +154,7 @@ class BleepObjective:
         return {"total": self._loss(module, spots, expression)}
 
     def score(self, module: nn.Module) -> float:
+        """Negative loss on the validation pairs, or PCC of what the training bank predicts for them."""
         with lent(self.method, module):
             return -self._validation_loss(module) if self.method.settings.select_by == "loss" else self._retrieval()
 

@@ -38,21 +38,26 @@ class Flag(WindowDiffusion):
         return FlagNetwork(self.settings, **sizes)
 
     def bind(self, module: nn.Module, batch: WindowBatch) -> Network:
+        """F(x, t) on (B, N, G) and (B,), the windows' features and edges given."""
+
         def network(x: Tensor, t: Tensor) -> Tensor:
             return module(x, t, batch.features, batch.edges, batch.mask).value.float()
 
         return network
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(draws, n_spots, G) samples, or (1, n_spots, G) where the method regresses."""
         if not self.settings.diffusion:
             return self._regress(inputs)[None]
         return super().predict(inputs, draws, seed)
 
     def predict_mean(self, inputs: SlideInputs, seed: int) -> FloatArray | None:
+        """(n_spots, G); None for ``raw`` and ``epsilon``, and where the method regresses."""
         return super().predict_mean(inputs, seed) if self.settings.diffusion else None
 
     @property
     def scale(self) -> Scale:
+        """A regression always learns z-scored genes."""
         if self.settings.diffusion:
             return super().scale
         return Scale(self.gene_mean_, self.gene_std_, standardized=True)
@@ -96,6 +101,7 @@ class FlagObjective(WindowObjective):
         self.sizes = {"prior_dim": self.prior.dim if self.prior else 0}
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``score``, ``align`` if there is a prior, and their weighted sum (Algorithm 1)."""
         batch = self.batch(index)
         projected: list[Tensor | None] = []
 

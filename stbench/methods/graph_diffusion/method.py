@@ -34,6 +34,7 @@ class GraphDiffusion(WindowDiffusion):
         return GraphNetwork(self.settings, **sizes)
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """No image features, or an oracle's edges without truth or with too few genes."""
         reason = super().refuse(train, test, context)
         if reason is not None or not self.settings.oracle_edges:
             return reason
@@ -71,6 +72,8 @@ class NodeDiffusion(GraphDiffusion):
     Settings = NodeSettings
 
     def bind(self, module: nn.Module, batch: WindowBatch) -> Network:
+        """F(x, t) on (B, N, G) and (B,), the windows' features and edges given."""
+
         def network(x: Tensor, t: Tensor) -> Tensor:
             nodes, _ = module(x, None, t, batch.features, batch.edges, batch.mask)
             return nodes.float()
@@ -95,6 +98,8 @@ class JointDiffusion(GraphDiffusion):
     settings: JointSettings
 
     def bind(self, module: nn.Module, batch: WindowBatch) -> Network:
+        """F(state, t) on the packed state (B, N, G + N) of spots and pairs."""
+
         def network(state: Tensor, t: Tensor) -> Tensor:
             nodes, edges = module(*unpack(state), t, batch.features, batch.edges, batch.mask)
             return pack(nodes, edges).float()
@@ -102,6 +107,7 @@ class JointDiffusion(GraphDiffusion):
         return network
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """Too few genes for a correlation of spots, or what :meth:`GraphDiffusion.refuse` says."""
         if context.n_genes < _LEAST_GENES:
             return _too_few(context.n_genes)
         return super().refuse(train, test, context)
@@ -130,9 +136,11 @@ class NodeObjective(WindowObjective):
     method: GraphDiffusion
 
     def batch(self, index: int) -> WindowBatch:
+        """The windows of a micro-step, an oracle's edges among their conditions."""
         return self.method.conditioned(super().batch(index))
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``score``, the node term of Eq. 15, which is the total."""
         batch, p = self.batch(index), self.method._p
         clean = self.inward(batch)
         sigma, z = training_noise(p, clean, generator)
@@ -146,6 +154,7 @@ class JointObjective(NodeObjective):
     method: JointDiffusion
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``score``, ``edge`` and ``consistency``, and their weighted sum (Eq. 3)."""
         batch, p, rules = self.batch(index), self.method._p, self.method.settings
         assert batch.expression is not None
         nodes = self.inward(batch)

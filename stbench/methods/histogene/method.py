@@ -53,9 +53,15 @@ class HisToGene(TrainedMethod):
         return HisToGeneNetwork(self.settings, **sizes)
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(1, n_spots, G) on the scale of the training expression.
+
+        Raises:
+            DataError: the slide lacks what the method reads, or lies beyond the tables of positions.
+        """
         return self.predict_read(self.reader(inputs), self._rows(inputs))[None]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """Slides without array positions or without the input that the settings name."""
         slides = [*(slide.inputs for slide in train), *test]
         if self.settings.positions == "array":
             for inputs in slides:
@@ -189,9 +195,11 @@ class HisToGeneObjective:
 
     @property
     def epoch_length(self) -> int:
+        """Training slides."""
         return len(self.train)
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Mean squared error of one slide, on the network's scale."""
         epoch, place = divmod(index, len(self.train))
         order = np.random.default_rng([self.context.seed, epoch]).permutation(len(self.train))
         slide = self._thinned(self.train[order[place]], generator)
@@ -211,6 +219,7 @@ class HisToGeneObjective:
         return ReadSlide(slide.spots[kept], slide.rows[kept], slide.target[kept], slide.expression[kept])
 
     def score(self, module: nn.Module) -> float:
+        """Mean PCC over validation slides."""
         with lent(self.method, module):
             pairs = [(slide.expression, self.method.predict_read(slide.spots, slide.rows)) for slide in self.validation]
         return float(np.mean([mean_gene_correlation(true, found) for true, found in pairs]))

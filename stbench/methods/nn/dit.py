@@ -47,6 +47,7 @@ class TimeEmbedding(nn.Module):
         self.maps = nn.Sequential(nn.Linear(TIME_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
+        """(B, width) of times t (B,)."""
         embedded: Tensor = self.maps(sinusoid(t * self.scale, TIME_WIDTH))
         return embedded
 

@@ -144,6 +144,7 @@ class ContextPool(nn.Module):
             nn.init.zeros_(self.edges.weight)
 
     def forward(self, t: Tensor, c: Tensor, e: Tensor, mask: Tensor) -> Tensor:
+        """(B, C) of time t (B, C), features c (B, N, d), edge condition e (B, N, N, k) and mask (B, N)."""
         real = mask.unsqueeze(-1)  # (B, N, 1)
         n = mask.sum(dim=1).clamp(min=1).unsqueeze(-1)
         nodes = self.nodes(torch.where(real, c, 0)).sum(dim=1) / n
@@ -178,6 +179,16 @@ class GraphBlock(nn.Module):
     def forward(
         self, h: Tensor, g: Tensor | None, t: Tensor, c: Tensor, e: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor | None]:
+        """Next node states and, with an edge stream, edge states.
+
+        Args:
+            h: (B, N, C) node states.
+            g: (B, N, N, C) edge states, or None.
+            t: (B, C) time.
+            c: (B, N, d) image features.
+            e: (B, N, N, k) edge condition.
+            mask: (B, N) True for real spots.
+        """
         z = None if self.context is None else self.context(t, c, e, mask)
         normed = self.norm(h, z)  # (B, N, C)
         S = self.scores(normed, None if self.stream is None or g is None else self.stream.gate_bias(g, z), c, e)

@@ -28,6 +28,7 @@ class Norm(nn.Module):
             nn.init.zeros_(self.scale_shift.bias)
 
     def forward(self, h: Tensor, z: Tensor | None) -> Tensor:
+        """(B, ..., C) of states h (B, ..., C) under a context z (B, C), or under none."""
         if self.scale_shift is None or z is None:
             plain: Tensor = self.norm(h)
             return plain
@@ -65,6 +66,7 @@ class GatedFeedForward(nn.Module):
         self.out = nn.Linear(2 * width, width)
 
     def forward(self, h: Tensor) -> Tensor:
+        """(..., C) to the same."""
         value_gate = self.value_gate(self.norm(h))
         keep = kept_entries(value_gate[..., : self.out.in_features], self.dropout, training=self.training)
         out: Tensor = _GatedLinear.apply(value_gate, keep, self.dropout, self.out.weight, self.out.bias)  # type: ignore[no-untyped-call]
@@ -91,6 +93,7 @@ class LeanDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
         keep = kept_entries(x, self.p, training=self.training)
         if keep is None:
             return x

@@ -53,13 +53,16 @@ class Raw(Parameterization):
     """The output is the score itself, as released; loss (sigma F + z)^2 (Algorithm 1)."""
 
     def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        """sigma(t) at uniform times in [0.01, 1] (paper Appendix B)."""
         return self.sde.sigma(training_time(torch.rand(n, generator=generator)))
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        """(sigma F + z)^2, Algorithm 1."""
         s = _wide(sigma)
         return (s * network(y + s * z, self.sde.time(sigma)) + z).square()
 
     def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        """x + sigma^2 F, Tweedie's formula."""
         return x + _wide(sigma).square() * network(x, self.sde.time(sigma))
 
 
@@ -67,9 +70,11 @@ class Epsilon(Raw):
     """The output is sigma times the score, so that its target has unit size; loss (F + z)^2 (Algorithm 1)."""
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        """(F + z)^2."""
         return (network(y + _wide(sigma) * z, self.sde.time(sigma)) + z).square()
 
     def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        """x + sigma F."""
         return x + _wide(sigma) * network(x, self.sde.time(sigma))
 
 
@@ -89,13 +94,16 @@ class Edm(Parameterization):
         self.log_mean = log_mean
 
     def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        """Log-normal, Karras et al. 2022, Table 1."""
         return torch.exp(self.log_mean + _EDM_LOG_SD * torch.randn(n, generator=generator))
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        """(D - y)^2 weighted by (1 + sigma^2) / sigma^2: the error of F then counts alike at every level."""
         s = _wide(sigma)
         return (self.denoise(network, y + s * z, sigma) - y).square() * (1 + s**2) / s**2
 
     def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        """c_skip x + c_out F(c_in x), Karras et al. 2022, Eq. 7."""
         s = _wide(sigma)
         c_in = (1 + s**2).rsqrt()
         return c_in**2 * x + s * c_in * network(c_in * x, self.sde.time(sigma))
@@ -109,16 +117,19 @@ class Flow(Parameterization):
     _logit_normal = 0.8  # share of levels from the sigmoid of a normal, the rest uniform
 
     def levels(self, n: int, generator: torch.Generator) -> Tensor:
+        """tau / (1 - tau), tau mostly logit-normal and sometimes uniform."""
         bell = torch.sigmoid(torch.randn(n, generator=generator))
         flat = torch.rand(n, generator=generator)
         tau = torch.where(torch.rand(n, generator=generator) < self._logit_normal, bell, flat)
         return tau / (1 - tau)
 
     def loss(self, network: Network, y: Tensor, sigma: Tensor, z: Tensor) -> Tensor:
+        """(F - (z - y))^2."""
         tau = sigma / (1 + sigma)
         return (network(y + _wide(tau) * (z - y), tau) - (z - y)).square()
 
     def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
+        """u - tau F(u, tau) with u = x / (1 + sigma) on the straight path."""
         tau = sigma / (1 + sigma)
         u = x / _wide(1 + sigma)
         return u - _wide(tau) * network(u, tau)

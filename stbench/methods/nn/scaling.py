@@ -83,7 +83,9 @@ class Scale:
         self.factor = np.where(std > 0, std, 1).astype(np.float32) if standardized else np.ones_like(std)
 
     def inward(self, y: FloatArray) -> FloatArray:
+        """(..., G) expression on the network's scale."""
         return ((y - self.shift) / self.factor).astype(np.float32)
 
     def outward(self, y: FloatArray) -> FloatArray:
+        """(..., G) expression on the task's scale."""
         return (y * self.factor + self.shift).astype(np.float32)

@@ -54,6 +54,7 @@ class WindowObjective(ABC):
 
     @property
     def epoch_length(self) -> int:
+        """Batches of training windows."""
         return len(self.windows)
 
     def batch(self, index: int) -> WindowBatch:
@@ -75,6 +76,7 @@ class WindowObjective(ABC):
         """Loss terms of a micro-step, see :class:`stbench.training.loop.Objective`."""
 
     def score(self, module: nn.Module) -> float:
+        """What :meth:`WindowDiffusion.validation_score` gives with these weights."""
         with lent(self.method, module):
             return self.method.validation_score(self.validation, self.context.seed)
 
@@ -108,9 +110,11 @@ class WindowDiffusion(TrainedMethod):
         """Most spots, padding included, of one sampling batch."""
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(draws, n_spots, G) samples of the probability-flow ODE (Eq. 13)."""
         return self._sample(inputs, range(draws), seed, self.settings.passes)
 
     def predict_mean(self, inputs: SlideInputs, seed: int) -> FloatArray | None:
+        """(n_spots, G) from an antithetic pair of one-step estimates; None for ``raw`` and ``epsilon``."""
         if not self._p.has_mean:
             return None
 
@@ -122,11 +126,13 @@ class WindowDiffusion(TrainedMethod):
         return self._finish(on_windows(self._batches(inputs), noise, mean))[0]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """No image features."""
         return without_features(train)
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        """Training and sampling, from two micro-steps."""
         trainer = self._probe(train, context)
         objective = trainer.objective
         assert isinstance(objective, WindowObjective)

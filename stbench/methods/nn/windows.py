@@ -21,7 +21,9 @@ class Rows(Protocol):
     """(n_spots, d) features of which only the rows asked for need exist; an array is one."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(n_spots, d)."""
+
     def __getitem__(self, rows: SpotIndex, /) -> FloatArray: ...
 
 
@@ -46,6 +48,7 @@ class WindowBatch:
     slide_id: str
 
     def to(self, device: str) -> WindowBatch:
+        """The windows on a device."""
         expression = None if self.expression is None else self.expression.to(device)
         features, edges, mask = (tensor.to(device) for tensor in (self.features, self.edges, self.mask))
         return replace(self, features=features, edges=edges, mask=mask, expression=expression)

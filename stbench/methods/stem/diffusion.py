@@ -51,6 +51,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
+        """(S,) both terms."""
         return self.mse + self.vb
 
 

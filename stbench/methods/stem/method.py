@@ -69,11 +69,13 @@ class Stem(TrainedMethod):
         return self._finish(torch.stack(clean).mean(dim=0))
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """Slides without the input that the settings name, or a backbone without weights."""
         return why_unreadable(self.settings, self.settings.backbone, [*(slide.inputs for slide in train), *test])
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        """Training and sampling, from two micro-steps of a few spots; None where patches are encoded first."""
         rules = self.settings
         if rules.input == "patches":  # encoding alone would take as long as the estimate may
             return None
@@ -230,10 +232,12 @@ class StemObjective:
 
     @property
     def epoch_length(self) -> int:
+        """Batches of training spots and their views; 0 where none is full and the rest is dropped."""
         rules, n = self.method.settings, len(self.expression) * self.views
         return n // rules.batch_windows if rules.last_batch == "drop" else -(-n // rules.batch_windows)
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """``mse`` of the noise, ``vb`` of the variance, and their sum (Nichol and Dhariwal 2021)."""
         spots, views = self.rows(index).unbind(dim=1)
         clean, features = self.expression[spots], self.features[spots, views]
         k = torch.randint(len(self.process.schedule), (len(spots),), generator=generator).to(clean.device)

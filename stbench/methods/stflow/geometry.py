@@ -52,6 +52,7 @@ class SpotGraph:
         return SpotGraph(**{name: tensor[start:stop] for name, tensor in vars(self).items()})
 
     def to(self, device: str | torch.device) -> SpotGraph:
+        """The graph on a device."""
         return SpotGraph(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 

@@ -49,6 +49,11 @@ class StFlow(TrainedMethod):
         return StFlowNetwork(self.settings, **sizes)
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(draws, n_spots, G) end points of the flow.
+
+        Raises:
+            RunFailedError: a state is not finite; names slide, draw and step.
+        """
         return self._sample(self.module_, inputs, draws, seed, self.settings.refinement_steps)
 
     def predict_mean(self, inputs: SlideInputs, seed: int) -> FloatArray | None:
@@ -56,11 +61,13 @@ class StFlow(TrainedMethod):
         return self._sample(self.module_, inputs, 1, seed, 1)[0]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """No image features."""
         return without_features(train)
 
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        """Training and sampling, from two micro-steps."""
         trainer = self._probe(train, context)
         objective = trainer.objective
         assert isinstance(objective, StFlowObjective)
@@ -75,6 +82,7 @@ class StFlow(TrainedMethod):
 
     @property
     def rule(self) -> GraphRule:
+        """How neighbours and axes are found."""
         chosen = self.settings
         return GraphRule(chosen.neighbours, chosen.ties, chosen.tie_width, chosen.frames, chosen.frame_gap)
 
@@ -203,9 +211,11 @@ class StFlowObjective:
 
     @property
     def epoch_length(self) -> int:
+        """Batches of patch sets."""
         return len(self.sets)
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Mean squared error of the clean expression, the only term."""
         batch = self.sets[index].to(self.context.device)
         chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         start = self.method.draw_start(len(batch.graph), chance).to(self.context.device)
@@ -216,5 +226,6 @@ class StFlowObjective:
         return {"total": error}
 
     def score(self, module: nn.Module) -> float:
+        """What :meth:`StFlow.validation_score` gives with these weights."""
         assert isinstance(module, StFlowNetwork)
         return self.method.validation_score(module, self.validation, self.context.seed)

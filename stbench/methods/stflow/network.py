@@ -58,6 +58,7 @@ class GatedMap(nn.Module):
         self.dropout = LeanDropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., n_in) to (..., n_out)."""
         return self.outer(self.inner(self.first(x)))
 
     def inner(self, hidden: Tensor) -> Tensor:
@@ -70,6 +71,7 @@ class GatedMap(nn.Module):
         return self.norm(self.dropout(hidden))
 
     def outer(self, inner: Tensor) -> Tensor:
+        """(..., n_out) of the second map's input (..., inner)."""
         return self.dropout(self.second(inner))
 
 
@@ -184,6 +186,14 @@ class Block(nn.Module):
         )
 
     def forward(self, h: Tensor, y: Tensor, graph: SpotGraph, edges: Tensor | None = None) -> BlockOutput:
+        """Tokens and estimate of N spots.
+
+        Args:
+            h: (N, d) tokens.
+            y: (N, G) expression that neighbours compare.
+            graph: neighbours of the spots.
+            edges: (N, K, e) what :meth:`LocalAttention.edge_states` gave for this graph; computed if left out.
+        """
         attended = self.attention(h, y, graph, edges)
         cost = self.feed.first.out_features
         if not _again(len(graph), cost):

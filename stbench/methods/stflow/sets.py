@@ -35,6 +35,7 @@ class SetBatch:
     n_sets: int
 
     def to(self, device: str) -> SetBatch:
+        """The sets on a device."""
         return SetBatch(self.features.to(device), self.expression.to(device), self.graph.to(device), self.n_sets)
 
 

@@ -30,6 +30,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, keys: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """(B, n, D) of tokens x (B, n, D), keys (B, m, D) or None, mask (B, m) or None; without B over a slide."""
         x = self.attended(x, keys, mask)
         return x + self.mlp(self.mlp_norm(x))
 
@@ -59,6 +60,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", offset_index(rows, columns), persistent=False)
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(B, n, D) of normalised tiles x (B, n, D) and mask (B, n), True for usable ones; ``keys`` is None."""
         q, k, v = (_split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
         return self.out(_joined(_attend(q, k, v, mask, self.bias())))
 
@@ -93,6 +95,7 @@ class SlideAttention(nn.Module):
         self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), _out(dim, heads, dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(N, D) of the normalised spots x (N, D) of one slide; ``keys`` and ``mask`` are None."""
         channels = self.qkv(x).reshape(*x.shape, 3)
         q, k, v = (_split(part, self.heads) for part in channels.unbind(-1))
         return self.out(_joined(_over_slide(q, k, v, self.weight_dropout if self.training else 0.0)))
@@ -114,6 +117,7 @@ class CrossAttention(nn.Module):
         self.out = _out(dim, heads, dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(B, 1, D) of normalised x (B, 1, D), keys (B, m, D) (x itself for None) and mask (B, m) or None."""
         k, v = (_split(part, self.heads) for part in self.kv(x if keys is None else keys).chunk(2, dim=-1))
         return self.out(_joined(_attend(_split(self.q(x), self.heads), k, v, mask)))
 

@@ -64,9 +64,15 @@ class Triplex(TrainedMethod):
         return TriplexNetwork(self.settings, **sizes)
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        """(1, n_spots, G) of the fused head, on the scale of the training expression.
+
+        Raises:
+            DataError: the slide lacks what the method reads, or its features have another width than in training.
+        """
         return self._predicted(self.module_, self._view(inputs))[None]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
+        """A backbone without weights, or a slide without one of its views."""
         if self._lacks_weights:
             return without_weights(self.settings.backbone)
         reasons = (problem(inputs, self.settings) for inputs in [*(slide.inputs for slide in train), *test])
@@ -75,6 +81,7 @@ class Triplex(TrainedMethod):
     def estimate_seconds(
         self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], draws: int, context: Context
     ) -> float | None:
+        """Training, from two micro-steps, and cutting tiles, from a few spots."""
         if self.settings.weights is not None:
             return None
         cut = self.settings.neighbours == "patches"

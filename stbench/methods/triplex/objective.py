@@ -92,9 +92,11 @@ class TriplexObjective:
 
     @property
     def epoch_length(self) -> int:
+        """Batches of training spots."""
         return len(self.batches)
 
     def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Label and distillation terms of the four heads and their weighted sum."""
         assert isinstance(module, TriplexNetwork)
         parts = [(self.slides[slide], rows) for slide, rows in self.batches[index]]
         target = torch.cat([slide.view.own(rows) for slide, rows in parts])
@@ -124,5 +126,6 @@ class TriplexObjective:
         return torch.cat(found)
 
     def score(self, module: nn.Module) -> float:
+        """What ``score_of`` gives."""
         assert isinstance(module, TriplexNetwork)
         return self.score_of(module)

@@ -50,6 +50,7 @@ class SlideView:
 
     @property
     def n_spots(self) -> int:
+        """N."""
         return len(self.context)
 
     def own(self, rows: Index) -> Tensor:

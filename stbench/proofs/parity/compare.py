@@ -81,6 +81,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
+        """Whether there are outputs and all of them pass."""
         return bool(self.rows) and all(row.passed for row in self.rows)
 
 

@@ -44,10 +44,12 @@ class Reference:
 
     @property
     def params(self) -> dict[str, Tensor]:
+        """Parameters by the original's name."""
         return self._group("param/")
 
     @property
     def outputs(self) -> dict[str, Tensor]:
+        """Outputs by name."""
         return self._group("output/")
 
     def input(self, name: str, default: str | None = None) -> Tensor:
