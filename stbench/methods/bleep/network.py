@@ -28,7 +28,7 @@ class ProjectionHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim) embeddings of (B, n_inputs)."""
-        z = self.projection(x)
+        z = self.projection(x)  # (B, dim)
         return self.layer_norm(z + self.dropout(self.fc(F.gelu(z))))
 
 
@@ -54,8 +54,8 @@ class BleepNetwork(nn.Module):
     def embed_images(self, spots: Tensor) -> Tensor:
         """(B, d) embeddings of (B, n) image features or (B, side, side, 3) uint8 patches."""
         if spots.dtype == torch.uint8 and self.image_encoder is not None:
-            return self.image_projection(self.image_encoder(spots))
-        return self.image_projection(spots)
+            return self.image_projection(self.image_encoder(spots))  # (B, d)
+        return self.image_projection(spots)  # (B, d)
 
     def embed_spots(self, expression: Tensor) -> Tensor:
         """(B, d) embeddings of (B, G) expression."""

@@ -69,22 +69,22 @@ class FlagNetwork(nn.Module):
             project: also return the projected tokens of block ``align_layer``; training alone needs them.
         """
         c = self.spot_condition(x, t, features, edges, mask)[mask]  # (S, D)
-        out, states = self.genes(x[mask], c)
-        value = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out.to(x.dtype))
+        out, states = self.genes(x[mask], c)  # (S, G)
+        value = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out.to(x.dtype))  # (B, N, G)
         if not project or self.projector is None:
             return FlagOutput(value, None)
-        tokens = states[self.settings.align_layer - 1]
+        tokens = states[self.settings.align_layer - 1]  # (S, G, D)
         if self.settings.align == "spot-l2":
             tokens = tokens.mean(dim=1, keepdim=True)  # Eq. 56 pools before it projects; the released code after
         return FlagOutput(value, self.projector(tokens).float())
 
     def spot_condition(self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) time plus projected spatial context (Eq. 61), or plus the spot's own image without a graph."""
-        tau = self.time(t)
+        tau = self.time(t)  # (B, D)
         if self.graph is None:
-            return tau.unsqueeze(1) + self.condition(features)
-        spatial, _ = self.graph(x, None, tau, features, edges, mask)
-        return tau.unsqueeze(1) + self.condition(spatial)
+            return tau.unsqueeze(1) + self.condition(features)  # (B, N, D)
+        spatial, _ = self.graph(x, None, tau, features, edges, mask)  # (B, N, G)
+        return tau.unsqueeze(1) + self.condition(spatial)  # (B, N, D)
 
 
 def _projector(width: int, inner: int, prior_dim: int) -> nn.Sequential:

@@ -45,7 +45,7 @@ class GraphNetwork(nn.Module):
         Returns:
             (B, N, G) for the spots and (B, N, N) for the pairs, symmetric with zero diagonal; None without edge stream.
         """
-        time = fourier(t, self.graph.sizes.hidden)
-        wide = None if e is None else e.unsqueeze(-1)
-        nodes, pairs = self.graph(x, wide, time, features, edges, mask)
-        return nodes, None if pairs is None else pairs.squeeze(-1)
+        time = fourier(t, self.graph.sizes.hidden)  # (B, C)
+        wide = None if e is None else e.unsqueeze(-1)  # (B, N, N, 1)
+        nodes, pairs = self.graph(x, wide, time, features, edges, mask)  # (B, N, G), (B, N, N, 1)
+        return nodes, None if pairs is None else pairs.squeeze(-1)  # (B, N, G), (B, N, N)

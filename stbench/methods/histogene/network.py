@@ -36,15 +36,15 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, dim) to the same."""
         x = x + self.dropout(self.out(self._attend(self.attention_norm(x))))
-        hidden = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(x))))
+        hidden = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(x))))  # (B, N, hidden)
         return x + self.dropout(self.mlp_out(hidden))
 
     def _attend(self, x: Tensor) -> Tensor:
         q, k, v = (
             part.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
-        )
+        )  # (B, H, N, head_dim)
         # four dimensions: with three, torch falls back to storing the scores
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, N, H head_dim)
 
 
 class HisToGeneNetwork(nn.Module):
@@ -84,17 +84,18 @@ class HisToGeneNetwork(nn.Module):
             spots: (B, N, n) vectors, or (B, N, P, P, 3) uint8 patches.
         """
         if spots.dtype != torch.uint8:
-            return self.patch_embedding(spots)
-        patches = spots.flatten(0, 1)
+            return self.patch_embedding(spots)  # (B, N, dim)
+        B, N = spots.shape[:2]
+        patches = spots.flatten(0, 1)  # (B N, P, P, 3)
         if self.image_encoder is not None:
-            vectors = self.image_encoder.in_chunks(patches)
-            return self.patch_embedding(vectors).view(*spots.shape[:2], -1)
+            vectors = self.image_encoder.in_chunks(patches)  # (B N, n)
+            return self.patch_embedding(vectors).view(B, N, -1)  # (B, N, dim)
         parts = [self.patch_embedding(self._flattened(part)) for part in torch.split(patches, _CHUNK)]
-        return torch.cat(parts).view(*spots.shape[:2], -1)
+        return torch.cat(parts).view(B, N, -1)  # (B, N, dim)
 
     def position_tokens(self, positions: Tensor) -> Tensor:
         """(B, N, dim) position part of the tokens at (B, N, 2) rows of the tables."""
-        return self.x_embed(positions[..., 0]) + self.y_embed(positions[..., 1])
+        return self.x_embed(positions[..., 0]) + self.y_embed(positions[..., 1])  # (B, N, dim)
 
     def tokens(self, spots: Tensor, positions: Tensor) -> Tensor:
         """(B, N, dim) what enters the transformer, before dropout."""
@@ -109,7 +110,8 @@ class HisToGeneNetwork(nn.Module):
 
     def forward(self, spots: Tensor, positions: Tensor) -> Tensor:
         """(B, N, G) expression; see :meth:`image_tokens` and :meth:`position_tokens` for the arguments."""
-        return self.gene_head(self.hidden(self.tokens(spots, positions)))
+        tokens = self.tokens(spots, positions)  # (B, N, dim)
+        return self.gene_head(self.hidden(tokens))  # (B, N, G)
 
     def _flattened(self, patches: Tensor) -> Tensor:
         """(b, 3 P^2) pixel values with x slowest, then y, then colour, the order of the released code."""

@@ -93,16 +93,16 @@ class Backbone(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """(b, dim) pooled vectors of (b, side, side, 3) uint8 RGB patches."""
         with nullcontext() if self.trained else torch.no_grad():
-            return self.model(self._images(patches))
+            return self.model(self._images(patches))  # (b, dim)
 
     def tokens(self, patches: Tensor) -> Tensor:
         """(b, t, dim) vectors of the t places of a patch before pooling, row by row, without class tokens."""
         with nullcontext() if self.trained else torch.no_grad():
             maps = self.model.forward_features(self._images(patches))
         if maps.ndim == 3:
-            return maps[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            return maps[:, getattr(self.model, "num_prefix_tokens", 0) :]  # (b, t, dim)
         rows_last = getattr(self.model, "output_fmt", None) == "NHWC"
-        return maps.flatten(1, 2) if rows_last else maps.flatten(2).transpose(1, 2)
+        return maps.flatten(1, 2) if rows_last else maps.flatten(2).transpose(1, 2)  # (b, t, dim)
 
     def in_chunks(self, patches: Tensor, size: int = _CHUNK) -> Tensor:
         """:meth:`forward` of many patches in bounded memory.
@@ -131,7 +131,7 @@ class Backbone(nn.Module):
             )
 
     def _images(self, patches: Tensor) -> Tensor:
-        images = patches.permute(0, 3, 1, 2).float()
+        images = patches.permute(0, 3, 1, 2).float()  # (b, 3, side, side)
         if self.pixels == "standard":
             return (images / 255 - self.mean) / self.std
         return images.flip(1) if self.pixels == "raw-bgr" else images

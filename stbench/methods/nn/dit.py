@@ -48,7 +48,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """(B, width) of times t (B,)."""
-        embedded: Tensor = self.maps(sinusoid(t * self.scale, TIME_WIDTH))
+        embedded: Tensor = self.maps(sinusoid(t * self.scale, TIME_WIDTH))  # (B, width)
         return embedded
 
 
@@ -92,15 +92,16 @@ class DitBlock(nn.Module):
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """Transform tokens h (S, G, D) under conditions c (S, D)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(nn.functional.silu(c)).chunk(6, dim=-1)
+        modulation = self.modulation(nn.functional.silu(c))  # (S, 6 D)
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)  # (S, D)
         h = torch.addcmul(h, gate1.unsqueeze(1), self._attend(modulate(self.norm(h), shift1, scale1)))
-        inner = self.mlp_in.gelu(modulate(self.norm(h), shift2, scale2))
+        inner = self.mlp_in.gelu(modulate(self.norm(h), shift2, scale2))  # (S, G, inner)
         return torch.addcmul(h, gate2.unsqueeze(1), self.mlp_out(inner))
 
     def _attend(self, h: Tensor) -> Tensor:
-        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (S, H, G, D/H)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
+        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (S, H, G, D/H)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)  # (S, H, G, D/H)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))  # (S, G, D)
         return out
 
 
@@ -138,20 +139,20 @@ class GeneTransformer(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """(S, G, D) tokens of noisy expression x (S, G)."""
-        embedded: Tensor = self.count_in(x.unsqueeze(-1))
+        embedded: Tensor = self.count_in(x.unsqueeze(-1))  # (S, G, D)
         return embedded + self.gene
 
     def states(self, x: Tensor, c: Tensor) -> Iterator[Tensor]:
         """The tokens (S, G, D) after each block, for noisy expression x (S, G) and conditions c (S, D)."""
-        h = self.tokens(x)
+        h = self.tokens(x)  # (S, G, D)
         for block in self.blocks:
             h = block(h, c)
             yield h
 
     def head(self, h: Tensor, c: Tensor) -> Tensor:
         """(S, G, outputs) values of the last tokens h (S, G, D) under conditions c (S, D)."""
-        shift, scale = self.modulation(nn.functional.silu(c)).chunk(2, dim=-1)
-        values: Tensor = self.out(modulate(self.norm(h), shift, scale))
+        shift, scale = self.modulation(nn.functional.silu(c)).chunk(2, dim=-1)  # (S, D)
+        values: Tensor = self.out(modulate(self.norm(h), shift, scale))  # (S, G, outputs)
         return values
 
     def forward(self, x: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:

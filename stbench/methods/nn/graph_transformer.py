@@ -146,11 +146,13 @@ class ContextPool(nn.Module):
     def forward(self, t: Tensor, c: Tensor, e: Tensor, mask: Tensor) -> Tensor:
         """(B, C) of time t (B, C), features c (B, N, d), edge condition e (B, N, N, k) and mask (B, N)."""
         real = mask.unsqueeze(-1)  # (B, N, 1)
-        n = mask.sum(dim=1).clamp(min=1).unsqueeze(-1)
-        nodes = self.nodes(torch.where(real, c, 0)).sum(dim=1) / n
-        pairs = (real & mask.unsqueeze(1)).unsqueeze(-1)
-        edges = torch.zeros_like(t) if self.edges is None else self.edges(torch.where(pairs, e, 0).sum((1, 2)) / n**2)
-        fused: Tensor = self.fuse(torch.cat([t, nodes, edges], dim=-1))
+        n = mask.sum(dim=1).clamp(min=1).unsqueeze(-1)  # (B, 1)
+        nodes = self.nodes(torch.where(real, c, 0)).sum(dim=1) / n  # (B, C)
+        pairs = (real & mask.unsqueeze(1)).unsqueeze(-1)  # (B, N, N, 1)
+        edges = torch.zeros_like(t)  # (B, C)
+        if self.edges is not None:
+            edges = self.edges(torch.where(pairs, e, 0).sum((1, 2)) / n**2)  # (B, C)
+        fused: Tensor = self.fuse(torch.cat([t, nodes, edges], dim=-1))  # (B, C)
         return fused
 
 
@@ -189,11 +191,12 @@ class GraphBlock(nn.Module):
             e: (B, N, N, k) edge condition.
             mask: (B, N) True for real spots.
         """
-        z = None if self.context is None else self.context(t, c, e, mask)
+        z = None if self.context is None else self.context(t, c, e, mask)  # (B, C)
         normed = self.norm(h, z)  # (B, N, C)
-        S = self.scores(normed, None if self.stream is None or g is None else self.stream.gate_bias(g, z), c, e)
-        weights = S.masked_fill(~mask[:, None, :, None], _BLOCKED).softmax(dim=2)
-        attended = self._gather(weights, self.value(normed))
+        stream = None if self.stream is None or g is None else self.stream.gate_bias(g, z)
+        S = self.scores(normed, stream, c, e)  # (B, N, N, K)
+        weights = S.masked_fill(~mask[:, None, :, None], _BLOCKED).softmax(dim=2)  # (B, N, N, K)
+        attended = self._gather(weights, self.value(normed))  # (B, N, C)
         attended = (1 + self.node.out_scale(c)) * attended + self.node.out_shift(c)
         h = h + self.dropout(self.out(attended))
         h = h + self.feed(self.feed_norm(h, z))
@@ -202,7 +205,7 @@ class GraphBlock(nn.Module):
         return h, self.stream.update(g, self._modulated(S, e), z)
 
     def scores(self, normed: Tensor, stream: tuple[Tensor, Tensor] | None, c: Tensor, e: Tensor) -> Tensor:
-        """(B, N, N, C or H) S of Eq. 26 (Eq. 60 without stream), plus the released terms of the node condition."""
+        """(B, N, N, K) S of Eq. 26 (Eq. 60 without stream) and the released terms of the node condition; K: C or H."""
         raw = self._pair(self.query(normed), self.key(normed)) * (self.sizes.hidden // self.sizes.heads) ** -0.5
         gate = 1 + self.beta * self._pair(self.node.gate_query(c), self.node.gate_key(c), mean=True)
         bias = self.delta * (self.node.bias_query(c).unsqueeze(2) + self.node.bias_key(c).unsqueeze(1))
@@ -211,20 +214,20 @@ class GraphBlock(nn.Module):
             bias = bias + self.gamma * self.edge.bias(e)
         if stream is not None:
             gate, bias = gate + stream[0], bias + stream[1]
-        return raw * gate + bias
+        return raw * gate + bias  # (B, N, N, K)
 
     def _pair(self, a: Tensor, b: Tensor, *, mean: bool = False) -> Tensor:
         """Products of query and key: per channel, or summed (averaged) over the channels of each head."""
         if self.sizes.channel_attention:
             return a.unsqueeze(2) * b.unsqueeze(1)  # (B, N, N, C)
         H = self.sizes.heads
-        per_head = torch.einsum("bihd,bjhd->bijh", _heads(a, H), _heads(b, H))
+        per_head = torch.einsum("bihd,bjhd->bijh", _heads(a, H), _heads(b, H))  # (B, N, N, H)
         return per_head / (self.sizes.hidden // H) if mean else per_head
 
     def _gather(self, weights: Tensor, v: Tensor) -> Tensor:
         if self.sizes.channel_attention:
-            return (weights * v.unsqueeze(1)).sum(dim=2)
-        return torch.einsum("bijh,bjhd->bihd", weights, _heads(v, self.sizes.heads)).flatten(-2)
+            return (weights * v.unsqueeze(1)).sum(dim=2)  # (B, N, C)
+        return torch.einsum("bijh,bjhd->bihd", weights, _heads(v, self.sizes.heads)).flatten(-2)  # (B, N, C)
 
     def _modulated(self, S: Tensor, e: Tensor) -> Tensor:
         if self.edge is None or self.edge.out_scale is None or self.edge.out_shift is None:
@@ -268,18 +271,20 @@ class GraphTransformer(nn.Module):
         """
         states = self.states(x, e, t, node_condition, edge_condition, mask)
         h, g = states[-1]
-        return torch.where(mask.unsqueeze(-1), self.nodes_out(h), 0), self._edge_output(g, mask)
+        nodes = torch.where(mask.unsqueeze(-1), self.nodes_out(h), 0)  # (B, N, G)
+        return nodes, self._edge_output(g, mask)
 
     def states(
         self, x: Tensor, e: Tensor | None, t: Tensor, node_condition: Tensor, edge_condition: Tensor, mask: Tensor
     ) -> list[tuple[Tensor, Tensor | None]]:
         """Node states (B, N, C) and edge states (B, N, N, C) or None: after the input maps, then after each block."""
-        h = self.nodes_in(x)
+        B, N, _ = x.shape
+        h = self.nodes_in(x)  # (B, N, C)
         g = None
         if self.edges_in is not None:
-            noisy = x.new_zeros(*x.shape[:2], x.shape[1], 1) if e is None else e * _off_diagonal(x.shape[1], x.device)
-            g = self.edges_in(noisy)
-        context = t if self.time_in is None else self.time_in(t)
+            noisy = x.new_zeros(B, N, N, 1) if e is None else e * _off_diagonal(N, x.device)  # (B, N, N, 1)
+            g = self.edges_in(noisy)  # (B, N, N, C)
+        context = t if self.time_in is None else self.time_in(t)  # (B, C)
         states = [(h, g)]
         for block in self.blocks:
             h, g = block(h, g, context, node_condition, edge_condition, mask)
@@ -289,13 +294,13 @@ class GraphTransformer(nn.Module):
     def _edge_output(self, g: Tensor | None, mask: Tensor) -> Tensor | None:
         if g is None or self.edges_out is None:
             return None
-        s = self.edges_out(g)
+        s = self.edges_out(g)  # (B, N, N, 1)
         s = (s + s.transpose(1, 2)) / 2 * _off_diagonal(mask.shape[1], mask.device)
         return torch.where((mask.unsqueeze(1) & mask.unsqueeze(2)).unsqueeze(-1), s, 0)
 
 
 def _off_diagonal(n: int, device: torch.device) -> Tensor:
-    return (1 - torch.eye(n, device=device)).unsqueeze(-1)
+    return (1 - torch.eye(n, device=device)).unsqueeze(-1)  # (n, n, 1)
 
 
 def _heads(a: Tensor, n_heads: int) -> Tensor:

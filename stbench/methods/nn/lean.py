@@ -32,9 +32,9 @@ class Norm(nn.Module):
         if self.scale_shift is None or z is None:
             plain: Tensor = self.norm(h)
             return plain
-        scale, shift = self._modulation(self.scale_shift, z)
+        scale, shift = self._modulation(self.scale_shift, z)  # (B, C)
         for _ in range(h.dim() - 2):
-            scale, shift = scale.unsqueeze(1), shift.unsqueeze(1)
+            scale, shift = scale.unsqueeze(1), shift.unsqueeze(1)  # (B, ..., C)
         modulated: Tensor = _Modulated.apply(h, scale, shift, self.norm.eps)  # type: ignore[no-untyped-call]
         return modulated
 
@@ -47,8 +47,8 @@ class Norm(nn.Module):
             return nn.functional.linear(self.norm(h), weight)
         scale, shift = self._modulation(self.scale_shift, z)
         own = (weight * (1 + scale).unsqueeze(1)).transpose(1, 2)  # (B, C, K)
-        offset = nn.functional.linear(shift, weight).unsqueeze(1)
-        return torch.baddbmm(offset, self.norm(h).flatten(1, -2), own).reshape(*h.shape[:-1], -1)
+        offset = nn.functional.linear(shift, weight).unsqueeze(1)  # (B, 1, K)
+        return torch.baddbmm(offset, self.norm(h).flatten(1, -2), own).reshape(*h.shape[:-1], -1)  # (B, ..., K)
 
     def _modulation(self, scale_shift: nn.Linear, z: Tensor) -> tuple[Tensor, Tensor]:
         scale, shift = scale_shift(nn.functional.silu(z)).chunk(2, dim=-1)
@@ -67,8 +67,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(..., C) to the same."""
-        value_gate = self.value_gate(self.norm(h))
-        keep = kept_entries(value_gate[..., : self.out.in_features], self.dropout, training=self.training)
+        value_gate = self.value_gate(self.norm(h))  # (..., 4 C)
+        keep = kept_entries(value_gate[..., : self.out.in_features], self.dropout, training=self.training)  # (..., 2 C)
         out: Tensor = _GatedLinear.apply(value_gate, keep, self.dropout, self.out.weight, self.out.bias)  # type: ignore[no-untyped-call]
         return out
 
@@ -159,8 +159,8 @@ class _GatedLinear(torch.autograd.Function):
     def forward(ctx: Any, value_gate: Tensor, keep: Tensor | None, p: float, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(value_gate, keep, weight)
         ctx.p = p
-        value, gate = value_gate.chunk(2, dim=-1)
-        product = _scale_(value * nn.functional.gelu(gate), keep, p)
+        value, gate = value_gate.chunk(2, dim=-1)  # (..., 2 C)
+        product = _scale_(value * nn.functional.gelu(gate), keep, p)  # (..., 2 C)
         return linear(product, weight, bias)
 
     @staticmethod

@@ -22,8 +22,8 @@ def sinusoid(t: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
     """
     half = width // 2
     frequencies = torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
-    angles = t.float()[:, None] * frequencies
-    features = torch.cat([angles.cos(), angles.sin()], dim=-1)
+    angles = t.float()[:, None] * frequencies  # (B, half)
+    features = torch.cat([angles.cos(), angles.sin()], dim=-1)  # (B, 2 half)
     return torch.nn.functional.pad(features, (0, width % 2))
 
 
@@ -40,5 +40,5 @@ def fourier(t: Tensor, width: int) -> Tensor:
     half = width // 2
     step = 6.0 / (half - 1)
     frequencies = torch.exp(torch.arange(half, dtype=torch.float32, device=t.device) * step)
-    angles = t.float()[:, None] * frequencies * 2.0 * FOURIER_PI
+    angles = t.float()[:, None] * frequencies * 2.0 * FOURIER_PI  # (B, half)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -47,10 +47,11 @@ class StemNetwork(nn.Module):
         Returns:
             (S, 2, G): noise (or velocity), and where the log variance lies between its limits.
         """
-        return self.denoise(x, t, self.condition(nn.functional.dropout(features, self.dropout, self.training)))
+        condition = self.condition(nn.functional.dropout(features, self.dropout, self.training))  # (S, D)
+        return self.denoise(x, t, condition)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """:meth:`forward` with the features already mapped to conditions (S, D), which sampling does once a slide."""
-        c = self.time(t) + condition
+        c = self.time(t) + condition  # (S, D)
         last = deque(self.genes.states(x, c), maxlen=1).pop()  # one state at a time is held without gradients
-        return self.genes.head(last, c).transpose(1, 2)
+        return self.genes.head(last, c).transpose(1, 2)  # (S, 2, G)

@@ -88,11 +88,11 @@ def build_graph(xy: NDArray[Any], rule: GraphRule) -> SpotGraph:
     """
     places = np.asarray(xy, dtype=np.float64)
     k = min(rule.neighbours, len(places) - 1)
-    index, distance = _candidates(places, k, 2 * k + _SPARE if k else 0)
+    index, distance = _candidates(places, k, 2 * k + _SPARE if k else 0)  # (N, c)
     weight = _shared(distance, k, rule.tie_width) if rule.ties == "shared" else np.ones_like(distance)
     used = int((weight > 0).sum(axis=1).max(initial=0)) if rule.ties == "shared" else k
-    index, distance, weight = index[:, :used], distance[:, :used], weight[:, :used]
-    frame, elongation = _frames(places[index] - places[:, None], weight)
+    index, distance, weight = index[:, :used], distance[:, :used], weight[:, :used]  # (N, K)
+    frame, elongation = _frames(places[index] - places[:, None], weight)  # (N, K, 2), (N,)
     trusted = np.ones(len(places)) if rule.frames == "axes" else _smooth(elongation / rule.frame_gap)
     w, d, f, a = (torch.from_numpy(values.astype(np.float32)) for values in (weight, distance, frame, trusted))
     return SpotGraph(torch.from_numpy(index), w, d, f, a, torch.zeros(len(places), dtype=torch.int64))
@@ -137,7 +137,7 @@ def _shared(distance: Array, k: int, tie_width: float) -> Array:
     """(N, c) weights that are a continuous function of the positions."""
     if k == 0:
         return np.ones_like(distance)
-    beyond = distance - distance[:, k - 1 : k]
+    beyond = distance - distance[:, k - 1 : k]  # (N, c)
     fall = tie_width * np.median(distance[:, k - 1])
     return _smooth(1 - beyond / fall) if fall > 0 else (beyond <= 0).astype(np.float64)
 
@@ -150,12 +150,12 @@ def _smooth(x: Array) -> Array:
 
 def _frames(offsets: Array, weight: Array) -> tuple[Array, Array]:
     """(N, K, 2) centred offsets along minor and major axis, and (N,) elongation from 0 (round) to 1 (a line)."""
-    total = np.maximum(weight.sum(axis=1), 1e-300)[:, None]
-    centred = offsets - ((weight[..., None] * offsets).sum(axis=1) / total)[:, None]
-    x, y = centred[..., 0], centred[..., 1]
-    xx, yy, xy = ((weight * product).sum(axis=1) for product in (x * x, y * y, x * y))
-    angle = 0.5 * np.arctan2(2 * xy, xx - yy)[:, None]
+    total = np.maximum(weight.sum(axis=1), 1e-300)[:, None]  # (N, 1)
+    centred = offsets - ((weight[..., None] * offsets).sum(axis=1) / total)[:, None]  # (N, K, 2)
+    x, y = centred[..., 0], centred[..., 1]  # (N, K)
+    xx, yy, xy = ((weight * product).sum(axis=1) for product in (x * x, y * y, x * y))  # (N,)
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy)[:, None]  # (N, 1)
     cos, sin = np.cos(angle), np.sin(angle)
-    frame = np.stack([cos * y - sin * x, cos * x + sin * y], axis=-1)
+    frame = np.stack([cos * y - sin * x, cos * x + sin * y], axis=-1)  # (N, K, 2)
     trace = xx + yy
     return frame, np.hypot(xx - yy, 2 * xy) / np.where(trace > 0, trace, 1)

@@ -59,13 +59,13 @@ class GatedMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., n_in) to (..., n_out)."""
-        return self.outer(self.inner(self.first(x)))
+        return self.outer(self.inner(self.first(x)))  # (..., n_out)
 
     def inner(self, hidden: Tensor) -> Tensor:
         """From the first map's output to the second map's input."""
         if self.activation == "swiglu":
-            gate, value = hidden.chunk(2, dim=-1)
-            hidden = nn.functional.silu(gate) * value
+            gate, value = hidden.chunk(2, dim=-1)  # (..., n_hidden/2)
+            hidden = nn.functional.silu(gate) * value  # (..., n_hidden/2)
         else:
             hidden = nn.functional.gelu(hidden) if self.activation == "gelu" else nn.functional.relu(hidden)
         return self.norm(self.dropout(hidden))
@@ -102,11 +102,11 @@ class LocalAttention(nn.Module):
 
         The first map of the score is linear, so the spots' parts of it are computed once per spot, not once per pair.
         """
-        q, k, v = self.qkv(self.norm(h)).chunk(3, dim=-1)
+        q, k, v = self.qkv(self.norm(h)).chunk(3, dim=-1)  # (N, d)
         of_query, of_key, of_edge, of_genes = torch.split(self.score.first.weight, self.parts, dim=1)
-        level = (y @ of_genes.T).unsqueeze(1)
+        level = (y @ of_genes.T).unsqueeze(1)  # (N, 1, d)
         own = self._by_head(q) @ of_query.T + self.score.first.bias - level  # (N, H, d)
-        other = self._by_head(k) @ of_key.T + level
+        other = self._by_head(k) @ of_key.T + level  # (N, H, d)
         found = []
         cost = max(1, graph.width * self.heads * h.shape[1])
         again = _again(len(graph), cost)
@@ -119,7 +119,7 @@ class LocalAttention(nn.Module):
                 found.append(checkpoint(attend, own[rows], other, v, use_reentrant=False))
             else:
                 found.append(attend(own[rows], other, v))
-        return torch.cat(found)
+        return torch.cat(found)  # (N, d)
 
     def edge_states(self, graph: SpotGraph) -> Tensor:
         """(N, K, e) embeddings of the pairs, the same however the slide is turned or mirrored.
@@ -128,38 +128,40 @@ class LocalAttention(nn.Module):
         neighbourhood they do not; there each neighbour is looked at along and across its own direction, forwards and
         backwards, which is the average over a circle at four points.
         """
-        radius = torch.linalg.vector_norm(graph.frame, dim=-1, keepdim=True)
-        found = graph.frame.new_zeros(*graph.neighbours.shape, self.edge.second.out_features)
+        N, K = graph.neighbours.shape
+        radius = torch.linalg.vector_norm(graph.frame, dim=-1, keepdim=True)  # (N, K, 1)
+        found = graph.frame.new_zeros(N, K, self.edge.second.out_features)  # (N, K, e)
         for share, places, frames in ((graph.axes, graph.frame, _SIGNS), (1 - graph.axes, radius, _TURNS)):
             rows = share.nonzero().flatten()
             seen = places[rows].unsqueeze(2) * places.new_tensor(frames)  # (n, K, 4, 2)
-            mean = self._averaged(seen, graph.distance[rows])
+            mean = self._averaged(seen, graph.distance[rows])  # (n, K, e)
             found = found.index_add(0, rows, share[rows, None, None] * mean.float())
         return found
 
     def _averaged(self, places: Tensor, distance: Tensor) -> Tensor:
         """(n, K, e) mean of the edge map over the frames of places (n, K, frames, 2)."""
         if self.edge_distance:
-            places = torch.cat([places, distance[..., None, None].expand(*places.shape[:3], 1)], dim=-1)
-        inner = self.edge.inner(self.edge.first(places))
+            places = torch.cat([places, distance[..., None, None].expand(*places.shape[:3], 1)], dim=-1)  # (n, K, 4, 3)
+        inner = self.edge.inner(self.edge.first(places))  # (n, K, 4, inner)
         if not self.training:
             inner = inner.mean(dim=2, keepdim=True)  # the second map is linear; training drops parts frame by frame
-        return self.edge.outer(inner).mean(dim=2)
+        return self.edge.outer(inner).mean(dim=2)  # (n, K, e)
 
     def _attend(
         self, graph: SpotGraph, edges: Tensor | None, of_edge: Tensor, own: Tensor, other: Tensor, v: Tensor
     ) -> Tensor:
         E = self._by_head(self.edge_states(graph) if edges is None else edges)  # (n, K, H, e/H)
-        hidden = own.unsqueeze(1) + _gathered(other, graph.neighbours) + E @ of_edge.T
+        hidden = own.unsqueeze(1) + _gathered(other, graph.neighbours) + E @ of_edge.T  # (n, K, H, d)
         logits = self.score.outer(self.score.inner(hidden)).squeeze(-1)  # (n, K, H)
-        there = (graph.weight > 0).unsqueeze(-1)
-        bias = torch.where(there, graph.weight.unsqueeze(-1).clamp_min(1e-30).log(), _NOWHERE)
-        a = self.dropout(torch.softmax(logits + bias, dim=1) * there).unsqueeze(-1)
-        values = (a * self._by_head(_gathered(v, graph.neighbours))).sum(dim=1).flatten(1)
-        return self.out(torch.cat([values, (a * E).sum(dim=1).flatten(1)], dim=-1))
+        there = (graph.weight > 0).unsqueeze(-1)  # (n, K, 1)
+        bias = torch.where(there, graph.weight.unsqueeze(-1).clamp_min(1e-30).log(), _NOWHERE)  # (n, K, 1)
+        a = self.dropout(torch.softmax(logits + bias, dim=1) * there).unsqueeze(-1)  # (n, K, H, 1)
+        values = (a * self._by_head(_gathered(v, graph.neighbours))).sum(dim=1).flatten(1)  # (n, d)
+        pairs = (a * E).sum(dim=1).flatten(1)  # (n, e)
+        return self.out(torch.cat([values, pairs], dim=-1))  # (n, d)
 
     def _by_head(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+        return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)  # (..., H, width/H)
 
 
 def _again(spots: int, cost: int) -> bool:
@@ -194,7 +196,7 @@ class Block(nn.Module):
             graph: neighbours of the spots.
             edges: (N, K, e) what :meth:`LocalAttention.edge_states` gave for this graph; computed if left out.
         """
-        attended = self.attention(h, y, graph, edges)
+        attended = self.attention(h, y, graph, edges)  # (N, d)
         cost = self.feed.first.out_features
         if not _again(len(graph), cost):
             return BlockOutput(attended, *self._finish(h, attended))
@@ -207,7 +209,7 @@ class Block(nn.Module):
         """Tokens (n, d) and expression (n, G) of some spots, given what attention adds to their tokens."""
         h = h + attended
         h = h + self.feed(h)
-        return h, self.head(h)
+        return h, self.head(h)  # (n, d), (n, G)
 
 
 class StFlowNetwork(nn.Module):
@@ -238,13 +240,14 @@ class StFlowNetwork(nn.Module):
             graph: neighbours of the N spots.
             edges: per block, what :meth:`edge_states` gave for this graph; computed on the way if left out.
         """
-        return torch.stack([out.expression for out in self.states(x, t, features, graph, edges)]).mean(dim=0)
+        estimates = torch.stack([out.expression for out in self.states(x, t, features, graph, edges)])  # (layers, N, G)
+        return estimates.mean(dim=0)  # (N, G)
 
     def states(
         self, x: Tensor, t: Tensor, features: Tensor, graph: SpotGraph, edges: Sequence[Tensor] | None = None
     ) -> Iterator[BlockOutput]:
         """The outputs of the blocks, one after the other."""
-        h, y = self.tokens(t, features, graph), x
+        h, y = self.tokens(t, features, graph), x  # (N, d), (N, G)
         for number, block in enumerate(self.blocks):
             out: BlockOutput = block(h, y, graph, None if edges is None else edges[number])
             yield out
@@ -253,7 +256,7 @@ class StFlowNetwork(nn.Module):
 
     def tokens(self, t: Tensor, features: Tensor, graph: SpotGraph) -> Tensor:
         """(N, d) first tokens: image plus flow time."""
-        tokens: Tensor = self.image(features) + self.time(t)[graph.slide]
+        tokens: Tensor = self.image(features) + self.time(t)[graph.slide]  # (N, d)
         return tokens
 
     @torch.no_grad()

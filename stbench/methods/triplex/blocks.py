@@ -61,8 +61,8 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
         """(B, n, D) of normalised tiles x (B, n, D) and mask (B, n), True for usable ones; ``keys`` is None."""
-        q, k, v = (_split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
-        return self.out(_joined(_attend(q, k, v, mask, self.bias())))
+        q, k, v = (_split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))  # (B, H, n, D/H)
+        return self.out(_joined(_attend(q, k, v, mask, self.bias())))  # (B, n, D)
 
     def bias(self) -> Tensor:
         """(heads, n, n) added to the logits."""
@@ -72,8 +72,8 @@ class WindowAttention(nn.Module):
 def offset_index(rows: int, columns: int) -> Tensor:
     """(n, n) number of the absolute offset between two tiles of a grid, ``columns * |dr| + |dc|``."""
     r, c = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    places = torch.stack([r.flatten(), c.flatten()])
-    dr, dc = (places[:, :, None] - places[:, None, :]).abs()
+    places = torch.stack([r.flatten(), c.flatten()])  # (2, n)
+    dr, dc = (places[:, :, None] - places[:, None, :]).abs()  # (n, n)
     return dr * columns + dc
 
 
@@ -96,9 +96,9 @@ class SlideAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
         """(N, D) of the normalised spots x (N, D) of one slide; ``keys`` and ``mask`` are None."""
-        channels = self.qkv(x).reshape(*x.shape, 3)
-        q, k, v = (_split(part, self.heads) for part in channels.unbind(-1))
-        return self.out(_joined(_over_slide(q, k, v, self.weight_dropout if self.training else 0.0)))
+        channels = self.qkv(x).reshape(*x.shape, 3)  # (N, D, 3)
+        q, k, v = (_split(part, self.heads) for part in channels.unbind(-1))  # (H, N, D/H)
+        return self.out(_joined(_over_slide(q, k, v, self.weight_dropout if self.training else 0.0)))  # (N, D)
 
 
 class CrossAttention(nn.Module):
@@ -118,8 +118,10 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
         """(B, 1, D) of normalised x (B, 1, D), keys (B, m, D) (x itself for None) and mask (B, m) or None."""
-        k, v = (_split(part, self.heads) for part in self.kv(x if keys is None else keys).chunk(2, dim=-1))
-        return self.out(_joined(_attend(_split(self.q(x), self.heads), k, v, mask)))
+        kv = self.kv(x if keys is None else keys)  # (B, m, 2 D)
+        k, v = (_split(part, self.heads) for part in kv.chunk(2, dim=-1))  # (B, H, m, D/H)
+        q = _split(self.q(x), self.heads)  # (B, H, 1, D/H)
+        return self.out(_joined(_attend(q, k, v, mask)))  # (B, 1, D)
 
 
 def _out(dim: int, heads: int, dropout: float) -> nn.Module:
@@ -133,16 +135,17 @@ def _split(x: Tensor, heads: int) -> Tensor:
 
 
 def _joined(x: Tensor) -> Tensor:
+    """(..., heads, n, D / heads) to (..., n, D)."""
     return x.transpose(-2, -3).flatten(-2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
-    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5  # (B, H, n, m)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
         logits = logits.masked_fill(~mask[:, None, None, :], MASKED)
-    return logits.softmax(dim=-1) @ v
+    return logits.softmax(dim=-1) @ v  # (B, H, n, D/H)
 
 
 def _over_slide(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:

@@ -96,11 +96,12 @@ class PositionEncoding(nn.Module):
     def forward(self, x: Tensor, cells: Tensor) -> Tensor:
         """(N, D) from (N, D) and (N, 2) column and row of each spot; spots of one cell are averaged, holes are 0."""
         columns, rows = (int(size) + 1 for size in cells.amax(dim=0))
-        place = cells[:, 1] * columns + cells[:, 0]
-        sums = x.new_zeros(rows * columns, x.shape[1]).index_add(0, place, x)
-        counts = torch.bincount(place, minlength=rows * columns).clamp(min=1)
-        grid = (sums / counts[:, None]).T.reshape(1, -1, rows, columns)
-        found = self.conv(grid).flatten(2)[0].T[place]
+        n_cells, D = rows * columns, x.shape[1]
+        place = cells[:, 1] * columns + cells[:, 0]  # (N,)
+        sums = x.new_zeros(n_cells, D).index_add(0, place, x)  # (n_cells, D)
+        counts = torch.bincount(place, minlength=n_cells).clamp(min=1)  # (n_cells,)
+        grid = (sums / counts[:, None]).T.reshape(1, D, rows, columns)  # (1, D, rows, columns)
+        found = self.conv(grid).flatten(2)[0].T[place]  # (N, D)
         return x + found if self.residual else found
 
 
@@ -173,10 +174,10 @@ class FusionEncoder(nn.Module):
 
     def branch(self, slide: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, D) the global token after attending to one kind of token."""
-        x = slide.unsqueeze(1)
+        x = slide.unsqueeze(1)  # (B, 1, D)
         for block in self.blocks:
             x = block(x, keys, mask)
-        return x.squeeze(1)
+        return x.squeeze(1)  # (B, D)
 
 
 class TriplexNetwork(nn.Module):
@@ -231,14 +232,14 @@ class TriplexNetwork(nn.Module):
             mask: (B, 25) True for usable tiles.
             slide: (B, D) the spots' rows of :meth:`slide_tokens`.
         """
-        own = self.target_in(target if self.backbone is None else self.backbone.tokens(target))
-        around = self.neighbour_encoder(self.neighbour_in(neighbours), mask)
+        own = self.target_in(target if self.backbone is None else self.backbone.tokens(target))  # (B, T, D)
+        around = self.neighbour_encoder(self.neighbour_in(neighbours), mask)  # (B, 25, D)
         return Tokens(own, around, slide, self.fusion_encoder(slide, own, around, mask))
 
     def heads(self, tokens: Tokens) -> Heads:
         """The four predictions, not clamped."""
         return Heads(
-            self.head(tokens.fusion),
+            self.head(tokens.fusion),  # (B, G), as all four
             self.target_head(tokens.target.mean(dim=1)),
             self.neighbour_head(tokens.neighbours.mean(dim=1)),
             self.slide_head(tokens.slide),
