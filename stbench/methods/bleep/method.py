@@ -22,7 +22,7 @@ from stbench.methods.nn.patch_settings import RANDOM
 from stbench.methods.nn.released import released_state
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.methods.trained import TrainedMethod, lent
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 
 _BATCH = 256  # patches, or expression vectors x 16, embedded at a time
 
@@ -180,7 +180,7 @@ class BleepObjective:
     def _retrieval(self) -> float:
         self.method.fill_bank(self.train)
         pairs = zip(self.held_out.expression, self.held_out.spots, strict=True)
-        return float(np.mean([mean_gene_correlation(true, self.method.predict_read(spots)) for true, spots in pairs]))
+        return mean_slide_correlation((true, self.method.predict_read(spots)) for true, spots in pairs)
 
     def _on_device(self, spots: Spots, expression: FloatArray) -> tuple[Tensor, Tensor]:
         device = self.context.device

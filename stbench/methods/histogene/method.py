@@ -27,7 +27,7 @@ from stbench.methods.nn.released import released_state
 from stbench.methods.nn.scaling import Scale, gene_moments
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.methods.trained import TrainedMethod, lent
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 
 
 class HisToGene(TrainedMethod):
@@ -221,8 +221,9 @@ class HisToGeneObjective:
     def score(self, module: nn.Module) -> float:
         """Mean PCC over validation slides."""
         with lent(self.method, module):
-            pairs = [(slide.expression, self.method.predict_read(slide.spots, slide.rows)) for slide in self.validation]
-        return float(np.mean([mean_gene_correlation(true, found) for true, found in pairs]))
+            return mean_slide_correlation(
+                (slide.expression, self.method.predict_read(slide.spots, slide.rows)) for slide in self.validation
+            )
 
 
 def batched(array: Spots, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from stbench.methods.nn.settings import GraphSettings
 from stbench.methods.nn.windows import Rows, TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.methods.trained import TrainedMethod, lent, without_features
 from stbench.training.loop import total_updates
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 
 
 class WindowObjective(ABC):
@@ -160,8 +160,7 @@ class WindowDiffusion(TrainedMethod):
         The direct posterior mean would be cheaper, but it peaks long before the draws do: on HER2ST, stopping on it
         left single draws at PCC 0.40 where further training reaches 0.50.
         """
-        scores = [mean_gene_correlation(slide.expression, self._judged(slide.inputs, seed)) for slide in slides]
-        return float(np.mean(scores))
+        return mean_slide_correlation((slide.expression, self._judged(slide.inputs, seed)) for slide in slides)
 
     @property
     def scale(self) -> Scale:

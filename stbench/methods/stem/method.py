@@ -21,7 +21,7 @@ from stbench.methods.stem.settings import StemSettings
 from stbench.methods.stem.views import view_vectors
 from stbench.methods.trained import TrainedMethod, lent, seeded
 from stbench.training.loop import total_updates
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 
 _BATCH_VALUES = {"cpu": 2**20, "cuda": 2**26}  # tokens x width of one pass: small ones stay in a CPU's cache
 
@@ -255,11 +255,13 @@ class StemObjective:
 
     def score(self, module: nn.Module) -> float:
         """Mean PCC over validation slides of the mean of a few draws with fixed noise."""
-        rules, scores = self.method.settings, []
         with lent(self.method, module):
-            for slide, vectors in self.validation:
-                drawn = self.method._sample(
-                    slide.inputs.slide_id, vectors, rules.validation_draws, self.context.seed, rules.validation_steps
-                )
-                scores.append(mean_gene_correlation(slide.expression, drawn.mean(axis=0)))
-        return float(np.mean(scores))
+            return mean_slide_correlation(
+                (slide.expression, self._judged(slide, read)) for slide, read in self.validation
+            )
+
+    def _judged(self, slide: LabelledSlide, vectors: FloatArray) -> FloatArray:
+        rules, seed = self.method.settings, self.context.seed
+        draws, spacing = rules.validation_draws, rules.validation_steps
+        mean: FloatArray = self.method._sample(slide.inputs.slide_id, vectors, draws, seed, spacing).mean(axis=0)
+        return mean

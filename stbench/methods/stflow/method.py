@@ -20,7 +20,7 @@ from stbench.methods.stflow.sets import PatchSets
 from stbench.methods.stflow.settings import StFlowSettings
 from stbench.methods.trained import TrainedMethod, without_features
 from stbench.training.loop import Objective, total_updates
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 from stbench.training.settings import TrainingSettings
 
 _KEPT_EDGES = 2**29  # numbers of pair embeddings kept over the steps and draws of a slide; 2 GiB
@@ -107,15 +107,8 @@ class StFlow(TrainedMethod):
     def validation_score(self, module: StFlowNetwork, slides: Sequence[LabelledSlide], seed: int) -> float:
         """Mean PCC of the mean of a few draws on validation slides; their starts are fixed."""
         draws, steps = self.settings.validation_draws, self.settings.refinement_steps
-        return float(
-            np.mean(
-                [
-                    mean_gene_correlation(
-                        slide.expression, self._sample(module, slide.inputs, draws, seed, steps).mean(axis=0)
-                    )
-                    for slide in slides
-                ]
-            )
+        return mean_slide_correlation(
+            (slide.expression, self._sample(module, slide.inputs, draws, seed, steps).mean(axis=0)) for slide in slides
         )
 
     def _prepare(

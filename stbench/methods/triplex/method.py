@@ -34,7 +34,7 @@ from stbench.methods.triplex.views import (
     tile_view,
 )
 from stbench.training.loop import total_updates
-from stbench.training.scores import mean_gene_correlation
+from stbench.training.scores import mean_slide_correlation
 
 _CHUNK = {"features": 256, "patches": 64}  # spots predicted at a time
 _PROBED = 4  # spots of the slide that stands for all where tiles have to be cut
@@ -116,7 +116,7 @@ class Triplex(TrainedMethod):
         judged = [(self._view(slide.inputs), slide.expression) for slide in validation]
 
         def score(module: TriplexNetwork) -> float:
-            return float(np.mean([mean_gene_correlation(y, self._predicted(module, view)) for view, y in judged]))
+            return mean_slide_correlation((y, self._predicted(module, view)) for view, y in judged)
 
         return TriplexObjective(self.settings, slides, score, seed=context.seed, device=context.device)
 
