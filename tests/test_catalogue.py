@@ -1,5 +1,6 @@
 """Cards, entry points and settings."""
 
+from dataclasses import fields
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from stbench.catalogue import (
     GROUP,
+    METHOD_NEEDS,
+    METRIC_NEEDS,
     DatasetCard,
     MethodCard,
     MetricCard,
@@ -20,8 +23,10 @@ from stbench.catalogue import (
     read_card,
 )
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
-from stbench.methods.base import Method
+from stbench.methods.base import Method, SlideInputs
 from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings
+from stbench.metrics.summary import DRAWS, KEYWORDS, SLIDES
+from stbench.proofs.contract_bench import WITHHELD
 
 CARD = 'name = "mine"\ntitle = "Mine"\nentry = "a:B"\n'
 METHOD = """
@@ -112,6 +117,26 @@ def test_broken_cards(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         read_card(path, MethodCard)
+
+
+@pytest.mark.parametrize(
+    ("model", "need", "known", "near"),
+    [(MethodCard, "fetures", METHOD_NEEDS, "features"), (MetricCard, "dpeth", METRIC_NEEDS, "depth")],
+)
+def test_an_unknown_need_is_an_error_of_the_card(tmp_path, model, need, known, near):
+    path = tmp_path / "mine.toml"
+    more = 'direction = "lower"\n' if model is MetricCard else ""
+    path.write_text(f'{CARD}{more}needs = ["{known[0]}", "{need}"]\n')
+    with pytest.raises(DataError) as raised:
+        read_card(path, model)
+    said = f"needs.1: expected one of {', '.join(known)}, found '{need}'; did you mean {near}?"
+    assert str(raised.value) == f"card {path}: {said}"
+
+
+def test_needs_are_what_the_harness_hands_over():
+    assert set(METHOD_NEEDS) < {member.name for member in fields(SlideInputs)}
+    assert set(WITHHELD) <= set(METHOD_NEEDS)
+    assert set(METRIC_NEEDS) == {*KEYWORDS, DRAWS, SLIDES}
 
 
 @pytest.mark.parametrize("model", [DatasetCard, MetricCard])

@@ -1,6 +1,15 @@
 """Cards of methods, cohorts and metrics. Reading them imports neither torch nor scanpy."""
 
-from stbench.catalogue.cards import PRESETS, DatasetCard, Difference, MethodCard, MetricCard, SlideEntry
+from stbench.catalogue.cards import (
+    METHOD_NEEDS,
+    METRIC_NEEDS,
+    PRESETS,
+    DatasetCard,
+    Difference,
+    MethodCard,
+    MetricCard,
+    SlideEntry,
+)
 from stbench.catalogue.entries import (
     GROUP,
     dataset_cards,
@@ -16,6 +25,8 @@ from stbench.catalogue.entries import (
 
 __all__ = [
     "GROUP",
+    "METHOD_NEEDS",
+    "METRIC_NEEDS",
     "PRESETS",
     "DatasetCard",
     "Difference",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -9,6 +10,30 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stbench.catalogue.ablations import Ablation, check_tables
 
 PRESETS = ("paper", "official", "small", "fast")
+METHOD_NEEDS = ("features", "xy", "array_xy", "um_per_px", "patient", "patches", "total_counts", "oracle_expression")
+"""What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
+METRIC_NEEDS = ("xy", "depth", "domains", "draws", "slides")
+"""What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
+
+
+def _method_need(name: str) -> str:
+    return _known(name, METHOD_NEEDS)
+
+
+def _metric_need(name: str) -> str:
+    return _known(name, METRIC_NEEDS)
+
+
+def _known(name: str, known: tuple[str, ...]) -> str:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"expected one of {', '.join(known)}, found {name!r}{hint}")
+    return name
+
+
+MethodNeed = Annotated[str, AfterValidator(_method_need)]
+MetricNeed = Annotated[str, AfterValidator(_metric_need)]
 
 
 class _Card(BaseModel):
@@ -40,8 +65,8 @@ class MethodCard(_Card):
     paper: str = ""
     original: str = ""
     licence: str = ""
-    needs: list[str] = []
-    optional: list[str] = []
+    needs: list[MethodNeed] = []
+    optional: list[MethodNeed] = []
     draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
     presets: dict[str, dict[str, Any]] = {}
@@ -92,7 +117,7 @@ class MetricCard(_Card):
     direction: Literal["higher", "lower", "none"]
     range: list[str | float] = []
     unit: str = ""
-    needs: list[str] = []
+    needs: list[MetricNeed] = []
     decimals: int = 3
     paper: str = ""
     description: str = ""

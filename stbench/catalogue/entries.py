@@ -32,8 +32,9 @@ def _folder(kind: str) -> Path:
 def problem_of(error: ValidationError) -> str:
     """The first thing wrong, in one line: place, what is expected, what was found."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']} (found {problem.get('input')!r})"
+    place = "".join(f"{part}." for part in problem["loc"]).removesuffix(".")
+    said = f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
+    return said if problem["type"] == "value_error" else f"{said} (found {problem.get('input')!r})"
 
 
 def read_card(path: Path, model: type[Any]) -> Any:

@@ -13,7 +13,7 @@ from stbench.metrics.score import Score
 
 DRAWS = "draws"
 SLIDES = "slides"
-KEYWORDS = {"xy": "xy", "depth": "log_depth"}
+KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains"}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
 Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and ``slides`` marks a metric of
@@ -28,13 +28,14 @@ def score_slide(
     *,
     draws: ArrayLike | None = None,
     log_depth: ArrayLike | None = None,
+    domains: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Score]:
     """Score one prediction of one slide by registered metrics.
 
-    A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with ``xy=``
-    and ``log_depth=`` where the card asks for them, and returns a :class:`Score` or a float.
+    A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
+    ``xy=``, ``log_depth=`` and ``domains=`` where the card asks for them, and returns a :class:`Score` or a float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -42,6 +43,7 @@ def score_slide(
         xy: (n_spots, 2) spot centres.
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
+        domains: (n_spots,) label of the tissue domain of each spot; None leaves metrics that need it out.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
         parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 
@@ -52,7 +54,7 @@ def score_slide(
         UnknownNameError: a name is not registered.
         DataError: shapes do not fit or a value is not finite.
     """
-    given: dict[str, Any] = {"xy": xy, "depth": log_depth}
+    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}
