@@ -21,6 +21,7 @@ from stbench.catalogue import (
     method_cards,
     metric_cards,
     read_card,
+    usual_controls,
 )
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.methods.base import Method, SlideInputs
@@ -137,6 +138,15 @@ def test_needs_are_what_the_harness_hands_over():
     assert set(METHOD_NEEDS) < {member.name for member in fields(SlideInputs)}
     assert set(WITHHELD) <= set(METHOD_NEEDS)
     assert set(METRIC_NEEDS) == {*KEYWORDS, DRAWS, SLIDES}
+
+
+def test_controls_run_beside_every_method():
+    names = [card.name for card in usual_controls()]
+    assert names == [
+        *("random-spot", "ridge", "ridge-rgb", "same-patient-mean"),
+        *("spatial-neighbours", "total-counts", "training-mean"),
+    ]
+    assert not MethodCard(name="m", title="m", entry="m:M", kind="ceiling").runs_beside
 
 
 @pytest.mark.parametrize("model", [DatasetCard, MetricCard])

@@ -21,6 +21,7 @@ from stbench.catalogue.entries import (
     metric_cards,
     problem_of,
     read_card,
+    usual_controls,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "metric_cards",
     "problem_of",
     "read_card",
+    "usual_controls",
 ]

@@ -59,7 +59,10 @@ class Difference(BaseModel):
 class MethodCard(_Card):
     """What is known of a method without importing it."""
 
-    kind: Literal["generative", "discriminative", "control", "oracle"] = "discriminative"
+    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"] = "discriminative"
+    beside: bool | None = Field(
+        default=None, description="runs beside every method unless asked not to; None: where it is a control"
+    )
     entry: str = Field(description='"module:Class" of a Method')
     summary: str = ""
     paper: str = ""
@@ -73,6 +76,11 @@ class MethodCard(_Card):
     differences: list[Difference] = []
     ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = []
     notes: list[str] = []
+
+    @property
+    def runs_beside(self) -> bool:
+        """Whether it runs beside every method unless asked not to."""
+        return self.kind == "control" if self.beside is None else self.beside
 
 
 class SlideEntry(BaseModel):

@@ -76,6 +76,14 @@ def method_cards() -> dict[str, MethodCard]:
     return cards
 
 
+def usual_controls() -> list[MethodCard]:
+    """Controls that run beside every method unless asked not to, in alphabetical order.
+
+    Those of this repository: what an installed package says of a method's kind is in its class, not imported here.
+    """
+    return [card for _, card in sorted(method_cards().items()) if card.runs_beside]
+
+
 def is_foreign(card: MethodCard) -> bool:
     """Whether a registered method comes from an installed package, which says the rest of its card in its class."""
     return card.name not in _cards("methods")
