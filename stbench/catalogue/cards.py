@@ -51,7 +51,7 @@ class Difference(BaseModel):
     topic: str
     paper: str
     original: str
-    switch: str
+    switch: str = Field(default="", description="setting that chooses; empty where nothing does")
     default: str
     why: str
 
