@@ -134,6 +134,69 @@ def test_an_unknown_need_is_an_error_of_the_card(tmp_path, model, need, known, n
     assert str(raised.value) == f"card {path}: {said}"
 
 
+BASE = """
+name = "base"
+title = "Base"
+entry = "a:B"
+original = "there"
+notes = ["one", "two"]
+differences = [
+  { topic = "a", paper = "1", original = "2", default = "1", why = "so" },
+  { topic = "b", paper = "1", original = "2", switch = "b", default = "1", why = "so" },
+]
+[presets]
+small = { k = 1, m = 2 }
+fast = { k = 3 }
+"""
+
+
+@pytest.fixture
+def extending(tmp_path):
+    """Read a card that extends another."""
+
+    def read(more, base=BASE):
+        (tmp_path / "base.toml").write_text(base)
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\nextends = "base"\n{more}')
+        return read_card(tmp_path / "mine.toml", MethodCard)
+
+    return read
+
+
+def test_a_card_extends_another(extending):
+    without = 'without = ["original", "presets.fast", "presets.small.m", "differences.a"]\n'
+    mine = extending(f"""{without}
+title = "Mine"
+notes = ["three"]
+differences = [{{ topic = "b", why = "else" }}, {{ topic = "c", paper = "", original = "", default = "", why = "" }}]
+presets.small.k = 4
+presets.test.k = 5
+""")
+    assert (mine.name, mine.title, mine.entry, mine.original, mine.notes) == ("mine", "Mine", "a:B", "", ["three"])
+    assert mine.presets == {"small": {"k": 4}, "test": {"k": 5}}
+    assert [(row.topic, row.switch, row.why) for row in mine.differences] == [("b", "b", "else"), ("c", "", "")]
+
+
+@pytest.mark.parametrize(
+    ("more", "base", "said"),
+    [
+        ('without = ["presets.fats"]', BASE, "mine.toml: unknown name in without 'fats': did you mean fast"),
+        ('without = ["differences.d"]', BASE, "unknown name in without 'd'"),
+        ('colour = "red"', BASE, "mine.toml: colour: Extra inputs"),
+        ("", 'extends = "other"', "mine.toml: expected to extend a card that stands alone, found that base.toml"),
+        ("", "name =", "expected TOML in .*base.toml"),
+    ],
+)
+def test_what_cannot_be_extended(extending, more, base, said):
+    with pytest.raises(DataError, match=said):
+        extending(more, base)
+
+
+def test_a_card_to_extend_must_be_there(tmp_path):
+    (tmp_path / "mine.toml").write_text('extends = "base"')
+    with pytest.raises(DataError, match=r"expected to extend a card beside it, found no base\.toml"):
+        read_card(tmp_path / "mine.toml", MethodCard)
+
+
 def test_needs_are_what_the_harness_hands_over():
     assert set(METHOD_NEEDS) < {member.name for member in fields(SlideInputs)}
     assert set(WITHHELD) <= set(METHOD_NEEDS)

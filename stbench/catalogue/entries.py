@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stbench.catalogue.cards import DatasetCard, MethodCard, MetricCard
+from stbench.catalogue.inherit import inherit
 from stbench.errors import DataError, UnknownNameError, UserError
 
 GROUP = "stbench.methods"
@@ -38,20 +39,41 @@ def problem_of(error: ValidationError) -> str:
 
 
 def read_card(path: Path, model: type[Any]) -> Any:
-    """Read one TOML card.
+    """Read one TOML card; ``extends = "other"`` takes what the card ``other`` beside it says, but for ``without``.
 
     Raises:
-        DataError: not TOML, an unknown field, a wrong type, or a name that differs from the file's.
+        DataError: not TOML, an unknown field, a wrong type, a name that differs from the file's, or nothing to extend.
     """
     try:
-        card = model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"expected TOML in {path}, found: {error}") from error
+        card = model.model_validate(_said(path))
     except ValidationError as error:
         raise DataError(f"card {path}: {problem_of(error)}") from error
     if card.name != path.stem:
         raise DataError(f"card {path}: expected name = {path.stem!r} as the file, found {card.name!r}")
     return card
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """What a card says, and what it takes from the one it extends."""
+    said = _toml(path)
+    if "extends" not in said:
+        return said
+    base = path.with_name(f"{said.pop('extends')}.toml")
+    if not base.is_file():
+        raise DataError(f"card {path}: expected to extend a card beside it, found no {base.name}")
+    if "extends" in (taken := _toml(base)):
+        raise DataError(f"card {path}: expected to extend a card that stands alone, found that {base.name} extends one")
+    try:
+        return inherit(taken, said, said.pop("without", []))
+    except UnknownNameError as error:
+        raise DataError(f"card {path}: {error}") from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"expected TOML in {path}, found: {error}") from error
 
 
 @cache
