@@ -20,6 +20,7 @@ from stbench.catalogue import (
     load_entry,
     method_cards,
     metric_cards,
+    papers,
     read_card,
     usual_controls,
 )
@@ -60,7 +61,7 @@ def card():
     return MethodCard(name="mine", title="Mine", entry=f"{__name__}:Mine", presets={"small": {"k": 1}})
 
 
-@pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards])
+@pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards, papers])
 def test_every_card_is_read(cards):
     found = cards()
     assert found

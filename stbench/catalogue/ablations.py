@@ -1,8 +1,9 @@
-"""Ablations as the card of a method declares them: tables of variants, with what was reported for them."""
+"""Ablations of a method, as a paper reports them or its class declares them: tables of variants."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -71,8 +72,11 @@ class Ablation(_Part):
         return self
 
 
-def check_tables(ablations: list[Ablation]) -> list[Ablation]:
-    """Raise ValueError where two tables have one name."""
+Tables = TypeVar("Tables", bound=Sequence[Ablation])
+
+
+def check_tables(ablations: Tables) -> Tables:
+    """The same tables; raise ValueError where two tables have one name."""
     names = [ablation.table for ablation in ablations]
     if len(set(names)) < len(names):
         raise ValueError(f"expected every table of ablations once, found {', '.join(names)}")

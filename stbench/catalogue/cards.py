@@ -74,7 +74,9 @@ class MethodCard(_Card):
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
     presets: dict[str, dict[str, Any]] = {}
     differences: list[Difference] = []
-    ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = []
+    ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = Field(
+        default=[], description="of a third-party method; those that a paper reports stand in papers/"
+    )
     notes: list[str] = []
 
     @property

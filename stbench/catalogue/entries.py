@@ -1,7 +1,8 @@
 """From cards to entries: what is registered under which name, and the object behind it.
 
-A card is a TOML file in ``methods/``, ``datasets/`` or ``metrics/``; an installed package adds methods through the
-entry-point group ``stbench.methods``, and a file adds one as ``path/to/file.py:Class``. Reading imports no method.
+A card is a TOML file in ``methods/``, ``datasets/``, ``metrics/`` or ``papers/``; an installed package adds methods
+through the entry-point group ``stbench.methods``, and a file adds one as ``path/to/file.py:Class``. Reading imports no
+method.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from stbench.catalogue.cards import DatasetCard, MethodCard, MetricCard
 from stbench.catalogue.inherit import inherit
+from stbench.catalogue.papers import Paper
 from stbench.errors import DataError, UnknownNameError, UserError
 
 GROUP = "stbench.methods"
@@ -78,7 +80,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 @cache
 def _cards(kind: str) -> dict[str, Any]:
-    model = {"methods": MethodCard, "datasets": DatasetCard, "metrics": MetricCard}[kind]
+    model = {"methods": MethodCard, "datasets": DatasetCard, "metrics": MetricCard, "papers": Paper}[kind]
     return {path.stem: read_card(path, model) for path in sorted(_folder(kind).glob("*.toml"))}
 
 
@@ -88,7 +90,7 @@ def method_cards() -> dict[str, MethodCard]:
     Raises:
         UserError: two different methods claim one name.
     """
-    cards: dict[str, MethodCard] = dict(_cards("methods"))
+    cards = dict(_built_in_methods())
     for point in entry_points(group=GROUP):
         if point.name in cards:
             raise UserError(
@@ -96,6 +98,21 @@ def method_cards() -> dict[str, MethodCard]:
             )
         cards[point.name] = _entry_point_card(point)
     return cards
+
+
+@cache
+def _built_in_methods() -> dict[str, MethodCard]:
+    """Cards of this repository, each with the ablations that papers report of its method."""
+    reported = [ablation for paper in papers().values() for ablation in paper.ablations]
+    return {
+        name: card.model_copy(update={"ablations": [one for one in reported if one.method == name]})
+        for name, card in _cards("methods").items()
+    }
+
+
+def papers() -> dict[str, Paper]:
+    """Every paper whose tables are kept, by its name."""
+    return _cards("papers")
 
 
 def usual_controls() -> list[MethodCard]:

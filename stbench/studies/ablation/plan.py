@@ -1,4 +1,4 @@
-"""From the tables of a method's card to a grid of cells."""
+"""From the tables of a method's ablations to a grid of cells."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _chosen(card: MethodCard, asked: Sequence[str]) -> list[str]:
     if not known:
         have = ", ".join(name for name, other in method_cards().items() if other.ablations)
         raise UserError(
-            f"expected ablations on the card of {card.name}, found none; methods with some: {have}; a card declares "
-            "them as [[ablations]]"
+            f"expected ablations on the card of {card.name}, found none; methods with some: {have}; those a paper "
+            "reports stand in papers/, a class declares its own in its attribute card"
         )
     for name in asked:
         if name not in known:
