@@ -7,20 +7,19 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from stbench.catalogue import (
-    GROUP,
     METHOD_NEEDS,
     METRIC_NEEDS,
     DatasetCard,
     MethodCard,
     MetricCard,
     dataset_cards,
-    entries,
     find_dataset,
     find_metric,
     load_entry,
     method_cards,
     metric_cards,
     papers,
+    plugins,
     read_card,
     usual_controls,
 )
@@ -281,15 +280,15 @@ def test_a_file_that_is_no_method(tmp_path, text, said):
 
 
 def test_an_entry_point_must_not_take_a_name(monkeypatch):
-    point = EntryPoint("ridge", "other:Ridge", GROUP)
-    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
+    point = EntryPoint("ridge", "other:Ridge", "stbench.methods")
+    monkeypatch.setattr(plugins, "installed", lambda kind: [point])
     with pytest.raises(UserError, match="two methods are named 'ridge'"):
         method_cards()
 
 
 def test_an_entry_point_is_listed_without_importing_it(monkeypatch):
-    point = EntryPoint("far", "no_such_module:Far", GROUP)
-    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
+    point = EntryPoint("far", "no_such_module:Far", "stbench.methods")
+    monkeypatch.setattr(plugins, "installed", lambda kind: [point])
     assert method_cards()["far"].entry == "no_such_module:Far"
     with pytest.raises(DataError, match="no_such_module"):
         find_method("far")

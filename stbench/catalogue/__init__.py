@@ -11,7 +11,6 @@ from stbench.catalogue.cards import (
     SlideEntry,
 )
 from stbench.catalogue.entries import (
-    GROUP,
     dataset_cards,
     find_dataset,
     find_metric,
@@ -24,9 +23,9 @@ from stbench.catalogue.entries import (
     read_card,
     usual_controls,
 )
+from stbench.catalogue.plugins import Registered, installed, load_plugin, load_point, package_of
 
 __all__ = [
-    "GROUP",
     "METHOD_NEEDS",
     "METRIC_NEEDS",
     "PRESETS",
@@ -34,14 +33,19 @@ __all__ = [
     "Difference",
     "MethodCard",
     "MetricCard",
+    "Registered",
     "SlideEntry",
     "dataset_cards",
     "find_dataset",
     "find_metric",
+    "installed",
     "is_foreign",
     "load_entry",
+    "load_plugin",
+    "load_point",
     "method_cards",
     "metric_cards",
+    "package_of",
     "papers",
     "problem_of",
     "read_card",

@@ -1,8 +1,8 @@
 """From cards to entries: what is registered under which name, and the object behind it.
 
 A card is a TOML file in ``methods/``, ``datasets/``, ``metrics/`` or ``papers/``; an installed package adds methods
-through the entry-point group ``stbench.methods``, and a file adds one as ``path/to/file.py:Class``. Reading imports no
-method.
+and metrics through entry points (:mod:`stbench.catalogue.plugins`), and a file adds a method as
+``path/to/file.py:Class``. Reading imports no method.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import importlib
 import importlib.util
 import sys
 import tomllib
+from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from pydantic import ValidationError
 from stbench.catalogue.cards import DatasetCard, MethodCard, MetricCard
 from stbench.catalogue.inherit import inherit
 from stbench.catalogue.papers import Paper
-from stbench.errors import DataError, UnknownNameError, UserError
+from stbench.catalogue.plugins import Registered, load_point, package_of
+from stbench.errors import DataError, UnknownNameError
 
-GROUP = "stbench.methods"
 _HERE = Path(__file__).parent
 
 
@@ -84,20 +85,13 @@ def _cards(kind: str) -> dict[str, Any]:
     return {path.stem: read_card(path, model) for path in sorted(_folder(kind).glob("*.toml"))}
 
 
-def method_cards() -> dict[str, MethodCard]:
+def method_cards() -> Mapping[str, MethodCard]:
     """Every registered method by name: built-in cards, then entry points of installed packages.
 
     Raises:
         UserError: two different methods claim one name.
     """
-    cards = dict(_built_in_methods())
-    for point in entry_points(group=GROUP):
-        if point.name in cards:
-            raise UserError(
-                f"two methods are named {point.name!r}: {cards[point.name].entry} and {point.value}; rename one"
-            )
-        cards[point.name] = _entry_point_card(point)
-    return cards
+    return Registered("method", _built_in_methods(), _entry_point_card)
 
 
 @cache
@@ -129,8 +123,7 @@ def is_foreign(card: MethodCard) -> bool:
 
 
 def _entry_point_card(point: EntryPoint) -> MethodCard:
-    origin = f"from package {point.dist.name}" if point.dist else "from an installed package"
-    return MethodCard(name=point.name, title=point.name, entry=point.value, summary=origin)
+    return MethodCard(name=point.name, title=point.name, entry=point.value, summary=f"from {package_of(point)}")
 
 
 @cache
@@ -147,9 +140,27 @@ def _with_slides(card: DatasetCard, cards: dict[str, DatasetCard]) -> DatasetCar
     return card.model_copy(update={"slides": base.slides, "n_slides": base.n_slides, "n_spots": base.n_spots})
 
 
-def metric_cards() -> dict[str, MetricCard]:
-    """Every registered metric by name."""
-    return _cards("metrics")
+def metric_cards() -> Mapping[str, MetricCard]:
+    """Every registered metric by name; the card of one from an installed package is read when it is asked for.
+
+    Raises:
+        UserError: two different metrics claim one name.
+    """
+    return Registered("metric", _cards("metrics"), _metric_card)
+
+
+@cache
+def _metric_card(point: EntryPoint) -> MetricCard:
+    """What a third-party function says of itself in its ``card`` attribute."""
+    found = load_point("metric", point)
+    said = getattr(found, "card", None)
+    where = f"metric {point.name!r} of {package_of(point)}"
+    if not callable(found) or not isinstance(said, Mapping):
+        raise DataError(f"{where}: expected a function with a dictionary as its attribute card, found {said!r}")
+    try:
+        return MetricCard.model_validate({"title": point.name, **said, "name": point.name, "entry": point.value})
+    except ValidationError as error:
+        raise DataError(f"card of {where}: {problem_of(error)}") from error
 
 
 def find_dataset(name: str) -> DatasetCard:

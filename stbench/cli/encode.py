@@ -46,6 +46,7 @@ def encode(
 
 
 def _list() -> None:
+    from stbench.catalogue.plugins import installed, package_of
     from stbench.cli.console import say_table
     from stbench.features.encoder import PRECOMPUTED
     from stbench.features.pathology import RECIPES
@@ -53,7 +54,8 @@ def _list() -> None:
     ours = [[name, str(dim), "-", "-", "computed, no weights"] for name, dim in _OURS.items()]
     named = [[name, str(r.dim), str(r.side), r.hub, r.licence] for name, r in RECIPES.items()]
     files = [PRECOMPUTED, "any", "-", "-", "one file of features per slide in the folder --weights"]
-    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named, files])
+    foreign = [[point.name, "-", "-", "-", f"from {package_of(point)}"] for point in installed("encoder")]
+    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named, files, *foreign])
 
 
 _OURS = {"handcrafted-v1": 153, "handcrafted-v1-ctx": 306, "mean-rgb": 3}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
 from stbench.data.cohort import Cohort
-from stbench.data.readers import READERS
+from stbench.data.readers import READERS, readers
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.reporting import SILENT, Reporter
 from stbench.text import pairs
@@ -157,10 +157,11 @@ def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
     Raises:
         DataError: the folder is in none of them.
     """
-    for layout in READERS.values():
+    known = readers()
+    for layout in known.values():
         if layout.recognises(folder):
             return layout.open(folder.resolve().name, folder, [], require_image=require_image)
-    wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in READERS.items())
+    wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in known.items())
     raise DataError(f"expected slides in {folder} in a known layout ({wanted}), found {_state(folder)}")
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.errors import SettingError, UnknownNameError
+from stbench.catalogue import Registered, load_point, package_of
+from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.features.encoder import PRECOMPUTED, TIMM, Encoder, FloatArray, PatchArray
 from stbench.features.pathology import RECIPES
 
@@ -90,12 +96,16 @@ def _available_cores() -> int:
     return os.cpu_count() or 1
 
 
+Maker = Callable[[str, Path | None, str], Encoder]  # of a name, weights and a device
+
+
 def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu") -> Encoder:
     """The encoder behind a name.
 
     Args:
         spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3), a name of
-            :data:`stbench.features.pathology.RECIPES`, ``timm:<architecture>``, or ``precomputed``.
+            :data:`stbench.features.pathology.RECIPES`, ``timm:<architecture>``, ``precomputed``, or a name that an
+            installed package registers under the entry-point group ``stbench.encoders``.
         weights: local weight file, or folder that holds one; for networks only, and required there. With
             ``precomputed`` the folder of the feature files.
         device: torch device of networks.
@@ -103,28 +113,14 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
     Raises:
         UnknownNameError: no such encoder or timm architecture; lists the nearest.
         SettingError: weights are missing, or given for an encoder that has none.
-        DataError: the weights cannot be read or do not fit the architecture.
+        DataError: the weights cannot be read or do not fit the architecture, or a package is broken.
     """
-    if spec == PRECOMPUTED:
-        return _precomputed(weights)
-    if spec.startswith(TIMM) or spec in RECIPES:
-        if weights is None:
-            raise SettingError(
-                f"encoder {spec!r} expected a local weight file, found none; name the file or its folder as the "
-                "encoder's weights (nothing is downloaded, and random weights are refused)"
-            )
+    if spec.startswith(TIMM):
         return _network(spec, weights, device)
-    makers = {
-        HANDCRAFTED: Handcrafted,
-        HANDCRAFTED_CONTEXT: lambda: Handcrafted(context=2),
-        MEAN_RGB: MeanRgb,
-        GIVEN: Given,
-    }
-    if spec not in makers:
-        raise UnknownNameError("encoder", spec, [*makers, *RECIPES, PRECOMPUTED, "timm:<architecture>"])
-    if weights is not None:
-        raise SettingError(f"encoder {spec!r} expected no weights, found {weights}; leave them out or use timm:<name>")
-    return makers[spec]()
+    known = Registered("encoder", _built_in(), _of_package)
+    if spec not in known:
+        raise UnknownNameError("encoder", spec, [*known, "timm:<architecture>"])
+    return known[spec](spec, weights, device)
 
 
 def needs_pictures(spec: str | None) -> bool:
@@ -132,18 +128,44 @@ def needs_pictures(spec: str | None) -> bool:
     return spec not in (GIVEN, PRECOMPUTED)
 
 
-def _precomputed(folder: Path | None) -> Encoder:
+def _built_in() -> dict[str, Maker]:
+    computed: dict[str, Callable[[], Encoder]] = {
+        HANDCRAFTED: Handcrafted,
+        HANDCRAFTED_CONTEXT: partial(Handcrafted, context=2),
+        MEAN_RGB: MeanRgb,
+        GIVEN: Given,
+    }
+    makers = {name: partial(_computed, make) for name, make in computed.items()}
+    return {**makers, **dict.fromkeys(RECIPES, _network), PRECOMPUTED: _precomputed}
+
+
+def _computed(make: Callable[[], Encoder], spec: str, weights: Path | None, device: str) -> Encoder:
+    _no_weights(spec, weights)
+    return make()
+
+
+def _no_weights(spec: str, weights: Path | None) -> None:
+    if weights is not None:
+        raise SettingError(f"encoder {spec!r} expected no weights, found {weights}; leave them out or use timm:<name>")
+
+
+def _precomputed(spec: str, folder: Path | None, device: str) -> Encoder:
     from stbench.features.precomputed import Precomputed
 
     if folder is None:
         raise SettingError(
-            f"encoder {PRECOMPUTED!r} expected a folder with one file of features per slide, found none; "
+            f"encoder {spec!r} expected a folder with one file of features per slide, found none; "
             "name the folder with --weights"
         )
     return Precomputed(folder)
 
 
-def _network(spec: str, weights: Path, device: str) -> Encoder:
+def _network(spec: str, weights: Path | None, device: str) -> Encoder:
+    if weights is None:
+        raise SettingError(
+            f"encoder {spec!r} expected a local weight file, found none; name the file or its folder as the "
+            "encoder's weights (nothing is downloaded, and random weights are refused)"
+        )
     if spec in RECIPES:
         from stbench.features.pathology_encoder import PathologyEncoder
 
@@ -151,3 +173,23 @@ def _network(spec: str, weights: Path, device: str) -> Encoder:
     from stbench.features.timm_encoder import TimmEncoder
 
     return TimmEncoder(spec.removeprefix(TIMM), weights, device)
+
+
+def _of_package(point: EntryPoint) -> Maker:
+    """Makes a third-party encoder; its constructor is given of ``weights`` and ``device`` what it names."""
+    found, where = load_point("encoder", point), f"encoder {point.name!r} of {package_of(point)}"
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        raise DataError(f"{where}: expected a subclass of stbench.features.encoder.Encoder, found {found!r}")
+    named = inspect.signature(found).parameters
+
+    def make(spec: str, weights: Path | None, device: str) -> Encoder:
+        if "weights" not in named:
+            _no_weights(spec, weights)
+        given: dict[str, Any] = {"weights": weights, "device": device}
+        encoder: Encoder = found(**{name: value for name, value in given.items() if name in named})
+        key = getattr(encoder, "key", "")
+        if not key.startswith(f"{spec}/"):  # features of another encoder would be taken from the cache
+            raise DataError(f"{where}: expected a key that begins with {spec + '/'!r}, found {key!r}")
+        return encoder
+
+    return make

@@ -7,7 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stbench.catalogue import PRESETS, MethodCard, is_foreign, load_entry, method_cards, problem_of
+from stbench.catalogue import (
+    PRESETS,
+    MethodCard,
+    is_foreign,
+    load_entry,
+    load_plugin,
+    method_cards,
+    problem_of,
+)
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.methods.base import Method
 
@@ -17,7 +25,7 @@ def find_method(name: str) -> MethodCard:
 
     Raises:
         UnknownNameError: nothing is registered under the name; lists the nearest ones.
-        DataError: the file does not exist, does not import, or has no such class.
+        DataError: the file or package does not exist, does not import, or has no such class.
     """
     if ".py:" in name:
         return _complete(MethodCard(name="from-file", title=name, entry=name, summary="from a file"), from_file=True)
@@ -25,7 +33,10 @@ def find_method(name: str) -> MethodCard:
     if name not in cards:
         raise UnknownNameError("method", name, cards, hint="or give path/to/file.py:Class")
     known = cards[name]
-    return _complete(known) if is_foreign(known) else known
+    if not is_foreign(known):
+        return known
+    load_plugin("method", name)  # its message names the package
+    return _complete(known)
 
 
 def _complete(card: MethodCard, *, from_file: bool = False) -> MethodCard:

@@ -1,56 +1,210 @@
-"""A method that another package brings."""
+"""What other packages bring: a method, a metric, an encoder, a reader; one file each."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import Distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-PACKAGE = Path(__file__).parents[1] / "plugin" / "stbench-knn"
+from stbench.catalogue import plugins
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {path.name: path for path in sorted((ROOT / "tests" / "plugin").glob("stbench-*"))}
+MODULES = {name: path / f"{name.replace('-', '_')}.py" for name, path in PACKAGES.items()}
+TINY = [
+    *("--simulate", "n_patients=3", "--simulate", "sections_per_patient=1"),
+    *("--simulate", "n_spots=16", "--simulate", "n_genes=30"),
+]
+
+
+def install(source, target):
+    """Install a package into a folder, without network."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    words = ["--no-deps", "--no-build-isolation", "--target", target, *source]
+    subprocess.run([*pip, *words], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Folder the package was installed into, without network."""
+    """Folder all packages were installed into."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
-    for path in PACKAGE.iterdir():
-        if path.is_file():
-            (source / path.name).write_bytes(path.read_bytes())
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    words = ["--no-deps", "--no-build-isolation", "--target", target, source]
-    subprocess.run([*pip, *words], check=True, capture_output=True)
+    for name, package in PACKAGES.items():
+        (source / name).mkdir()
+        for path in package.iterdir():
+            if path.is_file():
+                (source / name / path.name).write_bytes(path.read_bytes())
+    install(source.iterdir(), target)
     return target
 
 
 @pytest.fixture
-def stbench(installed, tmp_path):
+def with_packages(installed, tmp_path):
     def run(*words):
-        environment = {**os.environ, "PYTHONPATH": str(installed), "STBENCH_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-m", "stbench", *words]
+        path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path, "STBENCH_CACHE": str(tmp_path / "cache")}
+        command = [sys.executable, "-m", "stbench", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
 
     return run
 
 
-def test_it_is_listed(stbench):
-    ended = stbench("methods", "list")
-    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("knn "))
-    assert "from package stbench-knn" in line
+def line_of(ended, name):
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith(f"{name} "))
+    return line
 
 
-def test_it_is_checked(stbench):
-    ended = stbench("methods", "check", "knn")
+def test_a_method_is_listed_and_checked(with_packages):
+    assert "from package stbench-knn" in line_of(with_packages("methods", "list"), "knn")
+    ended = with_packages("methods", "check", "knn")
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_it_is_run_and_ranked(stbench):
-    tiny = ["--simulate", "n_patients=3", "--simulate", "sections_per_patient=1", "--simulate", "n_spots=16"]
+def test_a_method_is_run_and_ranked(with_packages):
     words = ["--method", "knn", "--encoder", "mean-rgb", "--genes", "5", "--no-controls", "--set", "k=4"]
-    ended = stbench("run", *words, *tiny, "--simulate", "n_genes=30")
+    ended = with_packages("run", *words, *TINY)
     assert ended.returncode == 0, ended.stderr
     assert "\nknn  " in ended.stdout
 
 
-def test_it_is_short():
-    assert len((PACKAGE / "stbench_knn.py").read_text().splitlines()) <= 40
+def test_a_metric_is_listed_scored_and_shown(with_packages, tmp_path):
+    assert "bias of deep spots" in line_of(with_packages("metrics", "list"), "bias")
+    words = ["--method", "training-mean", "--no-controls", "--encoder", "mean-rgb", "--genes", "5", "--out", "mine"]
+    ended = with_packages("run", *words, *TINY)
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads((tmp_path / "mine/training-mean/record.json").read_text())
+    score = record["metrics"]["bias"]["mean"]
+    assert np.isfinite(score)
+    shown = with_packages("leaderboard", "mine", "--metric", "bias")
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_an_encoder_gives_features(with_packages):
+    assert "from package stbench-grey" in line_of(with_packages("encode", "--list"), "grey")
+    ended = with_packages("encode", "--encoder", "grey", *TINY)
+    assert ended.returncode == 0, ended.stderr
+    assert all(line.split()[2] == "9" for line in ended.stdout.splitlines()[2:])
+    said = with_packages("encode", "--encoder", "grey", "--weights", "w.pt", *TINY).stderr
+    assert "encoder 'grey' expected no weights, found w.pt" in said
+    assert "unknown encoder 'gray': did you mean grey?" in with_packages("encode", "--encoder", "gray", *TINY).stderr
+
+
+def test_a_reader_opens_a_folder(with_packages, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "slides").mkdir()
+    for slide in ("P1_a", "P2_a", "P3_a"):
+        spots = [f"s{i},{x},{y}," + ",".join(map(str, rng.poisson(3, 6))) for i, (x, y) in enumerate(PLACES)]
+        text = "\n".join(["spot,x,y," + ",".join(f"G{i}" for i in range(6)), *spots])
+        (tmp_path / "slides" / f"{slide}.csv").write_text(text)
+        picture = rng.integers(0, 255, (500, 500, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / "slides" / f"{slide}.png")
+    words = ["--dataset", "slides", "--genes", "4", "--split", "patient", "--patch", "112um"]
+    ended = with_packages("run", "--method", "ridge", "--encoder", "grey", "--no-controls", *words)
+    assert ended.returncode == 0, ended.stderr
+    assert "\nridge  " in ended.stdout
+    (tmp_path / "nothing").mkdir()
+    said = with_packages("run", "--method", "ridge", "--dataset", "./nothing", "--genes", "4").stderr
+    assert "csv: <id>.csv and <id>.png" in said
+
+
+PLACES = [(x, y) for x in (150, 250, 350) for y in (150, 250, 350)]
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """Make one entry of an installed package, by default one that cannot be imported."""
+
+    def install_entry(kind, name, text="raise RuntimeError('no\\nway')"):
+        folder = tmp_path / "bad_luck-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-luck\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[stbench.{kind}s]\n{name} = trouble_of_bad_luck:Bad\n")
+        (tmp_path / "trouble_of_bad_luck.py").write_text(text)
+        points = list(Distribution.at(folder).entry_points)
+        monkeypatch.setattr(plugins, "installed", lambda asked: points if asked == kind else [])
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "trouble_of_bad_luck", raising=False)
+
+    return install_entry
+
+
+ASKS = {
+    "method": ["methods", "show", "bad"],
+    "metric": ["metrics", "list"],
+    "encoder": ["encode", "--encoder", "bad"],
+    "reader": ["run", "--method", "ridge", "--dataset", "./nothing"],
+}
+
+
+@pytest.mark.parametrize(("kind", "words"), ASKS.items())
+def test_a_broken_package_is_named_in_one_line(stbench, broken, kind, words):
+    broken(kind, "bad")
+    found = "expected to import 'trouble_of_bad_luck:Bad', found RuntimeError: no; update or uninstall the package"
+    assert f"{kind} 'bad' of package bad-luck: {found}" in stbench(*words).reason
+
+
+BIAS = "def Bad(t, p):\n    return 0.0\n"
+OTHER_KEY = "from stbench.features.encoders import MeanRgb\nclass Bad(MeanRgb): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("method", "Bad = 1", "expected a subclass of stbench.methods.base.Method"),
+        ("metric", BIAS, "metric 'bad' of package bad-luck: expected a function with a dictionary as its attribute"),
+        ("metric", f"{BIAS}Bad.card = {{}}", "card of metric 'bad' of package bad-luck: direction: Field required"),
+        ("metric", f"{BIAS}Bad.card = {{'direction': 'lower', 'needs': ['dpeth']}}", "did you mean depth?"),
+        ("encoder", "Bad = 1", "encoder 'bad' of package bad-luck: expected a subclass of stbench.features.encoder"),
+        ("encoder", OTHER_KEY, "expected a key that begins with 'bad/', found 'mean-rgb/1'"),
+        ("reader", "Bad = 1", "reader 'bad' of package bad-luck: expected a stbench.data.readers.layout.Layout"),
+    ],
+)
+def test_an_entry_of_the_wrong_kind(stbench, broken, kind, text, said):
+    broken(kind, "bad", text)
+    assert said in stbench(*ASKS[kind]).reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"), [("method", "ridge"), ("metric", "pcc"), ("encoder", "uni"), ("reader", "hest")]
+)
+def test_a_name_belongs_to_one(stbench, broken, kind, taken):
+    broken(kind, taken)
+    said = stbench(*ASKS[kind]).reason
+    assert f"two {kind}s are named" in said
+    assert "found it in stbench and package bad-luck; uninstall one of them" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("method", ["methods", "list"]),
+        ("metric", ["methods", "show", "ridge"]),
+        ("encoder", ["encode", "--list"]),
+        ("reader", ["datasets", "list"]),
+    ],
+)
+def test_a_broken_package_disturbs_nobody_else(stbench, broken, kind, words):
+    broken(kind, "bad")
+    ended = stbench(*words)
+    assert ended.code == 0
+    assert ("package bad-luck" in ended.out) == (kind in ("method", "encoder"))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_they_are_short(name):
+    assert len(MODULES[name].read_text().splitlines()) <= 40
+
+
+def test_the_manual_shows_them_as_they_are():
+    manual = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
+    assert sorted(shown) == sorted(path.read_text(encoding="utf-8") for path in MODULES.values())
+    for package in PACKAGES.values():
+        lines = (package / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+        place = next(i for i, line in enumerate(lines) if line.startswith('[project.entry-points."stbench.'))
+        assert "\n".join(lines[place : place + 2]) in manual
