@@ -1,7 +1,9 @@
 """Cards, entry points and settings."""
 
+import tomllib
 from dataclasses import fields
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +20,7 @@ from stbench.catalogue import (
     load_entry,
     method_cards,
     metric_cards,
-    papers,
+    paper_cards,
     plugins,
     read_card,
     usual_controls,
@@ -60,7 +62,15 @@ def card():
     return MethodCard(name="mine", title="Mine", entry=f"{__name__}:Mine", presets={"small": {"k": 1}})
 
 
-@pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards, papers])
+def test_every_catalogue_is_shipped():
+    root = Path(__file__).parents[1]
+    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    folders = {path.parent.name for path in root.glob("*/*.toml")}
+    assert build["force-include"] == {name: f"stbench/_cards/{name}" for name in folders}
+    assert folders == {"methods", "datasets", "metrics", "papers"}
+
+
+@pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards, paper_cards])
 def test_every_card_is_read(cards):
     found = cards()
     assert found
@@ -182,6 +192,8 @@ presets.test.k = 5
         ('without = ["presets.fats"]', BASE, "mine.toml: unknown name in without 'fats': did you mean fast"),
         ('without = ["differences.d"]', BASE, "unknown name in without 'd'"),
         ('colour = "red"', BASE, "mine.toml: colour: Extra inputs"),
+        ("presets = 3", BASE, "mine.toml: presets: Input should be a valid dictionary"),
+        ("differences = [{ why = 'so' }]", BASE, r"mine.toml: differences.2.topic: Field required"),
         ("", 'extends = "other"', "mine.toml: expected to extend a card that stands alone, found that base.toml"),
         ("", "name =", "expected TOML in .*base.toml"),
     ],

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stbench.catalogue import dataset_cards, method_cards, metric_cards, papers
+from stbench.catalogue import dataset_cards, method_cards, metric_cards, paper_cards
 from stbench.catalogue.papers import ReportedTable
 
 REPORTED = Path(__file__).parents[2] / "shared" / "paper" / "reported.csv"
-FLAG = papers()["2605.18055"]
+FLAG = paper_cards()["2605.18055"]
 METHODS = {
     "HisToGene": "histogene",
     "BLEEP": "bleep",
@@ -74,7 +74,7 @@ def test_every_table_is_there():
     assert len(list(FLAG.claims())) == 261
 
 
-@pytest.mark.parametrize("paper", papers().values(), ids=lambda paper: paper.name)
+@pytest.mark.parametrize("paper", paper_cards().values(), ids=lambda paper: paper.name)
 def test_names_are_registered(paper):
     for claim in paper.claims():
         assert claim.method in {*method_cards(), "ground truth"}

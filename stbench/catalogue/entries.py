@@ -97,14 +97,14 @@ def method_cards() -> Mapping[str, MethodCard]:
 @cache
 def _built_in_methods() -> dict[str, MethodCard]:
     """Cards of this repository, each with the ablations that papers report of its method."""
-    reported = [ablation for paper in papers().values() for ablation in paper.ablations]
+    reported = [ablation for paper in paper_cards().values() for ablation in paper.ablations]
     return {
         name: card.model_copy(update={"ablations": [one for one in reported if one.method == name]})
         for name, card in _cards("methods").items()
     }
 
 
-def papers() -> dict[str, Paper]:
+def paper_cards() -> dict[str, Paper]:
     """Every paper whose tables are kept, by its name."""
     return _cards("papers")
 

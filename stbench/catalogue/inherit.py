@@ -35,7 +35,7 @@ def inherit(base: Mapping[str, Any], said: Mapping[str, Any], without: list[str]
 def _over(taken: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**taken, **said}
     for key in taken.keys() & said.keys():
-        if isinstance(taken[key], dict):
+        if isinstance(taken[key], dict) and isinstance(said[key], dict):
             merged[key] = _over(taken[key], said[key])
         elif key == ROWS:
             merged[key] = list(_over(_by_topic(taken[key]), _by_topic(said[key])).values())
@@ -55,4 +55,4 @@ def _drop(taken: dict[str, Any], path: str) -> None:
 
 
 def _by_topic(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {row[KEY]: row for row in rows}
+    return {row.get(KEY, ""): row for row in rows}
