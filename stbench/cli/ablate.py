@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stbench.cli.console import ConsoleReporter, say, say_aligned, say_table
+from stbench.cli.console import ConsoleReporter, draw, say, say_aligned
 from stbench.cli.datasets import DataRoot, Simulate
 from stbench.cli.run import (
     Dataset,
@@ -129,17 +129,17 @@ def _start(choices: AblationChoices, out: Path | None, *, jobs: int, dry_run: bo
 
 def _show(ablated: Ablated, asked: set[str]) -> None:
     """The tables asked for; single draws are on the page and in the CSV."""
-    from stbench.studies.ablation.page import conditions_line, head_of, row_lines, signs, table_lines
-    from stbench.studies.sweep.results import DECLARED
+    from stbench.pages.rows import DECLARED
+    from stbench.studies.ablation.page import conditions_of, row_lines, signs, table_of
 
     for found in ablated.found:
         if found.table.table in asked:
+            conditions = conditions_of(ablated, found)
             say(f"\nTable {found.table.table}: {found.table.title}")
-            say(conditions_line(ablated, found).replace("**", ""))
-            lines = [line for row in table_lines(found, [DECLARED]) for line in ([[], row] if len(row) == 1 else [row])]
-            say_table(head_of(found, [DECLARED]), lines[1:], numbers=1)
+            say(f"{conditions.warning} {conditions.text}".strip())
+            draw(table_of(found, [DECLARED]))
             for line in [*row_lines(found), *signs(found)]:
-                say(f"- {line}".replace("`", ""))
+                say(f"- {line}")
     say(
         "\nmeasured: mean ± SD over slides, ±s over seeds. ± seeds, ± slides: half the 95 % t interval of the "
         "difference; * leaves out 0 over seeds. Single draws are on the page.\n"

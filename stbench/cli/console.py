@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from stbench.pages.tables import Table
     from stbench.reporting import Advance
 
 _PATIENCE_S = 2.0
@@ -47,6 +48,12 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers:
         else:
             table.add_section()
     _console(sys.stdout).print(table, markup=False, highlight=False)
+
+
+def draw(content: Table) -> None:
+    """The table of a page on stdout; a line parts the blocks."""
+    rows = [line for row in content.rows for line in ([[], row] if len(row) == 1 else [row])]
+    say_table(content.head, rows[1:] if rows and not rows[0] else rows, numbers=max(content.words) + 1)
 
 
 def say_aligned(lines: Sequence[tuple[str, str]]) -> None:

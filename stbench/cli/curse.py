@@ -45,17 +45,17 @@ def curse(
         simulate=tuple(simulate or ()),
         data_root=data_root,
     )
-    from stbench.cli.console import ConsoleReporter, say, say_table
-    from stbench.studies.curse.page import EXPONENT_COLUMNS, cohort_fits, exponent_rows, gaussian_fits
+    from stbench.cli.console import ConsoleReporter, draw, say
+    from stbench.studies.curse.page import cohort_fits, exponents, gaussian_fits
     from stbench.studies.curse.study import measure, write
     from stbench.studies.curse.wording import mark
 
     study = measure(settings, ConsoleReporter())
     say("simulated Gaussian genes")
-    say_table(EXPONENT_COLUMNS, exponent_rows(gaussian_fits(study.gaussian)), numbers=1)
+    draw(exponents(gaussian_fits(study.gaussian)))
     if study.cohort is not None:
         say(f"\n{study.cohort.card.name}: {mark(study.cohort.card)}")
-        say_table(EXPONENT_COLUMNS, exponent_rows(cohort_fits(study.cohort)), numbers=1)
+        draw(exponents(cohort_fits(study.cohort)))
     say("")
     for path in write(study, out):
         say(str(path))

@@ -13,15 +13,17 @@ from stbench.catalogue import metric_cards
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
 from stbench.files import write_text
-from stbench.pages import wording
+from stbench.pages import markdown, wording
 from stbench.pages.comparison import Unit, best_row, unit_of
+from stbench.pages.facts import facts_of, measured_on, spoken, title_of
 from stbench.pages.rows import CEILINGS, CONTROLS, DRAW_SD, METHODS, Cell, Group, Row, groups, ordered, rows_of
+from stbench.pages.tables import NONE, Emphasis, Strong, Table
 
 COLUMNS = ("pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps")
 _ELSEWHERE = "choose another --out"
 _DRAW_SD_DECIMALS = 4  # as the paper prints them
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
-_BLOCKS = {CEILINGS: "*ceilings*", METHODS: "*methods*", CONTROLS: "*controls and floors*"}
+_BLOCKS = {CEILINGS: "ceilings", METHODS: "methods", CONTROLS: "controls and floors"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Section:
 
     @property
     def records(self) -> list[Record]:
+        """Every run, those of one group one after the other."""
         return [record for group in self.groups for record in group.records]
 
     @property
@@ -79,16 +82,19 @@ def leaderboard(records: Sequence[Record], *, metrics: Sequence[str] | None = No
 
 
 def _section(section: Section, metrics: Sequence[str] | None, command: str) -> str:
-    columns = _columns(section, metrics)
-    unit = unit_of(section.task)
+    task, columns = section.task, _columns(section, metrics)
+    unit = unit_of(task)
+    seeds = sorted({record.seed for record in section.records})
+    repeat = wording.commands(section.records, command)
     parts = [
-        wording.heading(section.task),
-        wording.head(section.task, section.records),
-        _table(section, columns, unit),
-        wording.notes(section.task, section.rows, columns, unit),
-        wording.troubles(section.groups),
-        wording.runs(section.groups),
-        wording.commands(section.records, command),
+        f"## {title_of(task, f'{task.n_genes} genes')}",
+        markdown.bullets(spoken(facts_of(task, seeds))),
+        markdown.table(_table(section, columns, unit)),
+        markdown.bullets(wording.notes(task, section.rows, columns, unit)),
+        markdown.bullets(wording.troubles(section.groups)),
+        markdown.table(wording.costs(section.groups)),
+        markdown.bullets(spoken(measured_on(section.records))),
+        *(["To repeat:", markdown.code(repeat)] if repeat else []),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -103,28 +109,20 @@ def _columns(section: Section, asked: Sequence[str] | None) -> list[str]:
     return list(asked)
 
 
-def _table(section: Section, columns: list[str], unit: Unit) -> str:
+def _table(section: Section, columns: list[str], unit: Unit) -> Table:
     best = {name: best_row(section.rows, name, _direction(name), unit) for name in columns}
-    lines = [_line(["#", "row", *(_title(name) for name in columns)]), _line(["---:", "---"] + ["---:"] * len(columns))]
+    lines: list[list[str]] = []
     for block, title in _BLOCKS.items():
         rows = [row for row in section.rows if row.block == block]
-        lines += [_line(["", title, *[""] * len(columns)])] if rows or _troubled(section, block) else []
+        troubled = [group for group in section.groups if group.block == block and not group.done]
+        lines += [["", Emphasis(title)]] if rows or troubled else []
         for place, row in enumerate(rows, start=1):
             cells = [_cell(row, name, bold=best[name] is row) for name in columns]
-            lines.append(_line([str(place) if block == METHODS else "", row.label, *cells]))
-        for group in _troubled(section, block):
-            mark = "x" if any(record.status == "failed" for record in group.records) else "-"
-            lines.append(_line([mark, group.name, *[mark] * len(columns)]))
-    return "\n".join(lines)
-
-
-def _troubled(section: Section, block: str) -> list[Group]:
-    blocks = {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}
-    return [group for group in section.groups if not group.done and blocks.get(group.first.kind, METHODS) == block]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            lines.append([str(place) if block == METHODS else "", row.label, *cells])
+        for group in troubled:
+            mark = "x" if any(record.status == "failed" for record in group.records) else NONE
+            lines.append([mark, group.name, *[mark] * len(columns)])
+    return Table(["#", "row", *(_title(name) for name in columns)], lines, words=(1,))
 
 
 def _direction(metric: str) -> str:
@@ -149,13 +147,13 @@ def _cell(row: Row, metric: str, *, bold: bool) -> str:
     card = metric_cards().get(metric)
     decimals = _DRAW_SD_DECIMALS if metric.endswith(DRAW_SD) else card.decimals if card else 3
     text = number(cell, decimals)
-    return f"**{text}**" if bold else text
+    return Strong(text) if bold else text
 
 
 def number(cell: Cell | None, decimals: int) -> str:
     """``mean ± standard deviation over slides (± standard deviation over draws)``, ``-`` where undefined."""
     if cell is None or cell.mean is None:
-        return "-"
+        return NONE
     text = f"{cell.mean:.{decimals}f}"
     if cell.std_slides is not None:
         text += f" ± {cell.std_slides:.{decimals}f}"

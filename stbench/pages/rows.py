@@ -13,6 +13,8 @@ NO_ENCODER = "none"
 DRAW_SD = "-draw-sd"
 """Ends the name of a column: sample standard deviation over draws of the metric's mean over slides (paper, Table 9)."""
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
+DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
+"""Ways of predicting: the mean of the declared number of draws, one draw, the direct posterior mean."""
 _SAID_IF_ON = ("smooth_labels",)
 
 
@@ -42,36 +44,91 @@ class Row:
     """One line of the table.
 
     Args:
-        label: what is printed.
-        block: ``methods``, ``controls`` or ``ceilings``.
-        ranked: whether it may carry a rank and be the best; oracles and ceilings may not.
+        method: name of the method.
+        said: what tells its runs from other runs of the method.
+        way: ``declared``, ``single draw`` or ``posterior mean``.
+        kind: of the method, as records say it.
         cells: metric to cell.
-        n_seeds: how many seeds are averaged; they never raise the number of slides.
         n_draws: draws of every slide behind the row, 0 for rows without draws.
     """
 
-    label: str
-    block: str
-    ranked: bool
+    method: str
+    said: tuple[str, ...]
+    way: str
+    kind: str
     cells: dict[str, Cell]
-    n_seeds: int = 1
     n_draws: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the runs, whichever the way of predicting."""
+        return name_of(self.method, self.said)
+
+    @property
+    def label(self) -> str:
+        """What is printed: name and way of predicting, in brackets where an oracle sees the truth."""
+        shown = self.name
+        if self.way == POSTERIOR:
+            shown = name_of(f"{self.method}-mean", self.said)
+        elif self.n_draws:
+            drawn = self.way == SINGLE or self.n_draws == 1
+            shown += ", 1 draw" if drawn else f", mean of {self.n_draws}"
+        return f"[{shown}]" if self.kind == "oracle" else shown
+
+    @property
+    def block(self) -> str:
+        """``methods``, ``controls`` or ``ceilings``."""
+        return block_of(self.kind)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may carry a rank and be the best; oracles and ceilings may not."""
+        return self.kind not in ("oracle", "ceiling")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone, oldest name first."""
+    """Runs that differ in their seed alone.
 
-    name: str
+    Args:
+        method: name of the method, or of the series.
+        records: one per seed, ascending.
+        said: what tells them from other runs of the method.
+    """
+
+    method: str
     records: tuple[Record, ...]
+    said: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``method (what, is, said)``."""
+        return name_of(self.method, self.said)
 
     @property
     def first(self) -> Record:
+        """The run of the smallest seed."""
         return self.records[0]
 
     @property
     def done(self) -> list[Record]:
+        """Runs that were neither refused nor failed."""
         return [record for record in self.records if record.status == "done"]
+
+    @property
+    def block(self) -> str:
+        """``methods``, ``controls`` or ``ceilings``."""
+        return block_of(self.first.kind)
+
+
+def name_of(method: str, said: Sequence[str]) -> str:
+    """``method (what, is, said)``."""
+    return f"{method} ({', '.join(said)})" if said else method
+
+
+def block_of(kind: str) -> str:
+    """The block of a table that a kind of method stands in."""
+    return {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}.get(kind, METHODS)
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
@@ -83,7 +140,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
         found.setdefault(_identity(record), {})[record.seed] = record
     members = [tuple(runs[seed] for seed in sorted(runs)) for _, runs in sorted(found.items())]
     firsts = [runs[0] for runs in members]
-    return [Group(_name(runs[0], firsts), runs) for runs in members]
+    return [Group(runs[0].method, runs, _said(runs[0], firsts)) for runs in members]
 
 
 def _identity(record: Record) -> str:
@@ -91,8 +148,8 @@ def _identity(record: Record) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def _name(record: Record, everybody: Sequence[Record]) -> str:
-    """Name of the method, with whatever tells it from the other runs of that method."""
+def _said(record: Record, everybody: Sequence[Record]) -> tuple[str, ...]:
+    """Whatever tells a run from the other runs of its method."""
     others = [other for other in everybody if other.method == record.method]
     said = []
     if len({other.entry for other in others}) > 1:
@@ -105,7 +162,7 @@ def _name(record: Record, everybody: Sequence[Record]) -> str:
     said += [f"{name}={_brief(record.settings[name])}" for name in shown]
     bound = record.encoder not in (NO_ENCODER, record.task.encoder)
     said += [record.encoder.partition("/")[0]] if bound else []
-    return f"{record.method} ({', '.join(said)})" if said else record.method
+    return tuple(said)
 
 
 def _always_said(name: str, record: Record) -> bool:
@@ -130,30 +187,19 @@ def rows_of(group: Group) -> list[Row]:
     if not group.done:
         return []
     record = group.first
-    block = {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}.get(record.kind, METHODS)
-    ranked = record.kind not in ("oracle", "ceiling")
 
-    def row(label: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
-        shown = f"[{label}]" if record.kind == "oracle" else label
-        return Row(shown, block, ranked, cells, len(group.done), n_draws)
+    def row(way: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
+        return Row(group.method, group.said, way, record.kind, cells, n_draws)
 
     declared = _cells([run.metrics for run in group.done])
     posterior = _cells([run.metrics_posterior_mean for run in group.done])
+    single = _draw_cells({run.seed: run.metrics_single_draw for run in group.done})
     rows = []
     if record.draws > 1:
-        rows.append(row(f"{group.name}, mean of {record.draws}", declared, record.draws))
-    if single := _draw_cells({run.seed: run.metrics_single_draw for run in group.done}):
-        rows.append(row(f"{group.name}, 1 draw", single, record.draws))
-    elif record.draws == 1:
-        rows.append(row(group.name, declared))
-    if posterior:
-        rows.append(row(_mean_name(group.name), posterior))
-    return rows
-
-
-def _mean_name(name: str) -> str:
-    method, space, rest = name.partition(" ")
-    return f"{method}-mean{space}{rest}"
+        rows = [row(DECLARED, declared, record.draws), *([row(SINGLE, single, record.draws)] if single else [])]
+    else:
+        rows = [row(DECLARED, single, 1) if single else row(DECLARED, declared)]
+    return [*rows, row(POSTERIOR, posterior)] if posterior else rows
 
 
 def _cells(runs: Sequence[dict[str, Summary]]) -> dict[str, Cell]:

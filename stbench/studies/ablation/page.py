@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from stbench.catalogue import metric_cards
-from stbench.catalogue.ablations import Conditions
-from stbench.pages import wording
 from stbench.pages.comparison import MIN_SLIDES, Unit, unit_of
+from stbench.pages.facts import facts_of, limits, spoken
+from stbench.pages.markdown import bullets, code, quoted, strong, table
+from stbench.pages.rows import DECLARED, SINGLE
+from stbench.pages.tables import NONE, Strong, Table
 from stbench.studies.ablation.manifest import Row
+from stbench.studies.ablation.manifest import Table as Declared
 from stbench.studies.ablation.results import Ablated, Found, Gap, Score
 from stbench.studies.sweep.curves import ARROWS
-from stbench.studies.sweep.page import bullets, cohort_title, table, times_of, troubles_of
-from stbench.studies.sweep.results import DECLARED, SINGLE
-from stbench.text import count
+from stbench.studies.sweep.page import cohort_title, times_of, troubles_of
+from stbench.text import count, listed
 
-_NONE = "-"
+
+@dataclass(frozen=True)
+class Conditions:
+    """Whether reported and measured values are of one experiment.
+
+    Args:
+        text: under which conditions each was obtained.
+        warning: what must be seen first; empty where they may be compared.
+    """
+
+    text: str
+    warning: str = ""
 
 
 def page(ablated: Ablated) -> str:
@@ -29,7 +43,7 @@ def page(ablated: Ablated) -> str:
         *troubles_of(ablated.results.troubles),
         *times_of(ablated.results, "run"),
         "## To repeat",
-        f"```\n{ablated.manifest.command()}\n```",
+        code([ablated.manifest.command()]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -40,45 +54,45 @@ def _what(ablated: Ablated) -> str:
     lines = [
         f"preset: {manifest.preset}",
         f"before a row changes them, settings are: {changed or 'the defaults of the method'}",
-        f"seeds: {', '.join(str(seed) for seed in manifest.seeds)}; averaged inside a slide",
+        f"seeds: {listed(manifest.seeds)}; averaged inside a slide",
         f"{count(len(manifest.series), 'run')} per seed; rows with the same settings are one run",
     ]
     if task is None:
         return bullets(["nothing is finished yet", *lines])
-    facts = [line for line in wording.head(task, []).splitlines() if not line.startswith("- seeds:")]
-    return "\n".join([*facts, bullets(lines)])
+    return bullets([*spoken(facts_of(task)), *lines])
 
 
 def _section(ablated: Ablated, found: Found) -> list[str]:
-    one = found.table
-    said = [*row_lines(found), *([one.note] if one.note else []), *signs(found)]
+    one, conditions = found.table, conditions_of(ablated, found)
+    said = [*row_lines(found, quoted), *([one.note] if one.note else []), *signs(found, quoted)]
     return [
         f"## Table {one.table}: {one.title}",
-        conditions_line(ablated, found),
-        table(head_of(found, found.ways), table_lines(found, found.ways, "**")),
+        f"{strong(conditions.warning)} {conditions.text}" if conditions.warning else conditions.text,
+        table(table_of(found, found.ways)),
         bullets(said),
     ]
 
 
-def conditions_line(ablated: Ablated, found: Found) -> str:
+def conditions_of(ablated: Ablated, found: Found) -> Conditions:
     """What was reported under which conditions and what was measured under which, and whether they are the same."""
     one = found.table
     if not any(row.reported for row in one.rows):
-        return "Nothing was reported for these rows."
-    there, here = _sides(ablated, one.conditions)
+        return Conditions("Nothing was reported for these rows.")
+    there, here = _sides(ablated, one)
     by_hand = _by_hand(ablated, found)
     origin = _origin(ablated)
     source = f" ({one.source})" if one.source else ""
     if not there:
-        return f"Under which conditions the reported values{source} were obtained is not declared."
+        return Conditions(f"Under which conditions the reported values{source} were obtained is not declared.")
     if there == here and not by_hand:
-        return (
+        return Conditions(
             f"Reported{source} and measured{origin}: {', '.join(there)}. Whether the reported split held these slides "
             "is not known."
         )
-    return (
-        f"**Not the same experiment.** Reported{source}: {', '.join(there)}. Measured{origin}: "
-        f"{', '.join([*here, *by_hand])}. Put signs and order of the differences beside each other, not values."
+    return Conditions(
+        f"Reported{source}: {', '.join(there)}. Measured{origin}: {', '.join([*here, *by_hand])}. Put signs and order "
+        "of the differences beside each other, not values.",
+        warning="Not the same experiment.",
     )
 
 
@@ -95,9 +109,9 @@ def _origin(ablated: Ablated) -> str:
     return "" if task is None or task.origin == "real" else f" ({task.origin} data)"
 
 
-def _sides(ablated: Ablated, conditions: Conditions) -> tuple[list[str], list[str]]:
+def _sides(ablated: Ablated, one: Declared) -> tuple[list[str], list[str]]:
     """What was declared of the reported values, and the same of the measured ones."""
-    manifest, task = ablated.manifest, ablated.results.task
+    manifest, task, conditions = ablated.manifest, ablated.results.task, one.conditions
     encoder = (task.encoder if task else manifest.encoder or "the cohort's").partition("/")[0]
     facts = {
         "": (conditions.dataset, manifest.cohort),
@@ -116,19 +130,37 @@ def _sides(ablated: Ablated, conditions: Conditions) -> tuple[list[str], list[st
     return said[0], said[1]
 
 
-def row_lines(found: Found) -> list[str]:
-    """Every row in words: what it sets, which run it is read from, what went wrong."""
+def row_lines(found: Found, mark: Callable[[str], str] = str) -> list[str]:
+    """Every row in words: what it sets, which run it is read from, what went wrong.
+
+    Args:
+        found: the table.
+        mark: put around names of runs.
+    """
     first: dict[tuple[str | None, str], str] = {}
     lines = []
     for row in found.table.rows:
         same = first.setdefault((row.run, str(row.metrics)), row.label)
         again = [f"the same run as {same}"] if row.run and same != row.label else []
-        lines.append("; ".join([row.text, *again, *found.reasons.get(row.label, [])]))
+        lines.append("; ".join([*_in_words(row, mark), *again, *found.reasons.get(row.label, [])]))
     return lines
 
 
-def signs(found: Found) -> list[str]:
-    """How many reported differences have the same sign here; nothing where none can be compared."""
+def _in_words(row: Row, mark: Callable[[str], str]) -> list[str]:
+    """The run a row is read from, and what the run's name does not say of what the row sets."""
+    if row.run is None:
+        return [f"{row.label}: refused: {row.refused}"]
+    more = listed(said for said in row.said if said not in row.run.split(","))
+    return [f"{row.label}: run {mark(row.run)}", *([more] if more else [])]
+
+
+def signs(found: Found, mark: Callable[[str], str] = str) -> list[str]:
+    """How many reported differences have the same sign here; nothing where none can be compared.
+
+    Args:
+        found: the table.
+        mark: put around the star of the table.
+    """
     pairs = [
         (reported, gap)
         for metric in found.metrics
@@ -138,41 +170,35 @@ def signs(found: Found) -> list[str]:
     same, other = ([gap for reported, gap in pairs if (reported * gap.mean > 0) is alike] for alike in (True, False))
     if not pairs:
         return []
-    told = [sum(gap.excludes_zero for gap in gaps) for gaps in (same, other)]
+    told = [f"{sum(gap.excludes_zero for gap in gaps)} marked {mark('*')}" for gaps in (same, other)]
     return [
-        f"signs of {count(len(pairs), 'reported difference')}: {len(same)} the same here ({told[0]} marked `*`), "
-        f"{len(other)} not ({told[1]} marked `*`)"
+        f"signs of {count(len(pairs), 'reported difference')}: {len(same)} the same here ({told[0]}), "
+        f"{len(other)} not ({told[1]})"
     ]
 
 
-def head_of(found: Found, ways: Sequence[str]) -> list[str]:
-    """Headings of :func:`table_lines`."""
-    measured, less = {DECLARED: "measured", SINGLE: "1 draw"}, f"less {found.table.reference}"
-    columns = [name for way in ways for name in (measured[way], less, "± seeds", "± slides")]
-    return ["row", "reported", less, *columns]
-
-
-def table_lines(found: Found, ways: Sequence[str], strong: str = "") -> list[list[str]]:
-    """Cells as text: for every metric its title, then the rows.
+def table_of(found: Found, ways: Sequence[str]) -> Table:
+    """For every metric its title, then the rows, reported beside measured.
 
     Args:
-        found: the table.
+        found: what was measured.
         ways: ways of predicting, each with its own columns.
-        strong: put around the title of a metric.
     """
-    lines = []
+    measured, less = {DECLARED: "measured", SINGLE: "1 draw"}, f"less {found.table.reference}"
+    columns = [name for way in ways for name in (measured[way], less, "± seeds", "± slides")]
+    lines: list[list[str]] = []
     for metric in found.metrics:
         card = metric_cards()[metric]
-        lines.append([f"{strong}{card.title}{ARROWS[card.direction]}{strong}"])
+        lines.append([Strong(f"{card.title}{ARROWS[card.direction]}")])
         lines += [_line(found, row, metric, ways, max(card.decimals, 3)) for row in found.table.rows]
-    return lines
+    return Table(["row", "reported", less, *columns], lines)
 
 
 def _line(found: Found, row: Row, metric: str, ways: Sequence[str], decimals: int) -> list[str]:
     reported, less = row.reported.get(metric), found.reported_gap(row, metric)
     line = [
         row.label,
-        _NONE if reported is None else f"{reported:.4f}",
+        NONE if reported is None else f"{reported:.4f}",
         "" if row.label == found.table.reference else _signed(less, 4),
     ]
     for way in ways:
@@ -183,7 +209,7 @@ def _line(found: Found, row: Row, metric: str, ways: Sequence[str], decimals: in
 
 def _score(score: Score | None, decimals: int) -> str:
     if score is None:
-        return _NONE
+        return NONE
     marks = {"±": score.over_slides, "±s": score.over_seeds}
     said = [f"{mark} {spread:.{decimals}f}" for mark, spread in marks.items() if spread is not None]
     return " ".join([f"{score.mean:.{decimals}f}", *said])
@@ -191,13 +217,13 @@ def _score(score: Score | None, decimals: int) -> str:
 
 def _gap(gap: Gap | None, decimals: int, *, blank: bool) -> list[str]:
     if gap is None:
-        return ["" if blank else _NONE] * 3
-    halves = [_NONE if half is None else f"{half:.{decimals}f}" for half in (gap.over_seeds, gap.over_units)]
+        return ["" if blank else NONE] * 3
+    halves = [NONE if half is None else f"{half:.{decimals}f}" for half in (gap.over_seeds, gap.over_units)]
     return [_signed(gap.mean, decimals) + ("*" if gap.excludes_zero else ""), *halves]
 
 
 def _signed(value: float | None, decimals: int) -> str:
-    return _NONE if value is None else f"{value:+.{decimals}f}"
+    return NONE if value is None else f"{value:+.{decimals}f}"
 
 
 def _reading(ablated: Ablated) -> list[str]:
@@ -217,7 +243,7 @@ def _reading(ablated: Ablated) -> list[str]:
             "draws, or of the one prediction of a variant that draws none. Averaging draws raises PCC and lowers "
             "variance; how many the reported values average is not declared."
         )
-    return lines + (wording.limits(task) if task else [])
+    return lines + (limits(task) if task else [])
 
 
 def _intervals(ablated: Ablated, unit: Unit | None) -> list[str]:

@@ -12,10 +12,11 @@ from stbench.evaluation.record import Record
 from stbench.evaluation.rescore import rescore
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.pages.comparison import differences_of, half_width, interval_over, unit_of
+from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.ablation.manifest import AblationManifest, Row, Table
 from stbench.studies.sweep.curves import METRICS
 from stbench.studies.sweep.genes import folder_of
-from stbench.studies.sweep.results import DECLARED, SINGLE, Results, read_results, values_of
+from stbench.studies.sweep.results import Results, read_results, values_of
 
 Records = dict[int, Record]
 """Seed to finished run."""
@@ -141,7 +142,7 @@ class _Reader:
         self._troubles: dict[str, list[str]] = {}
         for trouble in results.troubles:
             said = f"{trouble.status}: {trouble.reason}"
-            self._troubles.setdefault(trouble.folder.rpartition("/")[2], []).append(said)
+            self._troubles.setdefault(trouble.series, []).append(said)
         self._again: dict[tuple[str, str], Records | str] = {}
 
     def table(self, table: Table) -> Found:

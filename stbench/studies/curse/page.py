@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stbench.evaluation.hardware import versions
+from stbench.pages import markdown
+from stbench.pages.tables import NONE, Table
 from stbench.studies.curse import wording
 from stbench.studies.curse.cohort import CohortResult
 from stbench.studies.curse.estimators import Curve, Exponent, FloatArray, with_noise
@@ -15,7 +17,6 @@ from stbench.studies.curse.settings import CurseSettings
 
 NOISES = (0.01, 0.1, 1.0)
 """Noise on edges: the smallest of the paper (Table 5), and two more from its schedule, which ends at 10."""
-EXPONENT_COLUMNS = ("quantity", "exponent", "95 %", "theory", "last step", "95 %")
 _PACKAGES = ("python", "stbench", "numpy", "scipy")
 
 
@@ -35,8 +36,9 @@ def page(settings: CurseSettings, gaussian: GaussianResult, cohort: CohortResult
         *_gaussian(settings, gaussian),
         *(_cohort(settings, cohort) if cohort else ()),
         "## What this is not",
-        _bullets(wording.limits(cohort)),
-        f"## To repeat\n\n```\n{settings.command()}\n```",
+        markdown.bullets(wording.limits(cohort)),
+        "## To repeat",
+        markdown.code([settings.command()]),
         "Versions: " + ", ".join(f"{name} {said}" for name, said in versions().items() if name in _PACKAGES) + ".",
     ]
     return "\n\n".join(parts) + "\n"
@@ -53,17 +55,15 @@ def cohort_fits(result: CohortResult) -> list[Curve]:
     return [*fitted, with_noise(result.curves["random-sharpness"], NOISES[0])]
 
 
-def exponent_rows(curves: Sequence[Curve]) -> list[list[str]]:
-    """Fitted exponents as the cells of a table with :data:`EXPONENT_COLUMNS`."""
-    return [
-        [
-            curve.title,
-            *_interval(curve.exponent),
-            "-" if curve.theory is None else f"{curve.theory:+g}",
-            *_interval(curve.last_exponent),
-        ]
-        for curve in curves
-    ]
+def exponents(curves: Sequence[Curve]) -> Table:
+    """Fitted exponents, with 95 % intervals, beside those of the theory."""
+    head = ["quantity", "exponent", "95 %", "theory", "last step", "95 %"]
+    return Table(head, [_exponents(curve) for curve in curves])
+
+
+def _exponents(curve: Curve) -> list[str]:
+    theory = NONE if curve.theory is None else f"{curve.theory:+g}"
+    return [curve.title, *_interval(curve.exponent), theory, *_interval(curve.last_exponent)]
 
 
 def _interval(fit: Exponent) -> list[str]:
@@ -74,7 +74,7 @@ def _gaussian(settings: CurseSettings, result: GaussianResult) -> list[str]:
     return [
         "## Simulated Gaussian genes",
         wording.gaussian_intro(settings, result),
-        _table(EXPONENT_COLUMNS, exponent_rows(gaussian_fits(result))),
+        markdown.table(exponents(gaussian_fits(result))),
         wording.gaussian_interval(settings),
         f"Pearson correlation of two neighbouring spots, true value {result.truth[0, 1]:.3f}:",
         _pair(result),
@@ -83,7 +83,7 @@ def _gaussian(settings: CurseSettings, result: GaussianResult) -> list[str]:
         "Sharpness, 1 / lambda_min(Sigma_A), where Sigma_A is the covariance of A_hat between panels in the space of "
         "symmetric matrices with the Frobenius norm; closed form of Pearson to first order in 1/G:",
         _sharpness(result),
-        _bullets(wording.GAUSSIAN_NOTES),
+        markdown.bullets(wording.GAUSSIAN_NOTES),
     ]
 
 
@@ -127,13 +127,13 @@ def _cohort(settings: CurseSettings, result: CohortResult) -> list[str]:
     return [
         f"## {result.card.name}: {wording.mark(result.card)}",
         wording.cohort_intro(settings, result),
-        _table(EXPONENT_COLUMNS, exponent_rows(cohort_fits(result))),
+        markdown.table(exponents(cohort_fits(result))),
         wording.cohort_interval(settings, result),
         "Scatter of Pearson between panels:",
         _scatter(result),
         "Sharpness of Pearson, random genes:",
         _cohort_sharpness(result),
-        _bullets(wording.cohort_notes(settings)),
+        markdown.bullets(wording.cohort_notes(settings)),
         "### Released edge target beside Pearson",
         wording.EDGES_INTRO,
         _edges(result),
@@ -199,9 +199,4 @@ def _rows(sizes: Sequence[int], columns: Sequence[FloatArray]) -> list[list[str]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows))
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    return markdown.table(Table(columns, list(rows)))

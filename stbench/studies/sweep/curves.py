@@ -11,7 +11,8 @@ import numpy as np
 from stbench.catalogue import metric_cards
 from stbench.grids.manifest import Series
 from stbench.pages.figures import COLORS, panels
-from stbench.studies.sweep.results import DECLARED, SINGLE, Results, cell_of, over_seeds, way_of
+from stbench.pages.rows import DECLARED, SINGLE
+from stbench.studies.sweep.results import Results, cell_of, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -50,9 +51,9 @@ def curve(results: Results, name: str, metric: str, way: str = DECLARED) -> Curv
     found = Curve([], [], [], [])
     for genes in results.manifest.genes:
         group = results.group(name, genes)
-        for place, row in enumerate(results.rows(name, genes)):
+        for row in results.rows(name, genes):
             cell = cell_of(row, metric)
-            if way_of(place, row) == way and cell is not None and group is not None:
+            if row.way == way and cell is not None and group is not None:
                 found.genes.append(genes)
                 found.mean.append(float(cell.mean or 0.0))
                 found.over_slides.append(cell.std_slides)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from stbench.catalogue import metric_cards
 from stbench.evaluation.record import Record
-from stbench.evaluation.summaries import mean_of
 from stbench.grids.grid import named
 from stbench.grids.manifest import Series
-from stbench.pages import wording
 from stbench.pages.comparison import MIN_SLIDES
+from stbench.pages.facts import facts_of, limits, measured_on, spoken, title_of
+from stbench.pages.markdown import bullets, code, table
 from stbench.pages.rows import Row
+from stbench.pages.tables import NONE, Emphasis, Table, mean_text
 from stbench.studies.sweep.curves import ARROWS, METRICS
-from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds, way_of
-from stbench.text import count
+from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
+from stbench.text import count, listed
 
-_PER_CELL = ("- task:", "- panel:", "- seeds:")  # lines of a leaderboard's head that differ between panel sizes
+_PER_CELL = ("task", "panel")  # facts that differ between panel sizes
 
 
 def page(results: Results) -> str:
@@ -32,7 +33,7 @@ def page(results: Results) -> str:
         *troubles_of(results.troubles),
         *times_of(results),
         "## To repeat",
-        f"```\n{results.manifest.command()}\n```",
+        code([results.manifest.command()]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -40,10 +41,7 @@ def page(results: Results) -> str:
 def cohort_title(results: Results) -> str:
     """``her2st, patient `L` ``, with the origin of generated data."""
     task, manifest = results.task, results.manifest
-    if task is None:
-        return f"{manifest.cohort}, {manifest.split}"
-    origin = "" if task.origin in ("real", task.dataset) else f" ({task.origin})"
-    return f"{task.dataset}{origin}, {task.protocol}{' `L`' if task.leak_fraction else ''}"
+    return f"{manifest.cohort}, {manifest.split}" if task is None else title_of(task)
 
 
 def caption(results: Results) -> str:
@@ -67,15 +65,15 @@ def caption(results: Results) -> str:
 def _what(results: Results) -> str:
     manifest, task = results.manifest, results.task
     lines = [
-        f"panels: {_listed(manifest.genes)} genes, chosen on the training slides; each holds the smaller ones",
-        f"seeds: {_listed(manifest.seeds)}; averaged inside a slide; controls with seed {manifest.control_seed} alone",
+        f"panels: {listed(manifest.genes)} genes, chosen on the training slides; each holds the smaller ones",
+        f"seeds: {listed(manifest.seeds)}; averaged inside a slide; controls with seed {manifest.control_seed} alone",
         f"preset: {manifest.preset}",
         *(_series(series) for series in manifest.series if not series.control),
     ]
     if task is None:
         return bullets(["nothing is finished yet", *lines])
-    facts = wording.head(task, []).splitlines()
-    return "\n".join([*(line for line in facts if not line.startswith(_PER_CELL)), bullets(lines)])
+    facts = {name: text for name, text in facts_of(task).items() if name not in _PER_CELL}
+    return bullets([*spoken(facts), *lines])
 
 
 def _series(series: Series) -> str:
@@ -88,8 +86,8 @@ def _series(series: Series) -> str:
 def _metric(results: Results, metric: str) -> str:
     card = metric_cards()[metric]
     genes = results.manifest.genes
-    lines = table(["row", *(str(size) for size in genes)], _rows(results, metric, card.decimals))
-    return f"## {card.title}{ARROWS[card.direction]}\n\n{lines}\n\n{bullets([_reading(results)])}"
+    content = Table(["row", *map(str, genes)], _rows(results, metric, card.decimals))
+    return f"## {card.title}{ARROWS[card.direction]}\n\n{table(content)}\n\n{bullets([_reading(results)])}"
 
 
 def _reading(results: Results) -> str:
@@ -104,13 +102,13 @@ def _rows(results: Results, metric: str, decimals: int) -> list[list[str]]:
     """Methods, controls, ceilings; a row per way of predicting."""
     series = results.manifest.series
     blocks = {
-        "*methods*": [one.name for one in series if not one.control],
-        "*controls*": [one.name for one in series if one.control],
-        "*ceilings*": results.ceilings,
+        "methods": [one.name for one in series if not one.control],
+        "controls": [one.name for one in series if one.control],
+        "ceilings": results.ceilings,
     }
-    lines = []
+    lines: list[list[str]] = []
     for title, names in blocks.items():
-        lines += [[title]] if names else []
+        lines += [[Emphasis(title)]] if names else []
         for name in names:
             lines += _rows_of(results, name, metric, decimals)
     return lines
@@ -119,17 +117,17 @@ def _rows(results: Results, metric: str, decimals: int) -> list[list[str]]:
 def _rows_of(results: Results, name: str, metric: str, decimals: int) -> list[list[str]]:
     cells: dict[str, dict[int, str]] = {}
     for genes in results.manifest.genes:
-        for place, row in enumerate(results.rows(name, genes)):
-            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, place, row, metric, decimals)
+        for row in results.rows(name, genes):
+            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, row, metric, decimals)
     found = cells or {name: {}}
-    return [[label, *(here.get(genes, "-") for genes in results.manifest.genes)] for label, here in found.items()]
+    return [[label, *(here.get(genes, NONE) for genes in results.manifest.genes)] for label, here in found.items()]
 
 
-def _cell(results: Results, name: str, genes: int, place: int, row: Row, metric: str, decimals: int) -> str:
+def _cell(results: Results, name: str, genes: int, row: Row, metric: str, decimals: int) -> str:
     cell, group = cell_of(row, metric), results.group(name, genes)
     if cell is None or group is None:
-        return "-"
-    marks = {"±": cell.std_slides, "±s": over_seeds(group, metric, way_of(place, row)), "±d": cell.std_draws}
+        return NONE
+    marks = {"±": cell.std_slides, "±s": over_seeds(group, metric, row.way), "±d": cell.std_draws}
     said = [f"{cell.mean:.{decimals}f}"]
     said += [f"{mark} {spread:.{decimals}f}" for mark, spread in marks.items() if spread is not None]
     asked = any(series.name == name and not series.control for series in results.manifest.series)
@@ -160,7 +158,7 @@ def _limits(results: Results) -> list[str]:
         lines.append("Test slides share patients with training: nothing here says how new patients are predicted.")
     if results.ceilings or any(series.kind == "oracle" for series in manifest.series):
         lines.append("`[ ]` and ceilings see the truth; a ceiling bounds MSE and PCC alone.")
-    return lines + wording.limits(task)
+    return lines + limits(task)
 
 
 def troubles_of(troubles: Sequence[Trouble]) -> list[str]:
@@ -189,44 +187,17 @@ def times_of(results: Results, what: str = "curve") -> list[str]:
     lines = [
         [name, *(_time(results.records.get((name, genes), [])) for genes in results.manifest.genes)] for name in names
     ]
-    facts = [_spoken("measured on", (record.hardware for record in records))]
-    facts.append(_spoken("versions", (record.versions for record in records)))
     return [
         "## Seconds of fitting + predicting, peak MB of the process",
-        table(head, lines),
-        bullets(line for found in facts for line in found),
+        table(Table(head, lines)),
+        bullets(spoken(measured_on(records))),
     ]
 
 
 def _time(records: Sequence[Record]) -> str:
     if not records:
-        return "-"
-    fit, predict = (_mean([record.seconds.get(step) for record in records], 1) for step in ("fit", "predict"))
-    memory = _mean([record.peak_memory_mb for record in records], 0)
-    gpu = _mean([record.peak_gpu_memory_mb for record in records], 0)
-    return f"{fit} + {predict} s, {memory} MB{'' if gpu == '-' else f', GPU {gpu} MB'}"
-
-
-def _mean(values: Sequence[float | None], decimals: int) -> str:
-    mean = mean_of(values)
-    return "-" if mean is None else f"{mean:.{decimals}f}"
-
-
-def _spoken(what: str, facts: Iterable[dict[str, object] | dict[str, str]]) -> list[str]:
-    said = {", ".join(f"{name} {value}" for name, value in one.items() if value is not None) for one in facts if one}
-    return [f"{what}: {line}" for line in sorted(said)]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table; rows that are too short are filled up."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([*row, *[""] * (len(head) - len(row))] for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def bullets(lines: Iterable[str]) -> str:
-    """Lines as a markdown list."""
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
+        return NONE
+    fit, predict = (mean_text([record.seconds.get(step) for record in records], 1) for step in ("fit", "predict"))
+    memory = mean_text([record.peak_memory_mb for record in records], 0)
+    gpu = mean_text([record.peak_gpu_memory_mb for record in records], 0)
+    return f"{fit} + {predict} s, {memory} MB{'' if gpu == NONE else f', GPU {gpu} MB'}"

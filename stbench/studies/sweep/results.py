@@ -15,10 +15,8 @@ from stbench.evaluation.record import Record, TaskFacts, read_record
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.grids.grid import FAILURES
 from stbench.grids.manifest import Manifest, Series, read_manifest
-from stbench.pages.rows import Cell, Group, Row, rows_of
+from stbench.pages.rows import DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of
 from stbench.studies.sweep.genes import ceilings_folder, folder_of
-
-DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,13 @@ class Trouble:
 
     Args:
         folder: its name.
+        series: series or ceiling; empty for ceilings that were never computed.
         status: ``refused``, ``failed`` or ``missing``.
         reason: why.
     """
 
     folder: str
+    series: str
     status: str
     reason: str
 
@@ -52,6 +52,7 @@ class Results:
 
     @property
     def ceilings(self) -> list[str]:
+        """Names of the ceilings that have numbers."""
         known = {series.name for series in self.manifest.series}
         return list(dict.fromkeys(name for name, _ in self.records if name not in known))
 
@@ -90,14 +91,16 @@ def read_results(out: Path, kind: type[Manifest] = Manifest) -> Results:
         if record is not None and record.status == "done":
             found.setdefault((series.name, genes), []).append(record)
         else:
-            troubles.append(_trouble(folder, record, failures.get(folder)))
+            troubles.append(_trouble(folder, series.name, record, failures.get(folder)))
     for genes in manifest.genes if manifest.ceilings else []:
         folder = ceilings_folder(genes)
         records = [record for path in sorted((out / folder).glob("*")) if (record := _read(path))]
         found |= {(record.method, genes): [record] for record in records if record.status == "done"}
-        troubles += [_trouble(f"{folder}/{record.method}", record, None) for record in records if record.reason]
+        troubles += [
+            _trouble(f"{folder}/{record.method}", record.method, record, None) for record in records if record.reason
+        ]
         if not records:
-            troubles.append(_trouble(folder, None, failures.get(folder)))
+            troubles.append(_trouble(folder, "", None, failures.get(folder)))
     _check_tasks(found)
     return Results(manifest, found, troubles)
 
@@ -122,12 +125,12 @@ def _failures(out: Path) -> dict[str, str]:
     return said
 
 
-def _trouble(folder: str, record: Record | None, reason: str | None) -> Trouble:
+def _trouble(folder: str, series: str, record: Record | None, reason: str | None) -> Trouble:
     if reason is not None:
-        return Trouble(folder, "failed", reason)
+        return Trouble(folder, series, "failed", reason)
     if record is not None:
-        return Trouble(folder, record.status, record.reason or "")
-    return Trouble(folder, "missing", "not run yet")
+        return Trouble(folder, series, record.status, record.reason or "")
+    return Trouble(folder, series, "missing", "not run yet")
 
 
 def _check_tasks(found: dict[tuple[str, int], list[Record]]) -> None:
@@ -156,13 +159,6 @@ def values_of(record: Record, way: str) -> dict[str, dict[str, float | None]]:
         }
     summaries = record.metrics if way == DECLARED else record.metrics_posterior_mean
     return {name: found.per_slide or {"": found.mean} for name, found in summaries.items()}
-
-
-def way_of(place: int, row: Row) -> str:
-    """Which way of predicting a row of :meth:`Results.rows` stands for."""
-    if place == 0:
-        return DECLARED
-    return SINGLE if row.n_draws else POSTERIOR
 
 
 def results_csv(results: Results) -> str:

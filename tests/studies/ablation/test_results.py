@@ -11,9 +11,8 @@ from scipy import stats
 from stbench.catalogue import load_entry
 from stbench.evaluation.summaries import summarise_draws
 from stbench.pages.comparison import interval, unit_of
-from stbench.pages.rows import Group, rows_of
+from stbench.pages.rows import DECLARED, SINGLE, Group, rows_of
 from stbench.studies.ablation.results import gap_of, score_of
-from stbench.studies.sweep.results import DECLARED, SINGLE
 
 from ...grids.conftest import SLIDES, facts, record
 

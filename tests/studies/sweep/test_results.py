@@ -12,10 +12,11 @@ from stbench.errors import UserError
 from stbench.evaluation.record import DrawSummary, write_record
 from stbench.evaluation.summaries import summarise_draws
 from stbench.grids.manifest import Manifest, read_manifest, write_manifest
+from stbench.pages.rows import SINGLE
 from stbench.studies.sweep.curves import curve, draw, spread_out
 from stbench.studies.sweep.page import page
 from stbench.studies.sweep.report import write_report
-from stbench.studies.sweep.results import SINGLE, read_results, results_csv
+from stbench.studies.sweep.results import read_results, results_csv
 
 from ...grids.conftest import SLIDES, facts, manifest, record, series
 

@@ -1,0 +1,40 @@
+"""Tables as data: rows of cells that a page writes as markdown and the command line draws."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from stbench.evaluation.summaries import mean_of
+
+NONE = "-"
+"""What a cell says where there is no value."""
+
+
+class Strong(str):
+    """Text that stands out."""
+
+
+class Emphasis(str):
+    """Text that is set apart."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and cells.
+
+    Args:
+        head: one heading per column.
+        rows: cells as text, those of one row in one sequence; a row of one cell is the title of the rows below it.
+        words: columns of words, aligned on the left; all others hold numbers.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Collection[int] = (0,)
+
+
+def mean_text(values: Sequence[float | None], decimals: int) -> str:
+    """The mean of the values that there are, ``-`` where there are none."""
+    mean = mean_of(values)
+    return NONE if mean is None else f"{mean:.{decimals}f}"
