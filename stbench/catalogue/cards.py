@@ -129,5 +129,9 @@ class MetricCard(_Card):
     unit: str = ""
     needs: list[MetricNeed] = []
     decimals: int = 3
+    columns: list[Literal["board", "run", "curve"]] = Field(
+        default=[], description="shown unasked in leaderboards, after a run, in sweeps and ablations"
+    )
+    order: int = Field(default=1000, description="place among the columns, ascending; then by name")
     paper: str = ""
     description: str = ""

@@ -23,8 +23,8 @@ def leaderboard(
     from stbench.catalogue import find_metric
     from stbench.cli.console import say
     from stbench.evaluation.record import find_records
+    from stbench.pages.columns import DRAW_SD
     from stbench.pages.leaderboard import write_leaderboards
-    from stbench.pages.rows import DRAW_SD
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))

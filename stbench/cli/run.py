@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stbench.cli.console import ConsoleReporter, complain, say, say_aligned, say_table
+from stbench.cli.console import ConsoleReporter, complain, draw, say, say_aligned
 from stbench.cli.datasets import DataRoot, Simulate
 from stbench.evaluation.choices import Choices, default_cache
 
 if TYPE_CHECKING:
     from stbench.evaluation.record import Record
-
-COLUMNS = ("pcc", "mse", "gsc", "ssc")
-_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 
 Methods = Annotated[list[str], typer.Option("--method", help="Registered name or path/to/file.py:Class; repeatable.")]
 Dataset = Annotated[str, typer.Option(help="Registered name, or a folder in a known layout.")]
@@ -136,20 +133,11 @@ def _status(record: Record) -> str:
 
 
 def _show_scores(records: Sequence[Record]) -> None:
-    from stbench.catalogue import metric_cards
-    from stbench.pages.leaderboard import number, sections
+    from stbench.pages.leaderboard import columns_of, sections, table_of
 
-    cards = metric_cards()
-    titles = [f"{cards[name].title}{_ARROWS[cards[name].direction]}" for name in COLUMNS]
     for section in sections(records):
-        lines = []
-        for block in dict.fromkeys(row.block for row in section.rows):
-            rows = [row for row in section.rows if row.block == block]
-            lines += [
-                [row.label, *(number(row.cells.get(name), cards[name].decimals) for name in COLUMNS)] for row in rows
-            ]
-            lines.append([])
-        say_table([section.name, *titles], lines, numbers=1)
+        say(section.name)
+        draw(table_of(section, columns_of(section, place="run")).without("#"))
     for record in records:
         if record.status != "done":
             say(f"{record.method}: {record.status}: {record.reason}")

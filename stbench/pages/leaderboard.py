@@ -9,20 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stbench.catalogue import metric_cards
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
 from stbench.files import write_text
 from stbench.pages import markdown, wording
-from stbench.pages.comparison import Unit, best_row, unit_of
+from stbench.pages.columns import Place, columns, decimals, direction, title
+from stbench.pages.comparison import best_row, unit_of
 from stbench.pages.facts import facts_of, measured_on, spoken, title_of
-from stbench.pages.rows import CEILINGS, CONTROLS, DRAW_SD, METHODS, Cell, Group, Row, groups, ordered, rows_of
+from stbench.pages.rows import CEILINGS, CONTROLS, METHODS, Cell, Group, Row, groups, ordered, rows_of
 from stbench.pages.tables import NONE, Emphasis, Strong, Table
 
-COLUMNS = ("pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps")
 _ELSEWHERE = "choose another --out"
-_DRAW_SD_DECIMALS = 4  # as the paper prints them
-_ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _BLOCKS = {CEILINGS: "ceilings", METHODS: "methods", CONTROLS: "controls and floors"}
 
 
@@ -82,15 +79,14 @@ def leaderboard(records: Sequence[Record], *, metrics: Sequence[str] | None = No
 
 
 def _section(section: Section, metrics: Sequence[str] | None, command: str) -> str:
-    task, columns = section.task, _columns(section, metrics)
-    unit = unit_of(task)
+    task, shown = section.task, columns_of(section, metrics)
     seeds = sorted({record.seed for record in section.records})
     repeat = wording.commands(section.records, command)
     parts = [
         f"## {title_of(task, f'{task.n_genes} genes')}",
         markdown.bullets(spoken(facts_of(task, seeds))),
-        markdown.table(_table(section, columns, unit)),
-        markdown.bullets(wording.notes(task, section.rows, columns, unit)),
+        markdown.table(table_of(section, shown)),
+        markdown.bullets(wording.notes(task, section.rows, shown, unit_of(task))),
         markdown.bullets(wording.troubles(section.groups)),
         markdown.table(wording.costs(section.groups)),
         markdown.bullets(spoken(measured_on(section.records))),
@@ -99,54 +95,46 @@ def _section(section: Section, metrics: Sequence[str] | None, command: str) -> s
     return "\n\n".join(part for part in parts if part)
 
 
-def _columns(section: Section, asked: Sequence[str] | None) -> list[str]:
+def columns_of(section: Section, asked: Sequence[str] | None = None, place: Place = "board") -> list[str]:
+    """Metrics shown of a task: those asked for, else what the place shows unasked and some record holds.
+
+    Raises:
+        UnknownNameError: a metric no record holds.
+    """
     held = list(dict.fromkeys(name for row in section.rows for name in row.cells))
     if asked is None:
-        return [name for name in COLUMNS if name in held]
+        return columns(place, held)
     for name in asked:
         if held and name not in held:
             raise UnknownNameError("metric", name, held, hint=f"held by the records of task {section.task.hash[:8]}")
     return list(asked)
 
 
-def _table(section: Section, columns: list[str], unit: Unit) -> Table:
-    best = {name: best_row(section.rows, name, _direction(name), unit) for name in columns}
+def table_of(section: Section, metrics: Sequence[str]) -> Table:
+    """Rows of a task in their blocks, from best to worst, with places for methods.
+
+    Args:
+        section: the task and its rows.
+        metrics: columns in order.
+    """
+    unit = unit_of(section.task)
+    best = {name: best_row(section.rows, name, direction(name), unit) for name in metrics}
     lines: list[list[str]] = []
-    for block, title in _BLOCKS.items():
+    for block, heading in _BLOCKS.items():
         rows = [row for row in section.rows if row.block == block]
         troubled = [group for group in section.groups if group.block == block and not group.done]
-        lines += [["", Emphasis(title)]] if rows or troubled else []
+        lines += [["", Emphasis(heading)]] if rows or troubled else []
         for place, row in enumerate(rows, start=1):
-            cells = [_cell(row, name, bold=best[name] is row) for name in columns]
+            cells = [_cell(row, name, bold=best[name] is row) for name in metrics]
             lines.append([str(place) if block == METHODS else "", row.label, *cells])
         for group in troubled:
             mark = "x" if any(record.status == "failed" for record in group.records) else NONE
-            lines.append([mark, group.name, *[mark] * len(columns)])
-    return Table(["#", "row", *(_title(name) for name in columns)], lines, words=(1,))
-
-
-def _direction(metric: str) -> str:
-    card = metric_cards().get(metric)
-    return card.direction if card else "none"
-
-
-def _title(metric: str) -> str:
-    card = metric_cards().get(metric)
-    if metric.endswith(DRAW_SD):
-        return f"{_bare_title(metric.removesuffix(DRAW_SD))}, sd over draws"
-    return f"{card.title}{_ARROWS[card.direction]}" if card else metric
-
-
-def _bare_title(metric: str) -> str:
-    card = metric_cards().get(metric)
-    return card.title if card else metric
+            lines.append([mark, group.name, *[mark] * len(metrics)])
+    return Table(["#", "row", *map(title, metrics)], lines, words=(1,))
 
 
 def _cell(row: Row, metric: str, *, bold: bool) -> str:
-    cell = row.cells.get(metric)
-    card = metric_cards().get(metric)
-    decimals = _DRAW_SD_DECIMALS if metric.endswith(DRAW_SD) else card.decimals if card else 3
-    text = number(cell, decimals)
+    text = number(row.cells.get(metric), decimals(metric))
     return Strong(text) if bold else text
 
 

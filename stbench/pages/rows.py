@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary
 from stbench.evaluation.summaries import mean_of, std_of
+from stbench.pages.columns import DRAW_SD
 
 NO_ENCODER = "none"
-DRAW_SD = "-draw-sd"
-"""Ends the name of a column: sample standard deviation over draws of the metric's mean over slides (paper, Table 9)."""
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
 DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
 """Ways of predicting: the mean of the declared number of draws, one draw, the direct posterior mean."""

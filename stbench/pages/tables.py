@@ -33,6 +33,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     words: Collection[int] = (0,)
 
+    def without(self, heading: str) -> Table:
+        """The same table without one of its columns; a row that is left with one filled cell is a title."""
+        gone = list(self.head).index(heading)
+        head, *rows = ([cell for place, cell in enumerate(row) if place != gone] for row in (self.head, *self.rows))
+        return Table(head, rows, [place - (place > gone) for place in self.words if place != gone])
+
 
 def mean_text(values: Sequence[float | None], decimals: int) -> str:
     """The mean of the values that there are, ``-`` where there are none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stbench.catalogue import metric_cards
+from stbench.pages.columns import decimals, title
 from stbench.pages.comparison import MIN_SLIDES, Unit, unit_of
 from stbench.pages.facts import facts_of, limits, spoken
 from stbench.pages.markdown import bullets, code, quoted, strong, table
@@ -14,9 +14,10 @@ from stbench.pages.tables import NONE, Strong, Table
 from stbench.studies.ablation.manifest import Row
 from stbench.studies.ablation.manifest import Table as Declared
 from stbench.studies.ablation.results import Ablated, Found, Gap, Score
-from stbench.studies.sweep.curves import ARROWS
 from stbench.studies.sweep.page import cohort_title, times_of, troubles_of
 from stbench.text import count, listed
+
+_LEAST_DECIMALS = 3  # differences are small
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,8 @@ def table_of(found: Found, ways: Sequence[str]) -> Table:
     columns = [name for way in ways for name in (measured[way], less, "± seeds", "± slides")]
     lines: list[list[str]] = []
     for metric in found.metrics:
-        card = metric_cards()[metric]
-        lines.append([Strong(f"{card.title}{ARROWS[card.direction]}")])
-        lines += [_line(found, row, metric, ways, max(card.decimals, 3)) for row in found.table.rows]
+        lines.append([Strong(title(metric))])
+        lines += [_line(found, row, metric, ways, max(decimals(metric), _LEAST_DECIMALS)) for row in found.table.rows]
     return Table(["row", "reported", less, *columns], lines)
 
 

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from stbench.pages.columns import columns
 from stbench.studies.ablation.manifest import Row
 from stbench.studies.ablation.page import page
 from stbench.studies.ablation.results import Ablated, Found, per_slide, read_ablation
-from stbench.studies.sweep.curves import METRICS
 from stbench.studies.sweep.report import write_texts
 
 COLUMNS = (
@@ -80,7 +80,7 @@ def _measured(ablated: Ablated, found: Found, row: Row) -> Iterator[dict[str, ob
     facts: dict[str, object] = {"dataset": manifest.cohort, "genes": manifest.genes[0], "preset": manifest.preset}
     facts["origin"] = task.origin if task else ""
     for way in found.ways:
-        for metric in dict.fromkeys([*METRICS, *found.metrics]):
+        for metric in dict.fromkeys([*columns("curve"), *found.metrics]):
             here = {**facts, "metric": metric, "way": way}
             yield from ({**here, **line} for line in _values(found, row, metric, way))
             yield from ({**here, **line} for line in _gaps(found, row, metric, way))

@@ -11,10 +11,10 @@ from stbench.errors import DataError
 from stbench.evaluation.record import Record
 from stbench.evaluation.rescore import rescore
 from stbench.evaluation.summaries import mean_of, std_of
+from stbench.pages.columns import columns
 from stbench.pages.comparison import differences_of, half_width, interval_over, unit_of
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.ablation.manifest import AblationManifest, Row, Table
-from stbench.studies.sweep.curves import METRICS
 from stbench.studies.sweep.genes import folder_of
 from stbench.studies.sweep.results import Results, read_results, values_of
 
@@ -79,7 +79,14 @@ class Found:
     def metrics(self) -> list[str]:
         """Metrics shown: those reported or scored again, else the usual ones."""
         said = dict.fromkeys(name for row in self.table.rows for name in [*row.metrics, *row.reported])
-        return [name for name in METRICS if name in said or not said] + [name for name in said if name not in METRICS]
+        if not said:
+            return columns("curve", self._held or None)
+        usual = columns("curve", said)
+        return usual + [name for name in said if name not in usual]
+
+    @property
+    def _held(self) -> set[str]:
+        return {name for runs in self.records.values() for record in runs.values() for name in record.metrics}
 
     @property
     def ways(self) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stbench.catalogue import metric_cards
 from stbench.grids.manifest import Series
+from stbench.pages.columns import title
 from stbench.pages.figures import COLORS, panels
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.sweep.results import Results, cell_of, over_seeds
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-METRICS = ("pcc", "mse", "gsc", "ssc")
-ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 _MARKERS = "osD^vP*X"
 _GREY, _DARK = "#7d7d7d", "#3a3a3a"
 _DASHES = (0, (4, 2))
@@ -62,17 +60,15 @@ def curve(results: Results, name: str, metric: str, way: str = DECLARED) -> Curv
 
 
 def draw(results: Results, caption: str) -> Figure:
-    """PCC, MSE, GSC and SSC against the number of genes, one panel each.
+    """Every metric of the sweep against the number of genes, one panel each.
 
     Args:
         results: what was found.
         caption: what the reader must know, below the panels.
     """
-    cards = metric_cards()
-    titles = [f"{cards[name].title}{ARROWS[cards[name].direction]}" for name in METRICS]
-    figure, axes = panels(titles, caption=caption)
+    figure, axes = panels([title(metric) for metric in results.metrics], caption=caption)
     asked = [series for series in results.manifest.series if not series.control]
-    for metric, panel in zip(METRICS, axes, strict=True):
+    for metric, panel in zip(results.metrics, axes, strict=True):
         for place, series in enumerate(asked):
             _series(panel, results, series, metric, place)
         _references(panel, results, metric)
@@ -133,11 +129,11 @@ def _references(panel: Axes, results: Results, metric: str) -> None:
     lines = [(series.name, series.title, _GREY, "-") for series in controls]
     lines += [(name, name, _DARK, ":") for name in results.ceilings]
     ends: list[tuple[float, str, str]] = []
-    for name, title, color, style in lines:
+    for name, label, color, style in lines:
         found = curve(results, name, metric)
         if found.genes:
             panel.plot(found.genes, found.mean, color=color, lw=0.9, ls=style, marker=".", markersize=2, zorder=1)
-            ends.append((found.mean[-1], title, color))
+            ends.append((found.mean[-1], label, color))
     _label(panel, ends)
 
 

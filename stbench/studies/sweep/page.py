@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stbench.catalogue import metric_cards
 from stbench.evaluation.record import Record
 from stbench.grids.grid import named
 from stbench.grids.manifest import Series
+from stbench.pages.columns import decimals, title
 from stbench.pages.comparison import MIN_SLIDES
 from stbench.pages.facts import facts_of, limits, measured_on, spoken, title_of
 from stbench.pages.markdown import bullets, code, table
 from stbench.pages.rows import Row
 from stbench.pages.tables import NONE, Emphasis, Table, mean_text
-from stbench.studies.sweep.curves import ARROWS, METRICS
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
 from stbench.text import count, listed
 
@@ -25,9 +24,9 @@ def page(results: Results) -> str:
     parts = [
         f"# Panel size: {cohort_title(results)}",
         _what(results),
-        f"![scores against the number of genes]({results.manifest.name}.png)" if results.records else "",
-        caption(results) if results.records else "",
-        *(_metric(results, metric) for metric in METRICS if results.records),
+        f"![scores against the number of genes]({results.manifest.name}.png)" if results.metrics else "",
+        caption(results) if results.metrics else "",
+        *(_metric(results, metric) for metric in results.metrics),
         "## What these numbers are not",
         bullets(_limits(results)),
         *troubles_of(results.troubles),
@@ -84,10 +83,8 @@ def _series(series: Series) -> str:
 
 
 def _metric(results: Results, metric: str) -> str:
-    card = metric_cards()[metric]
-    genes = results.manifest.genes
-    content = Table(["row", *map(str, genes)], _rows(results, metric, card.decimals))
-    return f"## {card.title}{ARROWS[card.direction]}\n\n{table(content)}\n\n{bullets([_reading(results)])}"
+    content = Table(["row", *map(str, results.manifest.genes)], _rows(results, metric))
+    return f"## {title(metric)}\n\n{table(content)}\n\n{bullets([_reading(results)])}"
 
 
 def _reading(results: Results) -> str:
@@ -98,7 +95,7 @@ def _reading(results: Results) -> str:
     return f"{', '.join(said)}; `n=` seeds where fewer than asked for finished; `-` undefined or not there"
 
 
-def _rows(results: Results, metric: str, decimals: int) -> list[list[str]]:
+def _rows(results: Results, metric: str) -> list[list[str]]:
     """Methods, controls, ceilings; a row per way of predicting."""
     series = results.manifest.series
     blocks = {
@@ -107,29 +104,29 @@ def _rows(results: Results, metric: str, decimals: int) -> list[list[str]]:
         "ceilings": results.ceilings,
     }
     lines: list[list[str]] = []
-    for title, names in blocks.items():
-        lines += [[Emphasis(title)]] if names else []
+    for block, names in blocks.items():
+        lines += [[Emphasis(block)]] if names else []
         for name in names:
-            lines += _rows_of(results, name, metric, decimals)
+            lines += _rows_of(results, name, metric)
     return lines
 
 
-def _rows_of(results: Results, name: str, metric: str, decimals: int) -> list[list[str]]:
+def _rows_of(results: Results, name: str, metric: str) -> list[list[str]]:
     cells: dict[str, dict[int, str]] = {}
     for genes in results.manifest.genes:
         for row in results.rows(name, genes):
-            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, row, metric, decimals)
+            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, row, metric)
     found = cells or {name: {}}
     return [[label, *(here.get(genes, NONE) for genes in results.manifest.genes)] for label, here in found.items()]
 
 
-def _cell(results: Results, name: str, genes: int, row: Row, metric: str, decimals: int) -> str:
+def _cell(results: Results, name: str, genes: int, row: Row, metric: str) -> str:
     cell, group = cell_of(row, metric), results.group(name, genes)
     if cell is None or group is None:
         return NONE
     marks = {"±": cell.std_slides, "±s": over_seeds(group, metric, row.way), "±d": cell.std_draws}
-    said = [f"{cell.mean:.{decimals}f}"]
-    said += [f"{mark} {spread:.{decimals}f}" for mark, spread in marks.items() if spread is not None]
+    said = [f"{cell.mean:.{decimals(metric)}f}"]
+    said += [f"{mark} {spread:.{decimals(metric)}f}" for mark, spread in marks.items() if spread is not None]
     asked = any(series.name == name and not series.control for series in results.manifest.series)
     fewer = asked and len(group.done) < len(results.manifest.seeds)
     return " ".join([*said, f"n={len(group.done)}"] if fewer else said)

@@ -29,7 +29,7 @@ def write_report(out: Path) -> list[Path]:
     results = read_results(out)
     base = out / results.manifest.name
     written = write_texts(out, {f"{base.name}.md": page(results), f"{base.name}.csv": results_csv(results)})
-    figures = save_figure(draw(results, caption(results)), base) if results.records else []
+    figures = save_figure(draw(results, caption(results)), base) if results.metrics else []
     return [*written, *figures]
 
 

@@ -15,6 +15,7 @@ from stbench.evaluation.record import Record, TaskFacts, read_record
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.grids.grid import FAILURES
 from stbench.grids.manifest import Manifest, Series, read_manifest
+from stbench.pages.columns import columns
 from stbench.pages.rows import DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of
 from stbench.studies.sweep.genes import ceilings_folder, folder_of
 
@@ -61,6 +62,11 @@ class Results:
         """Facts of the largest panel that was run; but for hash and panel they are those of all cells."""
         sizes = [(genes, records) for (_, genes), records in self.records.items() if records]
         return max(sizes, key=lambda pair: pair[0])[1][0].task if sizes else None
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that curves are drawn of: what their cards declare, and some record holds."""
+        return columns("curve", {name for runs in self.records.values() for run in runs for name in run.metrics})
 
     def group(self, name: str, genes: int) -> Group | None:
         """Finished runs of one series at one panel size, None where there are none."""
