@@ -18,6 +18,33 @@ _SAID_IF_ON = ("smooth_labels",)
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where the rows of a kind of method stand, and what they may claim.
+
+    Args:
+        block: ``methods``, ``controls`` or ``ceilings``.
+        ranked: whether they may be the best of a column; what sees the truth may not.
+        bracketed: whether they stand in brackets, for seeing the truth among those that do not.
+    """
+
+    block: str
+    ranked: bool = True
+    bracketed: bool = False
+
+
+_STANDINGS = {
+    "control": Standing(CONTROLS),
+    "oracle": Standing(CONTROLS, ranked=False, bracketed=True),
+    "ceiling": Standing(CEILINGS, ranked=False),
+}
+
+
+def standing(kind: str) -> Standing:
+    """Block and rank of a kind of method, as cards and records say it; whatever is not listed is a method."""
+    return _STANDINGS.get(kind, Standing(METHODS))
+
+
+@dataclass(frozen=True)
 class Cell:
     """One metric of one row.
 
@@ -46,7 +73,7 @@ class Row:
         method: name of the method.
         said: what tells its runs from other runs of the method.
         way: ``declared``, ``single draw`` or ``posterior mean``.
-        kind: of the method, as records say it.
+        standing: its block, and whether it is ranked.
         cells: metric to cell.
         n_draws: draws of every slide behind the row, 0 for rows without draws.
     """
@@ -54,7 +81,7 @@ class Row:
     method: str
     said: tuple[str, ...]
     way: str
-    kind: str
+    standing: Standing
     cells: dict[str, Cell]
     n_draws: int = 0
 
@@ -72,17 +99,17 @@ class Row:
         elif self.n_draws:
             drawn = self.way == SINGLE or self.n_draws == 1
             shown += ", 1 draw" if drawn else f", mean of {self.n_draws}"
-        return f"[{shown}]" if self.kind == "oracle" else shown
+        return f"[{shown}]" if self.standing.bracketed else shown
 
     @property
     def block(self) -> str:
         """``methods``, ``controls`` or ``ceilings``."""
-        return block_of(self.kind)
+        return self.standing.block
 
     @property
     def ranked(self) -> bool:
-        """Whether it may carry a rank and be the best; oracles and ceilings may not."""
-        return self.kind not in ("oracle", "ceiling")
+        """Whether it may carry a rank and be the best."""
+        return self.standing.ranked
 
 
 @dataclass(frozen=True)
@@ -117,17 +144,12 @@ class Group:
     @property
     def block(self) -> str:
         """``methods``, ``controls`` or ``ceilings``."""
-        return block_of(self.first.kind)
+        return standing(self.first.kind).block
 
 
 def name_of(method: str, said: Sequence[str]) -> str:
     """``method (what, is, said)``."""
     return f"{method} ({', '.join(said)})" if said else method
-
-
-def block_of(kind: str) -> str:
-    """The block of a table that a kind of method stands in."""
-    return {"control": CONTROLS, "oracle": CONTROLS, "ceiling": CEILINGS}.get(kind, METHODS)
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
@@ -188,7 +210,7 @@ def rows_of(group: Group) -> list[Row]:
     record = group.first
 
     def row(way: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
-        return Row(group.method, group.said, way, record.kind, cells, n_draws)
+        return Row(group.method, group.said, way, standing(record.kind), cells, n_draws)
 
     declared = _cells([run.metrics for run in group.done])
     posterior = _cells([run.metrics_posterior_mean for run in group.done])

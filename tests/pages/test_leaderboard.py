@@ -9,7 +9,7 @@ import pytest
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import DrawSummary, Record, TaskFacts, find_records, write_record
 from stbench.evaluation.summaries import summarise, summarise_draws
-from stbench.pages.leaderboard import leaderboard, leaderboard_csv, write_leaderboards
+from stbench.pages.leaderboard import leaderboard, leaderboard_csv, sections, write_leaderboards
 
 TEST = ["t1", "t2", "t3", "t4"]
 
@@ -354,3 +354,19 @@ def test_files_can_be_made_again_from_what_is_kept(tmp_path):
 def test_no_records(tmp_path):
     with pytest.raises(UserError, match="at least one record"):
         write_leaderboards([], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "block", "ranked"),
+    [
+        ("generative", "methods", True),
+        ("discriminative", "methods", True),
+        ("control", "controls", True),
+        ("oracle", "controls", False),
+        ("ceiling", "ceilings", False),
+    ],
+)
+def test_a_row_stands_where_its_kind_says(kind, block, ranked):
+    (section,) = sections([record("anything", [0.1] * 4, kind)])
+    assert [(row.block, row.ranked) for row in section.rows] == [(block, ranked)]
+    assert section.groups[0].block == block

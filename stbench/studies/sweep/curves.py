@@ -67,9 +67,8 @@ def draw(results: Results, caption: str) -> Figure:
         caption: what the reader must know, below the panels.
     """
     figure, axes = panels([title(metric) for metric in results.metrics], caption=caption)
-    asked = [series for series in results.manifest.series if not series.control]
     for metric, panel in zip(results.metrics, axes, strict=True):
-        for place, series in enumerate(asked):
+        for place, series in enumerate(results.asked):
             _series(panel, results, series, metric, place)
         _references(panel, results, metric)
         _axis(panel, results.manifest.genes)
@@ -92,13 +91,12 @@ def _keys(results: Results) -> list[Artist]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    manifest = results.manifest
-    asked = [series for series in manifest.series if not series.control]
+    manifest, asked = results.manifest, results.asked
     keys: list[tuple[bool, Artist]] = [
         (any(series.draws > 1 for series in asked), Line2D([], [], color=_DARK, ls=_DASHES, lw=1.1, label="one draw")),
         (len(manifest.seeds) > 1, Patch(color=_DARK, alpha=_DARK_BAND, lw=0, label="± SD over seeds")),
         (len(manifest.test) > 1, Patch(color=_DARK, alpha=_LIGHT_BAND, lw=0, label="± SD over slides")),
-        (len(manifest.series) > len(asked), Line2D([], [], color=_GREY, lw=0.9, label="controls")),
+        (bool(results.controls), Line2D([], [], color=_GREY, lw=0.9, label="controls")),
         (bool(results.ceilings), Line2D([], [], color=_DARK, lw=0.9, ls=":", label="ceilings")),
     ]
     return [artist for is_drawn, artist in keys if is_drawn]
@@ -125,8 +123,7 @@ def _band(panel: Axes, found: Curve, spread: Sequence[float | None], color: str,
 
 def _references(panel: Axes, results: Results, metric: str) -> None:
     """Controls and ceilings, named where they end."""
-    controls = [series for series in results.manifest.series if series.control]
-    lines = [(series.name, series.title, _GREY, "-") for series in controls]
+    lines = [(series.name, series.title, _GREY, "-") for series in results.controls]
     lines += [(name, name, _DARK, ":") for name in results.ceilings]
     ends: list[tuple[float, str, str]] = []
     for name, label, color, style in lines:

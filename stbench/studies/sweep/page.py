@@ -11,7 +11,7 @@ from stbench.pages.columns import decimals, title
 from stbench.pages.comparison import MIN_SLIDES
 from stbench.pages.facts import facts_of, limits, measured_on, spoken, title_of
 from stbench.pages.markdown import bullets, code, table
-from stbench.pages.rows import Row
+from stbench.pages.rows import Row, standing
 from stbench.pages.tables import NONE, Emphasis, Table, mean_text
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
 from stbench.text import count, listed
@@ -55,7 +55,7 @@ def caption(results: Results) -> str:
     said += ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
     light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
     said += [light] if slides > 1 else ["One test slide, so no band over slides."]
-    draws = sorted({series.draws for series in manifest.series if series.draws > 1 and not series.control})
+    draws = sorted({series.draws for series in results.asked if series.draws > 1})
     if draws:
         said.append(f"Solid: the declared prediction, mean of {' or '.join(map(str, draws))} draws; dashed: one draw.")
     return " ".join(said)
@@ -67,7 +67,7 @@ def _what(results: Results) -> str:
         f"panels: {listed(manifest.genes)} genes, chosen on the training slides; each holds the smaller ones",
         f"seeds: {listed(manifest.seeds)}; averaged inside a slide; controls with seed {manifest.control_seed} alone",
         f"preset: {manifest.preset}",
-        *(_series(series) for series in manifest.series if not series.control),
+        *(_series(series) for series in results.asked),
     ]
     if task is None:
         return bullets(["nothing is finished yet", *lines])
@@ -97,10 +97,9 @@ def _reading(results: Results) -> str:
 
 def _rows(results: Results, metric: str) -> list[list[str]]:
     """Methods, controls, ceilings; a row per way of predicting."""
-    series = results.manifest.series
     blocks = {
-        "methods": [one.name for one in series if not one.control],
-        "controls": [one.name for one in series if one.control],
+        "methods": [series.name for series in results.asked],
+        "controls": [series.name for series in results.controls],
         "ceilings": results.ceilings,
     }
     lines: list[list[str]] = []
@@ -127,7 +126,7 @@ def _cell(results: Results, name: str, genes: int, row: Row, metric: str) -> str
     marks = {"±": cell.std_slides, "±s": over_seeds(group, metric, row.way), "±d": cell.std_draws}
     said = [f"{cell.mean:.{decimals(metric)}f}"]
     said += [f"{mark} {spread:.{decimals(metric)}f}" for mark, spread in marks.items() if spread is not None]
-    asked = any(series.name == name and not series.control for series in results.manifest.series)
+    asked = any(series.name == name for series in results.asked)
     fewer = asked and len(group.done) < len(results.manifest.seeds)
     return " ".join([*said, f"n={len(group.done)}"] if fewer else said)
 
@@ -153,7 +152,7 @@ def _limits(results: Results) -> list[str]:
         return lines
     if task.leak_fraction:
         lines.append("Test slides share patients with training: nothing here says how new patients are predicted.")
-    if results.ceilings or any(series.kind == "oracle" for series in manifest.series):
+    if results.ceilings or not all(standing(series.kind).ranked for series in manifest.series):
         lines.append("`[ ]` and ceilings see the truth; a ceiling bounds MSE and PCC alone.")
     return lines + limits(task)
 
@@ -171,7 +170,7 @@ def troubles_of(troubles: Sequence[Trouble]) -> list[str]:
 
 def times_of(results: Results, what: str = "curve") -> list[str]:
     """Wall time and memory of a cell, averaged over seeds, and on what it was measured; ``what`` its rows are."""
-    names = [series.name for series in results.manifest.series if not series.control]
+    names = [series.name for series in results.asked]
     records = [
         record
         for name in names

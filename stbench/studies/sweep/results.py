@@ -16,7 +16,7 @@ from stbench.evaluation.summaries import mean_of, std_of
 from stbench.grids.grid import FAILURES
 from stbench.grids.manifest import Manifest, Series, read_manifest
 from stbench.pages.columns import columns
-from stbench.pages.rows import DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of
+from stbench.pages.rows import CEILINGS, DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of, standing
 from stbench.studies.sweep.genes import ceilings_folder, folder_of
 
 
@@ -52,10 +52,21 @@ class Results:
     troubles: list[Trouble]
 
     @property
+    def asked(self) -> list[Series]:
+        """What the user named, a curve each."""
+        return [series for series in self.manifest.series if not series.control]
+
+    @property
+    def controls(self) -> list[Series]:
+        """What runs beside it, but for ceilings."""
+        return [one for one in self.manifest.series if one.control and standing(one.kind).block != CEILINGS]
+
+    @property
     def ceilings(self) -> list[str]:
-        """Names of the ceilings that have numbers."""
-        known = {series.name for series in self.manifest.series}
-        return list(dict.fromkeys(name for name, _ in self.records if name not in known))
+        """Names of the ceilings that have numbers, but for those with a curve."""
+        curves = {series.name for series in self.asked}
+        found = {name for (name, _), runs in self.records.items() if standing(runs[0].kind).block == CEILINGS}
+        return [name for name in dict.fromkeys(name for name, _ in self.records) if name in found - curves]
 
     @property
     def task(self) -> TaskFacts | None:
