@@ -8,8 +8,8 @@ import typer
 
 
 def leaderboard(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that stbench run wrote, or record.json files.")],
-    out: Annotated[Path, typer.Option(help="Folder for one markdown and one CSV file per task.")] = Path(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
+    out: Annotated[Path, typer.Option(help="Folder for a page and its archive of records per task.")] = Path(
         "leaderboards"
     ),
     metric: Annotated[
@@ -18,17 +18,19 @@ def leaderboard(
             help="Column, in order; repeatable. Default: the usual. METRIC-draw-sd: its deviation over draws."
         ),
     ] = None,
+    with_csv: Annotated[bool, typer.Option("--csv", help="Write every number behind the page as CSV too.")] = False,
 ) -> None:
     """Write leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
     from stbench.cli.console import say
-    from stbench.evaluation.record import find_records
+    from stbench.pages.archive import read_records
     from stbench.pages.columns import DRAW_SD
-    from stbench.pages.leaderboard import write_leaderboards
+    from stbench.pages.leaderboard import sections, write_leaderboards
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))
     chosen = [word for name in metric or [] for word in ("--metric", name)]
     command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, "--out", str(out)])
-    for path in write_leaderboards(find_records(runs), out, metrics=metric, command=command):
+    found = sections(list(read_records(runs)))
+    for path in write_leaderboards(found, out, metrics=metric, command=command, with_csv=with_csv):
         say(str(path))

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.errors import UnknownNameError, UserError
-from stbench.evaluation.record import ORIGINS, Record, TaskFacts, read_record, write_record
+from stbench.evaluation.record import ORIGINS, Record, TaskFacts
 from stbench.files import write_text
 from stbench.pages import markdown, wording
+from stbench.pages.archive import ENDING, write_archive
 from stbench.pages.columns import Place, columns, decimals, direction, title
 from stbench.pages.comparison import best_row, unit_of
 from stbench.pages.facts import facts_of, measured_on, spoken, title_of
@@ -183,42 +184,39 @@ def _values(cell: Cell) -> Iterator[tuple[str, str, str, float | None]]:
 
 
 def write_leaderboards(
-    paths: Sequence[Path], out: Path, *, metrics: Sequence[str] | None = None, command: str = ""
+    found: Sequence[Section],
+    out: Path,
+    *,
+    metrics: Sequence[str] | None = None,
+    command: str = "",
+    with_csv: bool = False,
 ) -> list[Path]:
-    """Write ``<dataset>-g<genes>-<protocol>-<hash8>.md`` and ``.csv`` for every task, and the records beside them.
+    """Write ``<dataset>-g<genes>-<protocol>-<hash8>.md`` for every task, and beside it the records it follows from.
 
-    The records are kept under a folder of the same name, from which the same table can be made again.
+    The records lie in one archive of the same name, from which the same page can be made again.
 
     Args:
-        paths: ``record.json`` files, as :func:`stbench.evaluation.record.find_records` lists them.
+        found: what :func:`sections` made of the records.
         out: folder, made when absent.
         metrics: columns in order.
         command: what the user typed.
+        with_csv: whether to write every number as ``.csv`` too.
 
     Returns:
         The markdown files, in the order of the sections.
 
     Raises:
-        DataError: a record cannot be read.
         UserError: there is no record, or the folder cannot be written.
     """
-    records = [read_record(path) for path in paths]
-    if not records:
+    if not found:
         raise UserError("expected at least one record, found none; give the folders that stbench run wrote")
-    written = []
-    for section in sections(records):
-        written.append(_write(section, out, metrics, command))
-    return written
+    return [_write(section, out, metrics, command, with_csv) for section in found]
 
 
-def _write(section: Section, out: Path, metrics: Sequence[str] | None, command: str) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
+def _write(section: Section, out: Path, metrics: Sequence[str] | None, command: str, with_csv: bool) -> Path:
     path = out / f"{section.name}.md"
     write_text(path, leaderboard(section.records, metrics=metrics, command=command), hint=_ELSEWHERE)
-    write_text(path.with_name(f"{section.name}.csv"), leaderboard_csv(section.records), hint=_ELSEWHERE)
-    for group in section.groups:
-        for record in group.records:
-            name = re.sub(r"[^A-Za-z0-9.=]+", "-", group.name).strip("-")
-            folder = out / section.name / f"{name}-seed{record.seed}"
-            write_record(record, folder)
+    write_archive(out / f"{section.name}{ENDING}", section.records, hint=_ELSEWHERE)
+    if with_csv:
+        write_text(out / f"{section.name}.csv", leaderboard_csv(section.records), hint=_ELSEWHERE)
     return path

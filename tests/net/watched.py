@@ -21,7 +21,7 @@ from stbench.methods.registry import method_class, resolve_settings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 HASHES, SETTINGS, PREDICTIONS = HERE / "task_hashes.json", HERE / "settings.json", HERE / "predictions.npz"
-FOLDERS, TABLES = HERE / "folders.json.xz", HERE / "flag_tables.txt"
+FOLDERS, TABLES, BOARDS = HERE / "folders.json.xz", HERE / "flag_tables.txt", HERE / "boards.json"
 TINY = [
     *("--simulate", "n_patients=3", "--simulate", "sections_per_patient=1"),
     *("--simulate", "n_spots=16", "--simulate", "n_genes=30"),

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from stbench.errors import UnknownNameError, UserError
-from stbench.evaluation.record import DrawSummary, Record, TaskFacts, find_records, write_record
+from stbench.evaluation.record import DrawSummary, Record, TaskFacts
 from stbench.evaluation.summaries import summarise, summarise_draws
+from stbench.pages.archive import read_records
 from stbench.pages.leaderboard import leaderboard, leaderboard_csv, sections, write_leaderboards
 
 TEST = ["t1", "t2", "t3", "t4"]
@@ -340,20 +341,24 @@ def test_csv():
 
 def test_files_can_be_made_again_from_what_is_kept(tmp_path):
     records = [flag(), flag(seed=1), record("x", [0.1] * 4)]
-    for i, run in enumerate(records):
-        (tmp_path / "runs" / str(i)).mkdir(parents=True)
-        write_record(run, tmp_path / "runs" / str(i))
-    first = write_leaderboards(find_records([tmp_path / "runs"]), tmp_path / "out", command="stbench leaderboard runs")
+    asked = {"command": "stbench leaderboard runs", "with_csv": True}
+    first = write_leaderboards(sections(records), tmp_path / "out", **asked)
     assert [path.name for path in first] == ["tiny-g2-patient-aaaaaaaa.md"]
-    again = write_leaderboards(find_records([tmp_path / "out"]), tmp_path / "two", command="stbench leaderboard runs")
-    for ending in (".md", ".csv"):
-        assert first[0].with_suffix(ending).read_bytes() == again[0].with_suffix(ending).read_bytes()
-    assert not list(tmp_path.rglob("*.part"))
+    kept = sections(list(read_records([tmp_path / "out"])))
+    write_leaderboards(kept, tmp_path / "two", **asked)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == files
+    assert {name.partition(".")[2] for name in files} == {"md", "csv", "records.jsonl.xz"}
+
+
+def test_no_csv_unless_asked_for(tmp_path):
+    write_leaderboards(sections([flag()]), tmp_path)
+    assert {path.name.partition(".")[2] for path in tmp_path.iterdir()} == {"md", "records.jsonl.xz"}
 
 
 def test_no_records(tmp_path):
     with pytest.raises(UserError, match="at least one record"):
-        write_leaderboards([], tmp_path)
+        write_leaderboards(sections([]), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""Records of one board in one compressed file: a JSON line per record, xz, the same bytes from the same records."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stbench.errors import DataError
+from stbench.evaluation.record import FILE_NAME, SCHEMA_VERSION, Record, find_records, read_record
+from stbench.files import HINT, whole
+from stbench.text import first_line
+
+ENDING = ".records.jsonl.xz"
+_PRESET = 6  # reads back in 9 MB of memory; a board is far smaller than its window of 8 MiB
+_MOST_MEMORY = 64 * 2**20  # of the decompressor, bytes
+_MOST_BYTES = 512 * 2**20  # of records in one archive
+_MOST_LINE = 64 * 2**20
+_CHUNK = 2**20
+_AGAIN = "write it again with stbench leaderboard"
+
+
+def write_archive(path: Path, records: Iterable[Record], *, hint: str = HINT) -> None:
+    """Write records as one file, in an order that does not depend on theirs.
+
+    Args:
+        path: file to make or replace, with :data:`ENDING`.
+        records: what it holds.
+        hint: what the user can do when it cannot be written.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    lines = {json.dumps(record.model_dump(), separators=(",", ":"), allow_nan=False) for record in records}
+    text = "".join(f"{line}\n" for line in sorted(lines))
+    with whole(path, hint=hint) as part:
+        part.write_bytes(lzma.compress(text.encode(), preset=_PRESET))
+
+
+def read_records(places: Sequence[Path]) -> Iterator[Record]:
+    """Every record at or below the given places, each place a ``record.json``, an archive, or a folder of both.
+
+    Raises:
+        DataError: a place holds none, or one cannot be read.
+    """
+    for path in sorted({path for place in places for path in _found(place)}):
+        yield from read_archive(path) if path.name.endswith(ENDING) else [read_record(path)]
+
+
+def _found(place: Path) -> list[Path]:
+    if place.name.endswith(ENDING):
+        return [place]
+    archives = sorted(place.rglob(f"*{ENDING}"))
+    return [*archives, *place.rglob(FILE_NAME)] if archives else find_records([place])
+
+
+def read_archive(path: Path) -> Iterator[Record]:
+    """The records of an archive; never more than 512 MiB are unpacked, nor 64 MiB of one record.
+
+    Raises:
+        DataError: missing, damaged, too large, or a line is no record.
+    """
+    for number, line in enumerate(_lines(path), start=1):
+        yield _record(line, f"line {number} of {path}")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    rest = b""
+    for chunk in _chunks(path):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > _MOST_LINE:
+            raise DataError(f"expected records of at most {_MOST_LINE >> 20} MiB in {path}, found a longer one")
+    if rest:
+        raise DataError(f"expected whole records in {path}, found part of one at its end; {_AGAIN}")
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """What an archive holds, in pieces of at most 1 MiB."""
+    unpack, left = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY), _MOST_BYTES
+    try:
+        with path.open("rb") as file:
+            while not unpack.eof:
+                packed = file.read(_CHUNK) if unpack.needs_input else b""
+                if unpack.needs_input and not packed:
+                    raise EOFError("its end is missing")
+                chunk = unpack.decompress(packed, max_length=_CHUNK)
+                left -= len(chunk)
+                if left < 0:
+                    raise EOFError(f"more than {_MOST_BYTES >> 20} MiB in it")
+                yield chunk
+            if unpack.unused_data or file.read(1):
+                raise EOFError("something behind its end")
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise DataError(f"expected an archive of records in {path}, found: {first_line(error)}; {_AGAIN}") from error
+
+
+def _record(line: bytes, where: str) -> Record:
+    try:
+        content = json.loads(line)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version not in range(1, SCHEMA_VERSION + 1):
+            raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {where}, found {version}; {_AGAIN}")
+        return Record.model_validate(content)
+    except (ValueError, ValidationError) as error:
+        raise DataError(f"expected a record in {where}, found {first_line(error)}; {_AGAIN}") from error
