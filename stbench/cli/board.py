@@ -50,17 +50,21 @@ class BoardView:
                 self._live = None
 
     def started(self, cell: Cell) -> None:
+        """The cell is at work."""
         with self._lock:
             self._board.started(cell)
 
     def progressed(self, cell: Cell, text: str) -> None:
+        """What the cell is doing."""
         with self._lock:
             self._board.progressed(cell, text)
 
     def said(self, cell: Cell, message: str) -> None:
+        """A message of its run, as a line of its own."""
         self._line(f"{cell.folder}: {message}")
 
     def finished(self, cell: Cell, outcome: Outcome) -> None:
+        """The cell ended: its score or reason as a line, and how much is left."""
         with self._lock:
             self._board.finished(cell, outcome)
             count = self._board.count()
@@ -83,7 +87,7 @@ class BoardView:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column(f"PCC by {self._columns}")
+        table.add_column(f"PCC by {self._columns}", no_wrap=True)
         for column in self._board.columns:
             table.add_column(column, justify="right")
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Timer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 2.0
 _PLAIN_EVERY_S = 30.0
+_LEAST_ROOM = 20  # columns of a value, however narrow the terminal
 _FILE_WIDTH = 10_000  # columns in a file or a pipe, where nothing should wrap
 
 
@@ -27,40 +28,53 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int | None = None) -> None:
+def say_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: int | None = None,
+    names: Collection[int] = (0,),
+) -> None:
     """A table on stdout.
 
     Args:
         columns: headings.
         rows: cells as text; an empty row draws a line.
         numbers: first column whose cells are aligned on the right.
+        names: columns whose cells are never folded and never leave.
     """
-    from rich import box
-    from rich.table import Table
+    from stbench.pages.tables import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, column in enumerate(columns):
-        right = numbers is not None and place >= numbers
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    for row in rows:
-        if row:
-            table.add_row(*row)
-        else:
-            table.add_section()
-    _console(sys.stdout).print(table, markup=False, highlight=False)
+    draw(Table(columns, list(rows), range(len(columns) if numbers is None else numbers)), names=names)
 
 
-def draw(content: Table) -> None:
-    """The table of a page on stdout; a line parts the blocks."""
-    rows = [line for row in content.rows for line in ([[], row] if len(row) == 1 else [row])]
-    say_table(content.head, rows[1:] if rows and not rows[0] else rows, numbers=max(content.words) + 1)
+def draw(content: Table, *, names: Collection[int] = (0,)) -> None:
+    """A table on stdout, as wide as the terminal at most: words fold between words, columns leave from the right.
+
+    Args:
+        content: headings and cells; a line parts the blocks.
+        names: columns whose cells are never folded and never leave.
+    """
+    from stbench.cli.fitting import fit, render
+
+    console = _console(sys.stdout)
+    fitted = fit(content, names, console.width)
+    console.width = max(console.width, fitted.width)
+    console.print(render(content, fitted))
+    if fitted.left:
+        say(f"not shown at this width: {', '.join(content.head[place] for place in fitted.left)}")
 
 
 def say_aligned(lines: Sequence[tuple[str, str]]) -> None:
-    """Names and values in two columns on stdout."""
+    """Names and values in two columns on stdout; on a terminal a long value goes on below itself."""
+    from textwrap import wrap
+
     width = max((len(name) for name, _ in lines), default=0)
+    room = max(_console(sys.stdout).width - width - 2, _LEAST_ROOM)
     for name, value in lines:
-        say(f"{name:<{width}}  {value}")
+        parts = wrap(value, room, break_long_words=False, break_on_hyphens=False) if len(value) > room else [value]
+        for place, part in enumerate(parts):
+            say(f"{name if place == 0 else '':<{width}}  {part}")
 
 
 def complain(text: str) -> None:

@@ -52,10 +52,10 @@ def curse(
 
     study = measure(settings, ConsoleReporter())
     say("simulated Gaussian genes")
-    draw(exponents(gaussian_fits(study.gaussian)))
+    draw(exponents(gaussian_fits(study.gaussian)), names=())
     if study.cohort is not None:
         say(f"\n{study.cohort.card.name}: {mark(study.cohort.card)}")
-        draw(exponents(cohort_fits(study.cohort)))
+        draw(exponents(cohort_fits(study.cohort)), names=())
     say("")
     for path in write(study, out):
         say(str(path))

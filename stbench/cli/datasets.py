@@ -54,7 +54,7 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     if card.slides:
         say("")
         rows = [[slide.id, slide.section, slide.patient, str(slide.n_spots)] for slide in card.slides]
-        say_table(["slide", "section", "patient", "spots"], rows, numbers=3)
+        say_table(["slide", "section", "patient", "spots"], rows, numbers=3, names=(0, 1, 2))
     if card.settings is not None:
         say("")
         fields = load_entry(card.settings).model_fields.items()

@@ -47,7 +47,7 @@ def show(name: Name) -> None:
     if card.differences:
         say("\nwhere paper and released code differ")
         columns = ("topic", "paper", "original", "switch", "default", "why")
-        say_table(columns, [[getattr(row, column) for column in columns] for row in card.differences])
+        say_table(columns, [[getattr(row, column) for column in columns] for row in card.differences], names=(3,))
 
 
 def _show_settings(card: MethodCard) -> None:
@@ -59,10 +59,10 @@ def _show_settings(card: MethodCard) -> None:
     rows = []
     for key, field in method.Settings.model_fields.items():
         values = [_differing(getattr(settings, key), getattr(default, key)) for settings in resolved.values()]
-        rows.append([key, str(getattr(default, key)), *values, field.description or ""])
+        rows.append([key, str(getattr(default, key)), field.description or "", *values])
     if rows:
         say("\nsettings (a preset's column shows what it changes)")
-        say_table(["--set", "default", *resolved, "what"], rows)
+        say_table(["--set", "default", "what", *resolved], rows)
 
 
 def _differing(value: Any, default: Any) -> str:

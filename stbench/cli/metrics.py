@@ -17,15 +17,15 @@ def list_() -> None:
     from stbench.cli.console import say_table
 
     say_table(
-        ["metric", "title", "better", "range", "source", "what"],
+        ["metric", "title", "better", "range", "what", "source"],
         [
             [
                 name,
                 card.title,
                 {"none": "-"}.get(card.direction, card.direction),
                 " .. ".join(str(end) for end in card.range),
-                card.paper or "-",
                 card.description,
+                card.paper or "-",
             ]
             for name, card in metric_cards().items()
         ],

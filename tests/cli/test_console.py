@@ -87,6 +87,17 @@ def test_tables_go_to_stdout_unfolded(capsys):
     assert lines[-1].endswith("22" * 200)
 
 
+def test_a_long_value_goes_on_below_itself_on_a_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    say_aligned([("name", "words that go on, and a_name_that_stays_whole"), ("b", "short")])
+    assert terminal.getvalue().splitlines() == [
+        "name  words that go on, and",
+        "      a_name_that_stays_whole",
+        "b     short",
+    ]
+
+
 def test_aligned(capsys):
     say_aligned([("a", "1"), ("long", "2")])
     assert capsys.readouterr().out == "a     1\nlong  2\n"

@@ -49,7 +49,7 @@ def test_exported_slides_remain_simulated_and_keep_their_ceilings(stbench):
     stbench("datasets", "export", "simulated", "mine", *TINY, "--patch-px", "64", "--um-per-px", "1")
     words = ["--encoder", "mean-rgb", "--patch", "64um", "--genes", "5", "--out"]
     assert stbench("run", "--method", "ridge", "--dataset", "mine", *words, "own").code == 0
-    page = Path(stbench("leaderboard", "own").out.strip()).read_text()
+    page = Path(stbench("leaderboard", "own").out.splitlines()[-1]).read_text()
     assert "Simulated data: the numbers say nothing about tissue." in page
     assert json.loads(Path("own/ridge/record.json").read_text())["task"]["simulated"] is True
     ceiling = json.loads(Path("own/best-from-image/record.json").read_text())

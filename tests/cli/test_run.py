@@ -45,12 +45,12 @@ def test_from_names_to_a_leaderboard(stbench):
 
     written = stbench("leaderboard", "mine", "--out", "boards", "--metric", "mse")
     assert written.code == 0
-    text = Path(written.out.strip()).read_text()
+    text = Path(written.out.splitlines()[-1]).read_text()
     assert record.command in text
     assert "MSE ↓" in text
     assert "PCC ↑" not in text
     written = stbench("leaderboard", "mine", "--out", "boards", "--metric", "pcc-draw-sd")
-    assert "PCC, sd over draws" in Path(written.out.strip()).read_text()
+    assert "PCC, sd over draws" in Path(written.out.splitlines()[-1]).read_text()
     assert "unknown metric 'pc-draw'" in stbench("leaderboard", "mine", "--metric", "pc-draw").reason
 
 
@@ -220,7 +220,7 @@ def test_a_semi_synthetic_cohort_from_names_to_a_leaderboard(stbench, tmp_path, 
     rows = [line.split("  ")[0] for line in ended.out.splitlines()]
     assert {"best-from-own-spot", "ridge", "training-mean"} <= set(rows)
     assert "ridge-rgb: refused: needs pictures for its encoder mean-rgb, found none on 4 of 4 slides" in ended.out
-    text = Path(stbench("leaderboard", "mine", "--out", "boards").out.strip()).read_text()
+    text = Path(stbench("leaderboard", "mine", "--out", "boards").out.splitlines()[-1]).read_text()
     assert "## her2st-semisynthetic (semi-synthetic), slide, 3 genes `L`" in text
     assert "carry 0.9 of every gene's variance" in text
     assert "--simulate share=0.9" in text
