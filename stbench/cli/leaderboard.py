@@ -20,17 +20,23 @@ def leaderboard(
     ] = None,
     with_csv: Annotated[bool, typer.Option("--csv", help="Write every number behind the page as CSV too.")] = False,
 ) -> None:
-    """Write leaderboards: a pure function of the records."""
+    """Write and print leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
-    from stbench.cli.console import say
+    from stbench.cli.console import draw, say
     from stbench.pages.archive import read_records
     from stbench.pages.columns import DRAW_SD
-    from stbench.pages.leaderboard import sections, write_leaderboards
+    from stbench.pages.leaderboard import columns_of, sections, table_of, write_leaderboards
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))
     chosen = [word for name in metric or [] for word in ("--metric", name)]
     command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, "--out", str(out)])
     found = sections(list(read_records(runs)))
-    for path in write_leaderboards(found, out, metrics=metric, command=command, with_csv=with_csv):
+    shown = [(section.name, table_of(section, columns_of(section, metric))) for section in found]
+    written = write_leaderboards(found, out, metrics=metric, command=command, with_csv=with_csv)
+    for name, table in shown:
+        say(name)
+        draw(table.without("#"))
+        say("")
+    for path in written:
         say(str(path))

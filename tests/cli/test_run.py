@@ -49,6 +49,12 @@ def test_from_names_to_a_leaderboard(stbench):
     assert record.command in text
     assert "MSE ↓" in text
     assert "PCC ↑" not in text
+    head, *rows, _, path = written.out.split("\n", 1)[1].splitlines()
+    assert head.split() == ["row", "MSE", "↓"]
+    assert {"ridge", "[total-counts]"} <= {row.split("  ")[0] for row in rows}
+    assert sorted(found.name for found in Path("boards").iterdir()) == sorted(
+        [Path(path).name, Path(path).stem + ".records.jsonl.xz"]
+    )
     written = stbench("leaderboard", "mine", "--out", "boards", "--metric", "pcc-draw-sd")
     assert "PCC, sd over draws" in Path(written.out.splitlines()[-1]).read_text()
     assert "unknown metric 'pc-draw'" in stbench("leaderboard", "mine", "--metric", "pc-draw").reason
