@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ class Listing(Protocol):
     def name(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def fetch(self) -> dict: ...  # type: ignore[type-arg]
     @property
     def layouts(self) -> list: ...  # type: ignore[type-arg]
     @property
@@ -142,13 +145,19 @@ def open_cohort(card: Listing, data_root: Path | None, *, require_image: bool = 
     if data_root is None:
         raise DataError(
             f"{card.name}: no data root given; set --data-root or STBENCH_DATA to the folder that holds {card.name}/"
+            + (f", or get it with {_fetch(card, 'DIR')}" if card.fetch else "")
         )
     folder = data_root / card.name
     for layout in card.layouts:
         if READERS[layout].recognises(folder):
             return READERS[layout].open(card.name, folder, card.slides, require_image=require_image)
     wanted = " or ".join(f"{layout} layout ({READERS[layout].signature})" for layout in card.layouts)
-    raise DataError(f"{card.name}: expected {wanted} in {folder}, found {_state(folder)}; to obtain it: {card.source}")
+    how = f"{_fetch(card, str(data_root))}; {card.source}" if card.fetch else card.source
+    raise DataError(f"{card.name}: expected {wanted} in {folder}, found {_state(folder)}; to obtain it: {how}")
+
+
+def _fetch(card: Listing, root: str) -> str:
+    return shlex.join(["stbench", "datasets", "fetch", card.name, "--data-root", root])
 
 
 def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:

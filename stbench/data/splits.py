@@ -19,6 +19,8 @@ PARTS = ("train", "validation", "test")
 PROTOCOLS = ("slide", "patient", "kfold-K-I", "lopo-PATIENT")
 _FOLD = re.compile(r"kfold-(\d+)-(\d+)")
 _LOPO = "lopo-"
+_LEAST_SLIDES = len(PARTS)
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,28 @@ def split_sizes(n: int) -> tuple[int, int, int]:
     Raises:
         UserError: fewer than three.
     """
-    if n < 3:
-        raise UserError(f"expected at least 3 slides for train, validation and test, found {n}; add slides")
+    if n < _LEAST_SLIDES:
+        raise UserError(f"{_too_few(n)}; add slides")
     validation = max(1, math.floor(n * 2 / 10))
     train = min(max(1, math.floor(n * 7 / 10)), n - validation - 1)
     return train, validation, n - train - validation
+
+
+def _too_few(n: int) -> str:
+    return f"expected at least {_LEAST_SLIDES} slides for train, validation and test, found {n}"
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    """Slides by reason, in one line; reasons that differ in the name of their slide alone are one."""
+    slides: dict[str, list[str]] = {}
+    for slide, reason in left_out.items():
+        slides.setdefault(reason.replace(slide, "<slide>"), []).append(slide)
+    return "; ".join(f"{_some(ids)}: {reason}" for reason, ids in slides.items())
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = f" ... ({len(ids)} slides)" if len(ids) > _MOST_NAMED else ""
+    return ", ".join(ids[:_MOST_NAMED]) + more
 
 
 def is_protocol(source: str) -> bool:
@@ -65,18 +84,23 @@ def is_protocol(source: str) -> bool:
     return source in ("slide", "patient") or bool(_FOLD.fullmatch(source)) or source.startswith(_LOPO)
 
 
-def split_by_protocol(source: str, refs: Sequence[SlideRef], seed: int) -> Split:
+def split_by_protocol(
+    source: str, refs: Sequence[SlideRef], seed: int, left_out: Mapping[str, str] | None = None
+) -> Split:
     """The split a rule gives.
 
     Args:
         source: ``slide``, ``patient``, ``kfold-K-I`` (fold I of K, from 1) or ``lopo-PATIENT`` (who is tested).
         refs: usable slides of the cohort.
         seed: seed of what is dealt at random.
+        left_out: slides of the cohort that cannot be used, with the reason.
 
     Raises:
         UnknownNameError: no such rule or patient.
         UserError: the rule is not possible on the cohort, or there is no such fold.
     """
+    if left_out and len(refs) < _LEAST_SLIDES:
+        raise UserError(f"{_too_few(len(refs))}; left out: {_reasons(left_out)}; mend these or add slides")
     if source == "slide":
         return split_by_slide(refs, seed)
     if source == "patient":

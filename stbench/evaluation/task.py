@@ -266,7 +266,7 @@ def build_task(
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
     """The split the settings name; raises UserError where it is not possible on the cohort."""
     if is_protocol(settings.split):
-        return split_by_protocol(settings.split, cohort.refs, settings.seed)
+        return split_by_protocol(settings.split, cohort.refs, settings.seed, cohort.left_out)
     return read_split(Path(settings.split), cohort.refs, cohort.left_out)
 
 

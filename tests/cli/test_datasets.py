@@ -1,6 +1,7 @@
 """`stbench datasets`."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_export_into_a_folder_in_use(stbench):
 def test_check_without_data(stbench, tmp_path):
     reason = stbench("datasets", "check", "her2st", "--data-root", tmp_path).reason
     assert "her2st, found no such folder; to obtain it" in reason
+
+
+def test_a_cohort_that_is_not_there_says_how_to_fetch_it(stbench, tmp_path):
+    for words in (["--data-root", tmp_path / "my data"], []):
+        reason = stbench("run", "--method", "ridge", "--dataset", "kidney", *words).reason
+        command = "stbench datasets fetch " + reason.partition("stbench datasets fetch ")[2].partition(";")[0]
+        root = str(words[1]) if words else "DIR"
+        assert shlex.split(command) == ["stbench", "datasets", "fetch", "kidney", "--data-root", root]
+    assert "--data-root" in stbench("datasets", "fetch", "--help").out
+
+
+def test_too_few_usable_slides_say_why_the_others_are_left_out(stbench, tmp_path, write_her2st):
+    for section in ("A1", "A2", "B1", "B2"):
+        write_her2st(tmp_path / "her2st", section, image=False)
+    reason = stbench("run", "--method", "ridge", "--dataset", "her2st", "--data-root", tmp_path).reason
+    assert "expected at least 3 slides for train, validation and test, found 0; left out: " in reason
+    assert "(4 slides): no picture in data/ST-imgs/<patient>/<section>/" in reason
 
 
 def test_check_prints_a_table_and_fails_where_a_slide_is_damaged(stbench):

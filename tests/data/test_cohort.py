@@ -25,6 +25,17 @@ def test_without_a_data_root():
         open_cohort(card("hest"), None)
 
 
+def test_a_cohort_that_can_be_fetched_says_how(tmp_path):
+    kidney = find_dataset("kidney")
+    with pytest.raises(
+        DataError, match=r"holds kidney/, or get it with stbench datasets fetch kidney --data-root DIR$"
+    ):
+        open_cohort(kidney, None)
+    with pytest.raises(DataError) as error:
+        open_cohort(kidney, tmp_path)
+    assert f"to obtain it: stbench datasets fetch kidney --data-root {tmp_path}; HEST-1k" in str(error.value)
+
+
 def test_nothing_there_says_what_was_looked_for_where_and_how_to_obtain_it(tmp_path):
     for prepare, found in (
         (lambda: None, "no such folder"),

@@ -53,6 +53,19 @@ def test_two_slides_cannot_be_split():
         split_sizes(2)
 
 
+@pytest.mark.parametrize("source", ["slide", "patient", "kfold-3-1", "lopo-a"])
+def test_too_few_slides_say_why_each_is_left_out(source):
+    bare = {slide: f"no picture: expected patches/{slide}.h5" for slide in ("N1", "N2", "N3", "N4")}
+    left_out = {**bare, "N7": "counts are damaged"}
+    with pytest.raises(UserError) as error:
+        split_by_protocol(source, REFS[:1], 0, left_out)
+    assert str(error.value) == (
+        "expected at least 3 slides for train, validation and test, found 1; left out: N1, N2, N3 ... (4 slides): no "
+        "picture: expected patches/<slide>.h5; N7: counts are damaged; mend these or add slides"
+    )
+    assert split_by_protocol("slide", REFS, 0, left_out) == split_by_protocol("slide", REFS, 0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("make", [split_by_slide, split_by_patient])
 def test_parts_partition_the_slides(make, seed):
