@@ -53,6 +53,7 @@ class Gap:
 
     @property
     def mean(self) -> float:
+        """Mean over seeds of the mean over slides."""
         return sum(self.per_seed.values()) / len(self.per_seed)
 
     @property
@@ -153,6 +154,7 @@ class _Reader:
         self._again: dict[tuple[str, str], Records | str] = {}
 
     def table(self, table: Table) -> Found:
+        """A table with the runs of its rows."""
         rows = {row.label: self._row(row) for row in table.rows}
         records = {label: runs for label, (runs, _) in rows.items()}
         return Found(table, records, {label: reasons for label, (_, reasons) in rows.items() if reasons})
