@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.pages.columns import DRAW_SD
+from stbench.pages.tables import NONE
 
 NO_ENCODER = "none"
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
@@ -266,3 +267,9 @@ def ordered(rows: Iterable[Row], block: str) -> list[Row]:
         return mean is None, -(mean or 0.0), row.label
 
     return sorted((row for row in rows if row.block == block), key=place)
+
+
+def mean_text(values: Sequence[float | None], decimals: int) -> str:
+    """The mean of the values that there are, ``-`` where there are none."""
+    mean = mean_of(values)
+    return NONE if mean is None else f"{mean:.{decimals}f}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from stbench.evaluation.summaries import mean_of
-
 NONE = "-"
 """What a cell says where there is no value."""
 
@@ -38,9 +36,3 @@ class Table:
         gone = list(self.head).index(heading)
         head, *rows = ([cell for place, cell in enumerate(row) if place != gone] for row in (self.head, *self.rows))
         return Table(head, rows, [place - (place > gone) for place in self.words if place != gone])
-
-
-def mean_text(values: Sequence[float | None], decimals: int) -> str:
-    """The mean of the values that there are, ``-`` where there are none."""
-    mean = mean_of(values)
-    return NONE if mean is None else f"{mean:.{decimals}f}"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from stbench.evaluation.record import Record, TaskFacts
 from stbench.pages.comparison import MIN_SLIDES, Unit
 from stbench.pages.facts import limits
-from stbench.pages.rows import METHODS, Group, Row
-from stbench.pages.tables import NONE, Table, mean_text
+from stbench.pages.rows import METHODS, Group, Row, mean_text
+from stbench.pages.tables import NONE, Table
 from stbench.text import count
 
 

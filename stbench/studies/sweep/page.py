@@ -11,8 +11,8 @@ from stbench.pages.columns import decimals, title
 from stbench.pages.comparison import MIN_SLIDES
 from stbench.pages.facts import facts_of, limits, measured_on, spoken, title_of
 from stbench.pages.markdown import bullets, code, table
-from stbench.pages.rows import Row, standing
-from stbench.pages.tables import NONE, Emphasis, Table, mean_text
+from stbench.pages.rows import Row, mean_text, standing
+from stbench.pages.tables import NONE, Emphasis, Table
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
 from stbench.text import count, listed
 
