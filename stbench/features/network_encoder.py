@@ -6,6 +6,8 @@ import difflib
 import hashlib
 import json
 import sys
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +73,10 @@ def classifier_prefixes(model: Any) -> tuple[str, ...]:
 
 
 class NetworkEncoder(Encoder):
-    """A frozen network that maps normalised images to one vector each.
+    """A frozen network that maps normalised images to one vector each; it is built when the first patch is encoded.
 
     Args:
-        model: (b, 3, side, side) to (b, dim).
+        build: makes the network, (b, 3, side, side) to (b, dim), with its weights.
         side: pixels of its input.
         mean: of each channel, images between 0 and 1.
         std: the same.
@@ -83,12 +85,12 @@ class NetworkEncoder(Encoder):
         resize: side the patch is brought to before its middle ``side`` pixels are taken; ``side`` when None.
 
     Raises:
-        DataError: the model does not give one vector per patch.
+        DataError: (when the network is built) it does not give one vector per patch, or its weights do not fit.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        build: Callable[[], nn.Module],
         side: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
@@ -98,11 +100,17 @@ class NetworkEncoder(Encoder):
     ) -> None:
         self._device, self._half, self._side = torch.device(device), half, side
         self._resize = resize or side
-        self._model = quicken(model.eval().to(self._device))
-        self._mean, self._std = (torch.tensor(v, device=self._device).view(1, 3, 1, 1) for v in (mean, std))
-        self.dim = self._probe()
+        self._build = build
+        self._mean, self._std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
 
-    def _probe(self) -> int:
+    @cached_property
+    def _model(self) -> nn.Module:
+        self._mean, self._std = self._mean.to(self._device), self._std.to(self._device)
+        return quicken(self._build().eval().to(self._device))
+
+    @cached_property
+    def dim(self) -> int:  # type: ignore[override]
+        """Width of a vector; asking for it builds the network."""
         with torch.inference_mode():
             shape = self._model(torch.zeros(1, 3, self._side, self._side, device=self._device)).shape
         if len(shape) != 2:
@@ -122,6 +130,7 @@ class NetworkEncoder(Encoder):
 
     @torch.inference_mode()
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
+        model = self._model
         images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
         if images.shape[-1] != self._resize:
             size = (self._resize, self._resize)
@@ -129,5 +138,5 @@ class NetworkEncoder(Encoder):
         rim = (self._resize - self._side) // 2
         images = images[..., rim : rim + self._side, rim : rim + self._side]
         with torch.autocast(self._device.type, dtype=self._half, enabled=self._device.type == "cuda"):
-            features = self._model((images - self._mean) / self._std)
+            features = model((images - self._mean) / self._std)
         return np.asarray(features.float().cpu().numpy(), dtype=np.float32)

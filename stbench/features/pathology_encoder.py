@@ -35,11 +35,15 @@ class PathologyEncoder(NetworkEncoder):
         rules = recipe or RECIPES[name]
         names = WEIGHT_NAMES if rules.file is None else (rules.file, *WEIGHT_NAMES)
         file = weight_file(weights, names)
-        state = _named_for_us(rules, read_state(file), file)
-        model = build(rules, state)
-        load_strictly(model, state, file, _unused(rules))
+
+        def made() -> nn.Module:
+            state = _named_for_us(rules, read_state(file), file)
+            model = build(rules, state)
+            load_strictly(model, state, file, _unused(rules))
+            return _Vector(model, rules)
+
         half = torch.bfloat16 if rules.bfloat16 else torch.float16
-        super().__init__(_Vector(model, rules), rules.side, *rules.constants, device, half, rules.resize)
+        super().__init__(made, rules.side, *rules.constants, device, half, rules.resize)
         transform = [rules.side, *map(list, rules.constants), *([rules.resize] if rules.resize else [])]
         self.key = self.identity(name, _VERSION, file, transform, import_timm().__version__)
 

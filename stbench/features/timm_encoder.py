@@ -38,11 +38,16 @@ class TimmEncoder(NetworkEncoder):
         check_architecture(architecture)
         file = weight_file(weights)
         config = _read_config(file)
-        model = _build(timm, architecture, config.get("model_args", {}), file)
-        load_strictly(model, read_state(file), file, classifier_prefixes(model))
-        record = {**model.pretrained_cfg, **config.get("pretrained_cfg", {})}
+        known = timm.models.get_pretrained_cfg(architecture)
+        record = {**(known.to_dict() if known else {}), **config.get("pretrained_cfg", {})}
         side, mean, std = int(record["input_size"][-1]), tuple(record["mean"]), tuple(record["std"])
-        super().__init__(model, side, mean, std, device)
+
+        def build() -> Any:
+            model = _build(timm, architecture, config.get("model_args", {}), file)
+            load_strictly(model, read_state(file), file, classifier_prefixes(model))
+            return model
+
+        super().__init__(build, side, mean, std, device)
         transform = [side, list(mean), list(std), config.get("model_args", {})]
         self.key = self.identity(f"{TIMM}{architecture}", _VERSION, file, transform, timm.__version__)
 

@@ -97,7 +97,7 @@ def test_arguments_the_architecture_does_not_know_are_refused(model, tmp_path):
     saved(model, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_args": {"wings": 2}}))
     with pytest.raises(DataError, match=r"cannot build test_vit with the model_args .*wings.*config\.json"):
-        load_encoder("timm:test_vit", weights=tmp_path)
+        assert load_encoder("timm:test_vit", weights=tmp_path).dim
 
 
 def test_tag_of_a_training_is_accepted(model, tmp_path):
@@ -121,14 +121,14 @@ def test_other_patch_sizes_are_resized(model, tissue, tmp_path):
 def test_weights_that_do_not_fit_are_named(model, tmp_path, changes, message):
     file = saved(model, tmp_path / "w.safetensors", **changes)
     with pytest.raises(DataError, match=f"w.safetensors.*{message}"):
-        load_encoder("timm:test_vit", weights=file)
+        assert load_encoder("timm:test_vit", weights=file).dim
 
 
 def test_truncated_weights_are_refused(model, tmp_path):
     file = saved(model, tmp_path / "w.safetensors")
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"w\.safetensors, found an unreadable file"):
-        load_encoder("timm:test_vit", weights=file)
+        assert load_encoder("timm:test_vit", weights=file).dim
 
 
 def test_torch_file_that_holds_code_is_refused_and_not_run(tmp_path):
@@ -138,7 +138,7 @@ def test_torch_file_that_holds_code_is_refused_and_not_run(tmp_path):
 
     torch.save({"weight": Trap()}, tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"w\.pth, found an unreadable file"):
-        load_encoder("timm:test_vit", weights=tmp_path / "w.pth")
+        assert load_encoder("timm:test_vit", weights=tmp_path / "w.pth").dim
     assert not (tmp_path / "ran").exists()
 
 
@@ -151,4 +151,4 @@ def test_broken_config_is_refused(model, tmp_path):
     saved(model, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json, found"):
-        load_encoder("timm:test_vit", weights=tmp_path)
+        assert load_encoder("timm:test_vit", weights=tmp_path).dim

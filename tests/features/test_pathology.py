@@ -120,7 +120,7 @@ def saved(model, folder, **changes):
 def test_files_that_do_not_fit_name_the_entry(changes, message, tmp_path):
     rules = shrunk("uni")
     with pytest.raises(DataError, match=message):
-        PathologyEncoder("uni", saved(model_of(rules), tmp_path, **changes), recipe=rules)
+        assert PathologyEncoder("uni", saved(model_of(rules), tmp_path, **changes), recipe=rules).dim
 
 
 def conch_state(model, prefix):
@@ -168,7 +168,7 @@ def test_entries_conch_does_not_know_are_named(tmp_path):
     state = conch_state(model_of(rules), "visual.") | {"visual.trunk.extra": torch.zeros(1)}
     torch.save(state, tmp_path / "pytorch_model.bin")
     with pytest.raises(DataError, match=r"1 unexpected: trunk\.extra"):
-        PathologyEncoder("conch", tmp_path, recipe=rules)
+        assert PathologyEncoder("conch", tmp_path, recipe=rules).dim
 
 
 def test_phikon_in_the_names_of_transformers(tmp_path):
@@ -212,7 +212,7 @@ def test_phikon_without_a_value_matrix_says_so(tmp_path):
     del state["encoder.layer.0.attention.attention.value.weight"]
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(DataError, match=r"query, key and value for blocks\.0\.attn\.qkv\.weight, found key, query"):
-        PathologyEncoder("phikon-v2", tmp_path, recipe=rules)
+        assert PathologyEncoder("phikon-v2", tmp_path, recipe=rules).dim
 
 
 def test_ctranspath_in_the_names_of_old_timm(tmp_path):
