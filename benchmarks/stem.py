@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
-
 from stbench.evaluation.choices import Choices, default_cache
 from stbench.evaluation.session import plan
+from torch.utils.flop_counter import FlopCounterMode
+
 from stbench.evaluation.task import build_task
 from stbench.features.linear import linear
 from stbench.methods.base import Context, LabelledSlide, Method

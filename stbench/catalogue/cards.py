@@ -10,7 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stbench.catalogue.ablations import Ablation, check_tables
 
 PRESETS = ("paper", "official", "small", "fast")
-METHOD_NEEDS = ("features", "xy", "array_xy", "um_per_px", "patient", "patches", "total_counts", "oracle_expression")
+METHOD_NEEDS = (
+    *("features", "xy", "array_xy", "um_per_px", "patient", "patches"),
+    *("total_counts", "oracle_expression", "source"),
+)
 """What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
 METRIC_NEEDS = ("xy", "depth", "domains", "draws", "slides")
 """What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
@@ -72,6 +75,9 @@ class MethodCard(_Card):
     optional: list[MethodNeed] = []
     draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
+    origins: list[Literal["real", "semi-synthetic", "simulated"]] = Field(
+        default=[], description="of the data it is defined on; empty for any"
+    )
     presets: dict[str, dict[str, Any]] = {}
     differences: list[Difference] = []
     ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = Field(

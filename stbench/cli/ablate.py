@@ -2,129 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from stbench.cli.console import ConsoleReporter, draw, say, say_aligned
-from stbench.cli.datasets import DataRoot, Simulate
-from stbench.cli.run import (
-    Dataset,
-    Device,
-    Draws,
-    DryRun,
-    Encoder,
-    Genes,
-    Normalize,
-    Patch,
-    Set,
-    SplitBy,
-    SplitSeed,
-    Weights,
-)
-from stbench.cli.sweep import Jobs, Out, Preset, carry_out, check_jobs, say_troubles, work_lines
-from stbench.evaluation.choices import Choices, default_cache
-from stbench.studies.ablation.choices import GENES, SEEDS, AblationChoices, parse_tables, parse_vectors
-from stbench.studies.sweep.choices import PRESET
-from stbench.text import parse_numbers
+from stbench.cli.asks import asks
+from stbench.cli.console import ConsoleReporter, draw, say
+from stbench.cli.grids import Dask, DryRun, Jobs, Out, Prepare, Yes, say_troubles, start
+from stbench.evaluation.request import default_cache
+from stbench.studies.ablation.request import AblateRequest
 
 if TYPE_CHECKING:
     from stbench.studies.ablation.results import Ablated
 
-_SEEDS = ",".join(map(str, SEEDS))
 
-Method = Annotated[str, typer.Option(help="Registered name or path/to/file.py:Class, whose card declares ablations.")]
-Tables = Annotated[str, typer.Option(help="Tables of the card, with a comma between two; default: all.")]
-Seeds = Annotated[str, typer.Option(help="Seeds of fitting and sampling, with a comma between two.")]
-Prior = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--prior",
-        metavar="NAME=PATH",
-        help="Vectors of a gene model for the rows that need them, as stbench prior writes them; repeatable.",
-    ),
-]
-
-
+@asks(AblateRequest, without=("controls",))
 def ablate(
-    method: Method,
-    dataset: Dataset = Choices.dataset,
-    genes: Genes = GENES,
-    tables: Tables = "",
-    seeds: Seeds = _SEEDS,
-    jobs: Jobs = 1,
-    prior: Prior = None,
-    split: SplitBy = Choices.split,
-    split_seed: SplitSeed = Choices.split_seed,
-    draws: Draws = None,
-    encoder: Encoder = None,
-    weights: Weights = None,
-    patch: Patch = None,
-    normalize: Normalize = Choices.normalization,
-    preset: Preset = PRESET,
-    setting: Set = None,
-    simulate: Simulate = None,
-    data_root: DataRoot = None,
+    request: AblateRequest,
     out: Out = None,
-    device: Device = Choices.device,
+    jobs: Jobs = 1,
+    dask: Dask = None,
+    prepare: Prepare = False,
     dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Run the variants of a method that its card declares, and print reported values beside measured ones.
+    """Run the variants of a method that are declared for it, and print reported values beside measured ones.
 
     Every variant is a run with its record, whichever tables it is in. The same command continues an interrupted
     ablation and tries failed cells again; more tables, seeds and --prior may be added to a folder, other settings may
     not. Rows start from the preset and --set; for a prior in all of them: --set prior=file:PATH.
     """
-    run = Choices(
-        methods=(method,),
-        dataset=dataset,
-        genes=genes,
-        split=split,
-        split_seed=split_seed,
-        draws=draws,
-        encoder=encoder,
-        weights=weights,
-        patch=patch,
-        normalization=normalize,
-        preset=preset,
-        overrides=tuple(setting or ()),
-        simulate=tuple(simulate or ()),
-        controls=False,
-        data_root=data_root,
-        device=device,
-    )
-    choices = AblationChoices(
-        run=run,
-        tables=parse_tables(tables),
-        seeds=parse_numbers("--seeds", seeds, 0),
-        vectors=parse_vectors(prior or ()),
-    )
-    _start(choices, out, jobs=check_jobs(jobs), dry_run=dry_run)
-
-
-def _start(choices: AblationChoices, out: Path | None, *, jobs: int, dry_run: bool) -> None:
-    from stbench.grids.board import Board
+    from stbench.evaluation.rescore import Truths
+    from stbench.grids.plan import choose_folder
     from stbench.studies.ablation.plan import plan_ablation
-    from stbench.studies.ablation.report import write_ablated, write_report
+    from stbench.studies.ablation.report import write_ablated
     from stbench.studies.ablation.results import read_ablation
-    from stbench.studies.sweep.genes import choose_folder, open_work
 
-    plan = plan_ablation(choices, default_cache(), ConsoleReporter())
-    work = open_work(plan.grid, choose_folder(plan.grid, out))
-    say_aligned([*plan.lines(), *work_lines(work, jobs)])
-    if dry_run:
-        return
-    outcomes = carry_out(plan.grid, work, jobs, Board(work.cells, work.earlier, jobs), write_report)
-    ablated = read_ablation(work.out)
-    tables = {table.table for table in plan.manifest.tables}
+    plan = plan_ablation(request, default_cache(), ConsoleReporter())
+    truths = Truths(request.data_root, default_cache())
+    carried = start(
+        plan, choose_folder(plan, out), jobs=jobs, dask=dask, prepare=prepare, dry_run=dry_run, yes=yes,
+        interrupted=lambda out: write_ablated(out, read_ablation(out, truths)),
+    )  # fmt: skip
+    folder = carried.work.out
+    ablated = read_ablation(folder, truths)
+    tables = {table.table for table in plan.tables}
     _show(ablated, tables)
-    say_troubles(outcomes)
-    for path in write_ablated(work.out, ablated):
+    say_troubles(carried.outcomes)
+    for path in write_ablated(folder, ablated):
         say(str(path))
     asked = [found for found in ablated.found if found.table.table in tables]
     complete = all(records for found in asked for records in found.records.values())
-    raise typer.Exit(0 if complete and all(outcome.status == "done" for outcome in outcomes.values()) else 1)
+    raise typer.Exit(carried.code or (0 if complete else 1))
 
 
 def _show(ablated: Ablated, asked: set[str]) -> None:

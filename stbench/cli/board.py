@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from stbench.grids.board import Board
-    from stbench.grids.grid import Cell, Outcome
+    from stbench.grids.cells import Cell, Outcome
 
 _PER_SECOND = 4
 

@@ -109,8 +109,8 @@ def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> 
     from stbench.cli.console import ConsoleReporter, say_table
     from stbench.data.audit import audit
     from stbench.data.opening import open_dataset
-    from stbench.evaluation.choices import default_cache
     from stbench.evaluation.identity import default_patch
+    from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
     cohort, card = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
@@ -134,7 +134,7 @@ def export(
     from stbench.cli.console import ConsoleReporter, say
     from stbench.data.export import export_hest
     from stbench.data.opening import open_dataset
-    from stbench.evaluation.choices import default_cache
+    from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
     cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)

@@ -6,19 +6,13 @@ from typing import Annotated
 
 import typer
 
-from stbench.cli.datasets import DataRoot, Simulate
-from stbench.cli.run import Dataset, Device, Encoder, Patch, Weights
-from stbench.evaluation.choices import Choices
+from stbench.cli.asks import asks
+from stbench.evaluation.request import Request, default_cache
 
 
+@asks(Request, only=("dataset", "encoder", "weights", "patch", "simulate", "data_root", "device"))
 def encode(
-    dataset: Dataset = Choices.dataset,
-    encoder: Encoder = None,
-    weights: Weights = None,
-    patch: Patch = None,
-    simulate: Simulate = None,
-    data_root: DataRoot = None,
-    device: Device = Choices.device,
+    request: Request,
     list_: Annotated[bool, typer.Option("--list", help="Every named encoder and where its weights are from.")] = False,
 ) -> None:
     """Fill the feature cache of a cohort, slide by slide; runs with the same encoder then find their features."""
@@ -26,22 +20,10 @@ def encode(
         _list()
         return
     from stbench.cli.console import ConsoleReporter, say_table
-    from stbench.evaluation.choices import default_cache
     from stbench.evaluation.encode import encode_cohort
 
-    rows = []
-    for slide in encode_cohort(
-        dataset,
-        encoder,
-        weights=weights,
-        patch=patch,
-        simulate=tuple(simulate or ()),
-        data_root=data_root,
-        device=device,
-        cache_dir=default_cache(),
-        reporter=ConsoleReporter(),
-    ):
-        rows.append([slide.id, str(slide.n_spots), str(slide.dim), f"{slide.seconds:.1f}"])
+    made = encode_cohort(request, default_cache(), ConsoleReporter())
+    rows = [[slide.id, str(slide.n_spots), str(slide.dim), f"{slide.seconds:.1f}"] for slide in made]
     say_table(["slide", "spots", "width", "seconds"], rows, numbers=1)
 
 

@@ -7,20 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from stbench.cli.datasets import DataRoot, Simulate
-from stbench.cli.run import Dataset, Device, Genes, SplitBy, SplitSeed
-from stbench.evaluation.choices import Choices
+from stbench.cli.asks import asks
+from stbench.evaluation.request import Request
 
 _LISTED = 10
 
 
+@asks(Request, only=("dataset", "genes", "split", "split_seed", "simulate", "data_root", "device"))
 def prior(
+    request: Request,
     model: Annotated[str, typer.Option(help="geneformer, scgpt or cellplm.")],
     weights: Annotated[Path, typer.Option(help="Folder of the checkpoint; nothing is downloaded.")],
-    dataset: Dataset = Choices.dataset,
-    genes: Genes = Choices.genes,
-    split: SplitBy = Choices.split,
-    split_seed: SplitSeed = Choices.split_seed,
     context: Annotated[
         Literal["panel", "all"], typer.Option(help="Genes the model sees: the panel, or all measured ones (not scgpt).")
     ] = "panel",
@@ -30,10 +27,7 @@ def prior(
     symbols: Annotated[Path | None, typer.Option(help="CSV or TSV: symbol, Ensembl id; asked last.")] = None,
     least_known: Annotated[float, typer.Option(min=0, max=1, help="Share of the panel the model must know.")] = 0.5,
     budget_gb: Annotated[float, typer.Option(help="Largest file of one slide.")] = 50.0,
-    simulate: Simulate = None,
-    data_root: DataRoot = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: priors/<dataset>-g<genes>-<model>.")] = None,
-    device: Device = Choices.device,
 ) -> None:
     """Vectors of a gene foundation model for the panel and the training slides, for FLAG's alignment."""
     from stbench.cli.console import ConsoleReporter, say, say_aligned
@@ -41,21 +35,9 @@ def prior(
     from stbench.priors.models import ModelOptions
 
     options = ModelOptions(weights, dictionaries, symbols, layer, zeros, least_known)
-    request = PriorRequest(
-        model,
-        options,
-        dataset,
-        genes,
-        split=split,
-        split_seed=split_seed,
-        context=context,
-        simulate=tuple(simulate or ()),
-        data_root=data_root,
-        device=device,
-        budget_gb=budget_gb,
-    )
-    folder = out or Path("priors") / f"{Path(dataset).name}-g{genes}-{model}"
-    made = make_prior(request, folder, ConsoleReporter())
+    asked = PriorRequest(model, options, request, context=context, budget_gb=budget_gb)
+    folder = out or Path("priors") / f"{Path(request.dataset).name}-g{request.genes[0]}-{model}"
+    made = make_prior(asked, folder, ConsoleReporter())
     unknown = [gene for gene, known in zip(made.panel, made.model.known, strict=True) if not known]
     some = ", ".join(unknown[:_LISTED]) + (" ..." if len(unknown) > _LISTED else "")
     lines = [

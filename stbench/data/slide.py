@@ -18,6 +18,7 @@ SPATIAL = "spatial"  # obsm: (n_spots, 2) spot centres in full-resolution pixels
 FEATURES = "features"  # obsm: (n_spots, d) features that came with the slide; absent where a picture gives them
 FEATURES_KEY = "features_key"  # uns: identity of what made those features; absent where only their bits say it
 ARRAY = "array"  # obsm: (n_spots, 2) array position, x right, y down; absent when unknown
+DOMAIN = ("domain", "layer")  # obs: name of the tissue domain of each spot, under the first that is there
 TOTAL_COUNTS = "total_counts"  # obs: UMI per spot over all measured genes
 
 
@@ -96,6 +97,15 @@ class Slide:
     def total_counts(self) -> NDArray[np.float64]:
         """(n_spots,) UMI over all measured genes, also those outside ``adata``."""
         return np.asarray(self.adata.obs[TOTAL_COUNTS], dtype=np.float64)
+
+    @property
+    def domains(self) -> NDArray[np.str_] | None:
+        """(n_spots,) names of tissue domains, empty where a spot has none; None when the slide has no such names."""
+        column = next((name for name in DOMAIN if name in self.adata.obs), None)
+        if column is None:
+            return None
+        values = self.adata.obs[column].astype(object)
+        return np.asarray(values.where(values.notna(), "").astype(str), dtype=np.str_)
 
     def take(self, spots: NDArray[np.bool_] | NDArray[np.int64]) -> Slide:
         """The same slide with only the given spots (mask or indices)."""

@@ -16,8 +16,9 @@ from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError, UserError
 
 PARTS = ("train", "validation", "test")
-PROTOCOLS = ("slide", "patient", "kfold-K-I", "lopo-PATIENT")
+PROTOCOLS = ("slide", "patient", "kfold-K", "kfold-K-I", "lopo", "lopo-PATIENT")
 _FOLD = re.compile(r"kfold-(\d+)-(\d+)")
+_ALL_FOLDS = re.compile(r"kfold-(\d+)")
 _LOPO = "lopo-"
 _LEAST_SLIDES = len(PARTS)
 _MOST_NAMED = 3
@@ -82,6 +83,25 @@ def _some(ids: Sequence[str]) -> str:
 def is_protocol(source: str) -> bool:
     """Whether a split is named after a rule, in contrast to a file."""
     return source in ("slide", "patient") or bool(_FOLD.fullmatch(source)) or source.startswith(_LOPO)
+
+
+def is_rule_of_folds(source: str) -> bool:
+    """Whether a rule names all its folds, ``kfold-K`` or ``lopo``, in contrast to one of them."""
+    return source == _LOPO.rstrip("-") or bool(_ALL_FOLDS.fullmatch(source))
+
+
+def folds_of(source: str, refs: Sequence[SlideRef]) -> list[str]:
+    """Names of the single folds behind a rule; a rule of one split, or a file, is its own.
+
+    Raises:
+        UserError: a patient is unknown where patients are left out one by one.
+    """
+    if not is_rule_of_folds(source):
+        return [source]
+    match = _ALL_FOLDS.fullmatch(source)
+    if match is not None:
+        return [f"{source}-{fold}" for fold in range(1, int(match[1]) + 1)]
+    return [f"{_LOPO}{patient}" for patient in _patients(refs)]
 
 
 def split_by_protocol(

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stbench.data.opening import open_dataset
-from stbench.evaluation.choices import parse_patch
 from stbench.evaluation.identity import default_patch
-from stbench.evaluation.session import choose_device
-from stbench.features.encoders import load_encoder, needs_pictures
+from stbench.evaluation.plan import choose_device, open_asked
+from stbench.evaluation.request import Request, parse_patch
+from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features
 from stbench.reporting import SILENT, Reporter
 
@@ -26,28 +25,11 @@ class Encoded:
     seconds: float
 
 
-def encode_cohort(
-    dataset: str,
-    encoder: str | None,
-    *,
-    weights: Path | None,
-    patch: str | None,
-    simulate: tuple[str, ...],
-    data_root: Path | None,
-    device: str,
-    cache_dir: Path,
-    reporter: Reporter = SILENT,
-) -> Iterator[Encoded]:
+def encode_cohort(request: Request, cache_dir: Path, reporter: Reporter = SILENT) -> Iterator[Encoded]:
     """Compute what is missing in the feature cache.
 
     Args:
-        dataset: registered name, or a folder in a known layout.
-        encoder: name of the encoder, the cohort's own when None.
-        weights: its local weight file or folder; the folder of the files where they are precomputed.
-        patch: geometry, the cohort's when None.
-        simulate: ``key=value`` of a generated cohort.
-        data_root: folder that holds one folder per cohort.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        request: dataset, encoder, its weights and the geometry of patches; the rest changes nothing.
         cache_dir: folder of the cache.
         reporter: where progress goes.
 
@@ -57,10 +39,10 @@ def encode_cohort(
     Raises:
         UserError: a name or a file is wrong, or a picture cannot be read.
     """
-    pictured = needs_pictures(encoder)
-    cohort, card = open_dataset(dataset, data_root, simulate, cache_dir, reporter, require_image=pictured)
-    ready = load_encoder(encoder or card.encoder, weights=weights, device=choose_device(device)).of(cohort.ids)
-    geometry = parse_patch(patch) or default_patch(card)
+    cohort, card = open_asked(request, cache_dir, reporter)
+    name, device = request.encoder or card.encoder, choose_device(request.device)
+    ready = load_encoder(name, weights=request.weights, device=device).of(cohort.ids)
+    geometry = parse_patch(request.patch) or default_patch(card)
     for ref in cohort.refs:
         start = time.perf_counter()
         features = slide_features(cohort.load(ref.id), ready, geometry, cache_dir, reporter)

@@ -20,8 +20,9 @@ from stbench.text import first_line
 KEY = "run.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.csv"
 WORK = "work"
-_OWN = (KEY, LOG, CHECKPOINT, RECORD)
+_OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY)
 
 
 class RunKey(BaseModel):
@@ -72,7 +73,7 @@ class RunFolder:
     key: RunKey
     continues: bool = False
     _made: bool = False
-    _start: float = field(default_factory=time.perf_counter)
+    _start: float = field(default_factory=time.time)  # of the wall: a worker in another process logs too
 
     @property
     def checkpoint(self) -> Path:
@@ -85,7 +86,7 @@ class RunFolder:
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line of JSON to ``log.jsonl``, with the seconds since this attempt began."""
-        line = json.dumps({"event": event, "at_s": round(time.perf_counter() - self._start, 3), **facts}, default=str)
+        line = json.dumps({"event": event, "at_s": round(time.time() - self._start, 3), **facts}, default=str)
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -106,8 +107,8 @@ class RunFolder:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def abandon(self) -> None:
-        """Remove everything of this run, unless an earlier attempt had begun it."""
-        if self.continues:
+        """Remove everything of this run, unless there is work in it that a later attempt can go on with."""
+        if self.continues or self.checkpoint.is_file() or (self.work.is_dir() and any(self.work.iterdir())):
             return
         for name in _OWN:
             (self.path / name).unlink(missing_ok=True)

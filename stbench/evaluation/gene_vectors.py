@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.data.cohort import Cohort
-from stbench.data.opening import open_dataset
 from stbench.data.slide import Slide
-from stbench.evaluation.choices import default_cache
-from stbench.evaluation.session import choose_device
+from stbench.evaluation.plan import choose_device, open_asked
+from stbench.evaluation.request import Request, default_cache
 from stbench.evaluation.task import TaskSettings, choose_panel, make_split
 from stbench.priors.extract import Context, extract_prior
 from stbench.priors.models import GeneModel, ModelOptions, load_model
@@ -24,27 +23,15 @@ class PriorRequest:
     Args:
         model: name of the gene model.
         options: its files and switches.
-        dataset: registered name, or a folder in a known layout.
-        genes: size of the panel.
-        split: rule or file of the split.
-        split_seed: seed of the split.
+        task: dataset, panel size and split; the rest changes nothing.
         context: whether the model sees the panel's genes alone or all measured ones.
-        simulate: ``key=value`` of a generated cohort.
-        data_root: folder that holds one folder per cohort.
-        device: ``auto``, ``cpu`` or ``cuda``.
         budget_gb: largest size of one slide's file.
     """
 
     model: str
     options: ModelOptions
-    dataset: str
-    genes: int
-    split: str = "slide"
-    split_seed: int = 0
+    task: Request
     context: Context = "panel"
-    simulate: tuple[str, ...] = ()
-    data_root: Path | None = None
-    device: str = "auto"
     budget_gb: float = 50.0
 
 
@@ -76,17 +63,16 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
     Raises:
         UserError: a name, a file or the split is wrong, or the folder holds something else.
     """
-    device = choose_device(request.device)
-    cohort, _ = open_dataset(
-        request.dataset, request.data_root, request.simulate, default_cache(), reporter, require_image=False
-    )
-    split = make_split(cohort, TaskSettings(request.genes, split=request.split, seed=request.split_seed))
-    panel = choose_panel(cohort, split, request.genes, reporter)
+    asked = request.task
+    device = choose_device(asked.device)
+    cohort, _ = open_asked(asked, default_cache(), reporter, require_image=False)
+    split = make_split(cohort, TaskSettings(asked.genes[0], split=asked.split, seed=asked.split_seed))
+    panel = choose_panel(cohort, split, asked.genes[0], reporter)
     model = load_model(request.model, request.options, panel, device)
     about = {
         "dataset": cohort.name,
-        "split": request.split,
-        "split_seed": request.split_seed,
+        "split": asked.split,
+        "split_seed": asked.split_seed,
         "train": sorted(split.train),
         "weights": request.options.weights.name,
         "layer": request.options.layer,

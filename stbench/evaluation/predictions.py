@@ -1,27 +1,28 @@
-"""Predictions on disk: one AnnData file per test slide, with the truth beside them so that they can be scored again."""
+"""Predictions on disk: one AnnData file per slide. No truth lies in it, so that no other run can read it there."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.slide import SPATIAL, TOTAL_COUNTS
+from stbench.data.slide import SPATIAL
 from stbench.errors import DataError
 from stbench.files import whole
-
-if TYPE_CHECKING:
-    from stbench.evaluation.task import TestSlide
+from stbench.methods.base import SlideInputs
 
 FloatArray = NDArray[np.float32]
 
 FOLDER = "predictions"
-TRUTH = "truth"
+TRUTH = "truth"  # layer of files that versions before schema 2 wrote
 POSTERIOR_MEAN = "posterior_mean"
+FACTS = "stbench"  # uns
 _DRAW = "draw_{}"
 
 
@@ -46,21 +47,30 @@ class SlidePrediction:
 
 @dataclass(frozen=True)
 class StoredPrediction:
-    """A prediction read back, with everything a metric needs.
+    """A prediction read back.
 
     Args:
         slide_id: name of the slide.
-        expression: (n_spots, n_genes) truth, on the scale of the task.
+        spot_ids: names of the spots.
+        genes: panel, in column order.
         xy: (n_spots, 2) spot centres in full-resolution pixels.
-        total_counts: (n_spots,) UMI per spot.
         prediction: what the method said.
     """
 
     slide_id: str
-    expression: FloatArray
+    spot_ids: list[str]
+    genes: list[str]
     xy: FloatArray
-    total_counts: NDArray[np.float64]
     prediction: SlidePrediction
+
+
+def digest_of(prediction: SlidePrediction) -> str:
+    """Hash of everything a method said of a slide, whatever file it lies in."""
+    digest = hashlib.sha256()
+    for array in (prediction.draws, prediction.posterior_mean):
+        if array is not None:
+            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
 
 
 def prediction_path(folder: Path, slide_id: str) -> Path:
@@ -69,62 +79,120 @@ def prediction_path(folder: Path, slide_id: str) -> Path:
 
 
 def write_prediction(
-    folder: Path, slide: TestSlide, genes: list[str], prediction: SlidePrediction, facts: dict[str, Any]
+    folder: Path,
+    inputs: SlideInputs,
+    spot_ids: Sequence[str],
+    genes: list[str],
+    prediction: SlidePrediction,
+    facts: Mapping[str, Any],
 ) -> Path:
     """Write ``predictions/<slide>.h5ad``; it appears only when complete.
 
-    ``X`` is the mean of the draws; ``layers`` hold ``truth``, ``draw_0`` ... and ``posterior_mean`` where offered;
+    ``X`` is the mean of the draws; ``layers`` hold ``draw_0`` ... and ``posterior_mean`` where offered;
     ``obsm["spatial"]`` the spot centres in full-resolution pixels; ``uns["stbench"]`` the facts.
 
     Args:
         folder: the run folder.
-        slide: the test slide with its truth.
+        inputs: what the method saw of the slide.
+        spot_ids: names of the spots.
         genes: panel, in column order.
         prediction: what the method said.
         facts: strings and numbers stored beside it.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     import pandas as pd
     from anndata import AnnData
 
-    layers = {TRUTH: slide.expression} | {_DRAW.format(k): draw for k, draw in enumerate(prediction.draws)}
+    layers = {_DRAW.format(k): draw for k, draw in enumerate(prediction.draws)}
     if prediction.posterior_mean is not None:
         layers[POSTERIOR_MEAN] = prediction.posterior_mean
     adata = AnnData(
         X=prediction.mean,
-        obs=pd.DataFrame({TOTAL_COUNTS: slide.total_counts}, index=pd.Index(slide.spot_ids, dtype=object)),
+        obs=pd.DataFrame(index=pd.Index(list(spot_ids), dtype=object)),
         var=pd.DataFrame(index=pd.Index(genes, dtype=object)),
         layers=layers,
-        obsm={SPATIAL: slide.inputs.xy},
-        uns={"stbench": {"slide": slide.inputs.slide_id, "n_draws": len(prediction.draws), **facts}},
+        obsm={SPATIAL: inputs.xy},
+        uns={FACTS: {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}},
     )
-    path = prediction_path(folder, slide.inputs.slide_id)
+    path = prediction_path(folder, inputs.slide_id)
     with whole(path) as part:
         adata.write_h5ad(part, compression="gzip")
     return path
 
 
-def read_prediction(folder: Path, slide_id: str) -> StoredPrediction:
+def read_prediction(
+    folder: Path,
+    slide_id: str,
+    *,
+    spot_ids: Sequence[str] | None = None,
+    genes: Sequence[str] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> StoredPrediction:
     """Read what :func:`write_prediction` wrote.
 
+    Args:
+        folder: the run folder.
+        slide_id: name of the slide.
+        spot_ids: spots it must be of, any when None.
+        genes: panel it must be of, any when None.
+        facts: what must be stored beside it, e.g. task and seed.
+
     Raises:
-        DataError: the file is missing, damaged or not a prediction.
+        DataError: the file is missing, damaged, no prediction, or one of other spots, genes or facts.
     """
     import anndata
 
     path = prediction_path(folder, slide_id)
     try:
         adata = anndata.read_h5ad(path)
-        draws = np.stack([_layer(adata, _DRAW.format(k)) for k in range(int(adata.uns["stbench"]["n_draws"]))])
+        said = dict(adata.uns[FACTS])
+        n_drawn = int(said["n_drawn"] if "n_drawn" in said else said["n_draws"])
+        draws = np.stack([_layer(adata, _DRAW.format(k)) for k in range(n_drawn)])
         mean = _layer(adata, POSTERIOR_MEAN) if POSTERIOR_MEAN in adata.layers else None
-        return StoredPrediction(
+        found = StoredPrediction(
             slide_id,
-            _layer(adata, TRUTH),
+            [str(spot) for spot in adata.obs_names],
+            [str(gene) for gene in adata.var_names],
             np.asarray(adata.obsm[SPATIAL], dtype=np.float32),
-            np.asarray(adata.obs[TOTAL_COUNTS], dtype=np.float64),
             SlidePrediction(draws, mean),
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"expected a prediction of slide {slide_id} in {path}, found: {error}; run it again") from error
+    wrong = _differences(found, said, spot_ids, genes, facts or {})
+    if wrong:
+        raise DataError(
+            f"expected a prediction of slide {slide_id} in {path}, found one of other {wrong}; run it again"
+        )
+    return found
+
+
+def _differences(
+    found: StoredPrediction,
+    said: Mapping[str, Any],
+    spot_ids: Sequence[str] | None,
+    genes: Sequence[str] | None,
+    facts: Mapping[str, Any],
+) -> str:
+    """In what a stored prediction is not the one that is wanted, empty where it is."""
+    checks = {
+        "spots": spot_ids is None or found.spot_ids == list(spot_ids),
+        "genes": genes is None or found.genes == list(genes),
+        "values (not finite)": bool(np.isfinite(found.prediction.draws).all()),
+    }
+    checks |= {name: str(said.get(name)) == str(value) for name, value in facts.items()}
+    return ", ".join(name for name, right in checks.items() if not right)
+
+
+def read_truth(folder: Path, slide_id: str) -> tuple[FloatArray, NDArray[np.float64]] | None:
+    """(n_spots, n_genes) truth and (n_spots,) total counts that schema 1 stored beside a prediction; None without."""
+    import anndata
+
+    adata = anndata.read_h5ad(prediction_path(folder, slide_id))
+    if TRUTH not in adata.layers:
+        return None
+    return _layer(adata, TRUTH), np.asarray(adata.obs["total_counts"], dtype=np.float64)
 
 
 def _layer(adata: Any, name: str) -> FloatArray:

@@ -15,7 +15,8 @@ from stbench.text import first_line
 Origin = Literal["real", "semi-synthetic", "simulated"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # version 2 only adds fields
 FILE_NAME = "record.json"
 PRIMARY = "pcc"  # rows are ordered by it, and a grid shows it while it runs
 
@@ -92,12 +93,19 @@ class Record(_Part):
     draws: int
     encoder: str = Field(description="key of the encoder this method was given; differs from the task's for bound ones")
     command: str = Field(description="command that repeats the run")
+    request: dict[str, Any] = Field(default={}, description="everything the user asked for, by option")
     metrics: dict[str, Summary] = Field(default={}, description="of the declared prediction: the mean of the draws")
     metrics_single_draw: dict[str, DrawSummary] = Field(
         default={}, description="of one draw; empty for point predictions"
     )
     metrics_posterior_mean: dict[str, Summary] = Field(
         default={}, description="of the direct posterior mean, if offered"
+    )
+    per_gene: dict[str, dict[str, list[float | None]]] = Field(
+        default={}, description="metric to slide to one value per gene of the panel, of the declared prediction"
+    )
+    predictions: dict[str, str] = Field(
+        default={}, description="validation and test slide to the hash of what was predicted of it"
     )
     seconds: dict[str, float] = Field(default={}, description="wall time of fit, predict and score")
     peak_memory_mb: float | None = None
@@ -125,7 +133,7 @@ def read_record(path: Path) -> Record:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
         return Record.model_validate(content)
     except (OSError, json.JSONDecodeError, ValidationError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 from stbench.evaluation.predictions import SlidePrediction
 from stbench.evaluation.record import DrawSummary, Summary
 from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_draws
-from stbench.metrics import PooledPcc, Score, score_slide
+from stbench.evaluation.task import TestSlide
+from stbench.metrics import Score, score_slide
+from stbench.metrics.summary import OverSlides, over_slides
 
 FloatArray = NDArray[np.float32]
-
 Scorer = Callable[..., dict[str, Score]]
-
-POOLED = "pooled-pcc"
+_DIGITS = 6  # of a gene's score in a record
 
 
 @dataclass
@@ -26,19 +27,13 @@ class _Track:
 
     scorer: Scorer
     per_slide: dict[str, dict[str, Score]] = field(default_factory=dict)
-    pooled: PooledPcc = field(default_factory=PooledPcc)
+    together: dict[str, OverSlides] = field(default_factory=over_slides)
 
-    def add(
-        self,
-        slide_id: str,
-        expression: FloatArray,
-        prediction: FloatArray,
-        xy: FloatArray,
-        log_depth: NDArray[np.float64],
-        draws: FloatArray | None = None,
-    ) -> None:
-        self.per_slide[slide_id] = self.scorer(expression, prediction, xy, draws=draws, log_depth=log_depth)
-        self.pooled.update(expression, prediction)
+    def add(self, slide: TestSlide, prediction: FloatArray, draws: FloatArray | None = None) -> None:
+        scores = self.scorer(slide.expression, prediction, draws=draws, **slide.facts())
+        self.per_slide[slide.inputs.slide_id] = scores
+        for metric in self.together.values():
+            metric.update(slide.expression, prediction)
 
     def metrics(self) -> list[str]:
         return list(dict.fromkeys(name for scores in self.per_slide.values() for name in scores))
@@ -53,8 +48,20 @@ class _Track:
     def summaries(self) -> dict[str, Summary]:
         found = {name: summarise(self.values(name), self.undefined(name)) for name in self.metrics()}
         if self.per_slide:
-            found[POOLED] = Summary(mean=self.pooled.value().value, std=None, per_slide={})
+            found |= {name: Summary(mean=m.value().value, std=None, per_slide={}) for name, m in self.together.items()}
         return found
+
+    def per_gene(self) -> dict[str, dict[str, list[float | None]]]:
+        found: dict[str, dict[str, list[float | None]]] = {}
+        for slide, scores in self.per_slide.items():
+            for name, score in scores.items():
+                if score.per_gene is not None:
+                    found.setdefault(name, {})[slide] = [_rounded(value) for value in score.per_gene]
+        return found
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.{_DIGITS}g}")
 
 
 class ScoreBook:
@@ -75,32 +82,30 @@ class ScoreBook:
         self._posterior_mean = _Track(scorer)
         self._draws: list[_Track] = []
 
-    def add(
-        self,
-        slide_id: str,
-        expression: FloatArray,
-        xy: FloatArray,
-        log_depth: NDArray[np.float64],
-        prediction: SlidePrediction,
-    ) -> None:
+    def add(self, slide: TestSlide, prediction: SlidePrediction) -> None:
         """Score one slide.
 
         Args:
-            slide_id: name of the slide.
-            expression: (n_spots, n_genes) truth.
-            xy: (n_spots, 2) spot centres in full-resolution pixels.
-            log_depth: (n_spots,) natural log of one plus the spot's UMI.
+            slide: the test slide with its truth.
             prediction: what the method said.
         """
         n_draws = self.n_draws = len(prediction.draws)
-        ensemble = prediction.draws if n_draws > 1 else None
-        self._mean.add(slide_id, expression, prediction.mean, xy, log_depth, ensemble)
+        self._mean.add(slide, prediction.mean, prediction.draws if n_draws > 1 else None)
         if prediction.posterior_mean is not None:
-            self._posterior_mean.add(slide_id, expression, prediction.posterior_mean, xy, log_depth)
+            self._posterior_mean.add(slide, prediction.posterior_mean)
         if n_draws > 1 or self._sampler:
             self._draws = self._draws or [_Track(self._scorer) for _ in range(n_draws)]
             for track, draw in zip(self._draws, prediction.draws, strict=True):
-                track.add(slide_id, expression, draw, xy, log_depth)
+                track.add(slide, draw)
+
+    def scores(self) -> dict[str, Any]:
+        """What a record holds of scores, by the names of its fields."""
+        return {
+            "metrics": self.metrics(),
+            "metrics_single_draw": self.metrics_single_draw(),
+            "metrics_posterior_mean": self.metrics_posterior_mean(),
+            "per_gene": self._mean.per_gene(),
+        }
 
     def metrics(self) -> dict[str, Summary]:
         """Every metric of the declared prediction, the mean of the draws."""
@@ -118,8 +123,14 @@ class ScoreBook:
         for metric in self._draws[0].metrics():
             tracks = [track.values(metric) for track in self._draws]
             found[metric] = summarise_draws({slide: [values[slide] for values in tracks] for slide in tracks[0]})
-        pooled = [track.pooled.value().value for track in self._draws]
-        found[POOLED] = DrawSummary(
-            mean=mean_of(pooled), std_draws=std_of(pooled), std_slides=None, per_slide={}, per_draw=pooled
+        return found | _together([track.together for track in self._draws])
+
+
+def _together(draws: list[dict[str, OverSlides]]) -> dict[str, DrawSummary]:
+    found = {}
+    for name in draws[0]:
+        values = [metrics[name].value().value for metrics in draws]
+        found[name] = DrawSummary(
+            mean=mean_of(values), std_draws=std_of(values), std_slides=None, per_slide={}, per_draw=values
         )
-        return found
+    return found

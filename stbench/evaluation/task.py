@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide
 from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, split_by_protocol
+from stbench.evaluation.given import Given, Secrets, Sight, SlideFacts
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
@@ -24,8 +26,7 @@ from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features
 from stbench.features.mapped import HeldArrays, KeptArrays, keep
-from stbench.features.patches import SlidePatches
-from stbench.methods.base import LabelledSlide, SlideInputs
+from stbench.methods.base import SlideInputs
 from stbench.reporting import SILENT, Reporter
 
 FloatArray = NDArray[np.float32]
@@ -56,6 +57,10 @@ class TaskSettings:
     weights: Path | None = None
     patch: PatchSpec | None = None
 
+    def of(self, fold: str) -> TaskSettings:
+        """The same of another split."""
+        return replace(self, split=fold)
+
 
 @dataclass(frozen=True)
 class TestSlide:
@@ -66,6 +71,7 @@ class TestSlide:
         expression: (n_spots, n_genes) float32 on the task's scale.
         total_counts: (n_spots,) UMI per spot over all measured genes.
         spot_ids: names of the spots.
+        domains: (n_spots,) names of tissue domains, empty where a spot has none; None when there are no such names.
     """
 
     __test__ = False  # not a test case, whatever its name begins with
@@ -74,29 +80,16 @@ class TestSlide:
     expression: FloatArray
     total_counts: NDArray[np.float64]
     spot_ids: list[str]
+    domains: NDArray[np.str_] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What metrics may ask for, as keywords of :func:`stbench.metrics.score_slide`."""
+        return {"xy": self.inputs.xy, "log_depth": self.log_depth, "domains": self.domains}
 
     @property
     def log_depth(self) -> NDArray[np.float64]:
         """(n_spots,) natural log of one plus the UMI of each spot."""
         return np.log1p(self.total_counts)
-
-
-@dataclass(frozen=True)
-class TaskSlides:
-    """The slides of a task with the features of one encoder, in fresh arrays a method may do with as it likes; features
-    and expression are mapped from disk where the task has a cache.
-
-    Args:
-        encoder: key of the encoder, ``none`` where features are withheld.
-        train: training slides.
-        validation: validation slides.
-        test: test slides.
-    """
-
-    encoder: str
-    train: list[LabelledSlide]
-    validation: list[LabelledSlide]
-    test: list[TestSlide]
 
 
 @dataclass
@@ -107,62 +100,65 @@ class Task:
         facts: what decides whether two numbers may be compared.
         settings: what the user chose.
         patch: geometry of the patches.
+        encoder: the task's encoder, of the task's slides.
     """
 
     facts: TaskFacts
     settings: TaskSettings
     patch: PatchSpec
+    encoder: Encoder
     _kept: dict[str, Slide]  # panel columns only
     _device: str = "cpu"
     _cache_dir: Path | None = None
     _reporter: Reporter = SILENT
     _features: dict[str, tuple[str, KeptArrays]] = field(default_factory=dict)
-    _truth: KeptArrays | None = None
-
-    @property
-    def train(self) -> list[LabelledSlide]:
-        return self.slides().train
-
-    @property
-    def validation(self) -> list[LabelledSlide]:
-        return self.slides().validation
+    _expression: dict[str, KeptArrays] = field(default_factory=dict)
 
     @property
     def test(self) -> list[TestSlide]:
-        return self.slides().test
+        """The test slides with their truth, in fresh arrays: for scores, never for methods."""
+        given = self.given()
+        inputs, truth = given.inputs(), self._expression_of("test", self.facts.test).fresh()
+        return [self._test_slide(inputs[id_], truth[id_]) for id_ in self.facts.test]
 
-    def slides(self, encoder: str | None = None, *, oracle: bool = False) -> TaskSlides:
-        """The slides with the features of an encoder.
+    def given(self, encoder: str | None = None, sight: Sight = "inputs") -> Given:
+        """What a method gets of the task.
 
         Args:
             encoder: name of the encoder, the task's own when None; ``none`` gives features of width 0.
-            oracle: whether the inputs carry the spots' total counts and expression, which oracles alone may see.
+            sight: what the method sees of the slides it predicts.
 
         Raises:
             UserError: the encoder or an image cannot be read.
         """
-        key, stored = self._encoded(encoder or self.settings.encoder)
-        features, truth = stored.fresh(), self._expression().fresh()
-        inputs = {
-            id_: _inputs(
-                slide,
-                self.facts.patients[id_],
-                features[id_],
-                truth[id_] if oracle else None,
-                self._patches(slide, key),
-            )
-            for id_, slide in self._kept.items()
-        }
-        test = [
-            TestSlide(inputs[id_], truth[id_], self._kept[id_].total_counts, self._kept[id_].spot_ids)
-            for id_ in self.facts.test
-        ]
-        return TaskSlides(
+        key, features = self._encoded(encoder or self.settings.encoder)
+        return Given(
             key,
-            [LabelledSlide(inputs[id_], truth[id_]) for id_ in self.facts.train],
-            [LabelledSlide(inputs[id_], truth[id_]) for id_ in self.facts.validation],
-            test,
+            {id_: self._slide_facts(slide, key) for id_, slide in self._kept.items()},
+            features,
+            self._expression_of("labels", [*self.facts.train, *self.facts.validation]),
+            self.facts.train,
+            self.facts.validation,
+            self.facts.test,
+            self.patch,
+            self._cache_dir,
+            None if sight == "inputs" else self._secrets(sight),
         )
+
+    def _secrets(self, sight: Sight) -> Secrets:
+        expression = self._expression_of("everything", list(self._kept))
+        totals = {id_: slide.total_counts for id_, slide in self._kept.items()}
+        return Secrets(expression, totals, dict(self._kept) if sight == "everything" else {})
+
+    def _test_slide(self, inputs: SlideInputs, truth: FloatArray) -> TestSlide:
+        slide = self._kept[inputs.slide_id]
+        return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains)
+
+    def _slide_facts(self, slide: Slide, encoder: str) -> SlideFacts:
+        """The picture is for methods that are given features of it anyway."""
+        image = None if encoder == NO_ENCODER else slide.image
+        patient = self.facts.patients[slide.id]
+        return SlideFacts(slide.id, patient, slide.spot_ids, slide.xy, slide.array_xy, slide.um_per_px, image)
 
     def kept(self, slide_id: str) -> Slide:
         """A slide of the task with the panel's columns, its counts included: for evaluation, never for methods."""
@@ -173,17 +169,13 @@ class Task:
         """Slides that no encoder of pictures can be used on."""
         return [id_ for id_, slide in self._kept.items() if slide.image is None]
 
-    def _patches(self, slide: Slide, encoder: str) -> SlidePatches | None:
-        """The picture, for methods that are given features of it anyway."""
-        if encoder == NO_ENCODER or slide.image is None:
-            return None
-        return SlidePatches(slide.image, slide.spot_ids, slide.xy, self.patch, self._cache_dir)
-
-    def _expression(self) -> KeptArrays:
-        if self._truth is None:
-            kept, scale = self._kept.items(), self.settings.normalization
-            self._truth = keep(((id_, normalize(s.counts, s.total_counts, scale)) for id_, s in kept), self._cache_dir)
-        return self._truth
+    def _expression_of(self, name: str, ids: Sequence[str]) -> KeptArrays:
+        """Expression of some slides, in a file of its own: who holds one part cannot reach another."""
+        if name not in self._expression:
+            scale, slides = self.settings.normalization, [(id_, self._kept[id_]) for id_ in ids]
+            made = ((id_, normalize(slide.counts, slide.total_counts, scale)) for id_, slide in slides)
+            self._expression[name] = keep(made, self._cache_dir)
+        return self._expression[name]
 
     def _encoded(self, name: str) -> tuple[str, KeptArrays]:
         if name not in self._features:
@@ -192,8 +184,7 @@ class Task:
                 self._features[name] = (NO_ENCODER, HeldArrays(empty.items()))
             else:
                 own = name == self.settings.encoder
-                encoder = load_encoder(name, weights=self.settings.weights if own else None, device=self._device)
-                encoder = encoder.of(list(self._kept))
+                encoder = self.encoder if own else load_encoder(name, device=self._device).of(list(self._kept))
                 self._features[name] = (encoder.key, keep(self._encode(encoder), self._cache_dir))
         return self._features[name]
 
@@ -204,26 +195,6 @@ class Task:
                 advance(note=id_)
 
 
-def _inputs(
-    slide: Slide,
-    patient: str | None,
-    features: FloatArray,
-    truth: FloatArray | None,  # for oracles
-    patches: SlidePatches | None,
-) -> SlideInputs:
-    return SlideInputs(
-        slide_id=slide.id,
-        patient=patient,
-        features=features,
-        xy=slide.xy.copy(),
-        array_xy=None if slide.array_xy is None else slide.array_xy.copy(),
-        um_per_px=slide.um_per_px,
-        total_counts=None if truth is None else slide.total_counts.copy(),
-        oracle_expression=None if truth is None else truth.copy(),
-        patches=patches,
-    )
-
-
 def build_task(
     cohort: Cohort,
     card: DatasetCard,
@@ -231,6 +202,7 @@ def build_task(
     cache_dir: Path | None = None,
     reporter: Reporter = SILENT,
     device: str = "cpu",
+    encoder: Encoder | None = None,
 ) -> Task:
     """Split a cohort, choose its panel on the training slides and keep what a run needs.
 
@@ -245,6 +217,7 @@ def build_task(
         cache_dir: folder of the feature cache, None computes anew.
         reporter: where progress goes.
         device: torch device of the encoder; no part of the task's identity.
+        encoder: the encoder the settings name where somebody has it already, so that it is loaded once.
 
     Returns:
         The task. Features are extracted when a method first asks for them.
@@ -254,13 +227,13 @@ def build_task(
     """
     check_normalization(settings.normalization)
     patch = settings.patch or default_patch(card)
-    encoder = load_encoder(settings.encoder, weights=settings.weights, device=device)
+    encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
     split = make_split(cohort, settings)
     encoder = encoder.of(split.slides)
     genes = choose_panel(cohort, split, settings.genes, reporter)
     kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), genes, cache_dir)
     facts = _facts(cohort, card, settings, split, list(kept.values()), encoder, patch)
-    return Task(facts, settings, patch, kept, device, cache_dir, reporter)
+    return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
 
 
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:

@@ -23,12 +23,14 @@ class Encoder(ABC):
         key: identity of the computation: name, version, hash of weights and transform. Equal keys, equal features.
         dim: width of a vector.
         context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
+        least_px: fewest pixels of a patch's side that it can describe.
         sources: slide to the hash of the file its features come from; empty where they come from pictures.
     """
 
     key: str
     dim: int
     context: int = 1
+    least_px: int = 1
     sources: Mapping[str, str] = MappingProxyType({})
 
     def of(self, slide_ids: Sequence[str]) -> Encoder:

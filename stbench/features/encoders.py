@@ -23,6 +23,7 @@ HANDCRAFTED = "handcrafted-v1"
 HANDCRAFTED_CONTEXT = "handcrafted-v1-ctx"
 MEAN_RGB = "mean-rgb"
 GIVEN = "given"
+_USUAL_WIDTH = 1024
 
 
 class MeanRgb(Encoder):
@@ -55,7 +56,9 @@ class Handcrafted(Encoder):
     """
 
     def __init__(self, context: int = 1, workers: int | None = None) -> None:
-        self.context = context
+        from stbench.features.handcrafted import MIN_SIDE_PX
+
+        self.context, self.least_px = context, MIN_SIDE_PX
         self.dim = 153 * context
         self.key = f"{HANDCRAFTED if context == 1 else HANDCRAFTED_CONTEXT}/1"
         self._workers = workers or _available_cores()
@@ -121,6 +124,12 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
     if spec not in known:
         raise UnknownNameError("encoder", spec, [*known, "timm:<architecture>"])
     return known[spec](spec, weights, device)
+
+
+def width_of(spec: str) -> int:
+    """Width of an encoder's vectors without loading it; a usual one where only its network or files say it."""
+    known = {HANDCRAFTED: 153, HANDCRAFTED_CONTEXT: 306, MEAN_RGB: 3}
+    return known.get(spec) or (RECIPES[spec].dim if spec in RECIPES else _USUAL_WIDTH)
 
 
 def needs_pictures(spec: str | None) -> bool:

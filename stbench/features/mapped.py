@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class MappedArrays:
         self._shapes: dict[str, tuple[int, ...]] = {}
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  open for later mappings
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  open for later mappings
         except OSError as error:
             raise _unwritable(directory, error) from error
         weakref.finalize(self, self._file.close)
@@ -50,6 +51,12 @@ class MappedArrays:
                 self._file.flush()
             except OSError as error:
                 raise _unwritable(directory, error) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The open file goes to another process of ours; it has no name by which a third could find it."""
+        from multiprocessing.reduction import DupFd
+
+        return _received, (DupFd(self._file.fileno()), self._dtype, self._shapes)
 
     def fresh(self) -> dict[str, NDArray[Any]]:
         """The arrays by name; what is written to them stays with this call's."""
@@ -74,6 +81,14 @@ class HeldArrays:
     def fresh(self) -> dict[str, FloatArray]:
         """Copies of the arrays by name."""
         return {name: array.copy() for name, array in self._arrays.items()}
+
+
+def _received(handle: Any, dtype: type[np.generic], shapes: dict[str, tuple[int, ...]]) -> MappedArrays:
+    found = MappedArrays.__new__(MappedArrays)
+    found._dtype, found._shapes = dtype, shapes
+    found._file = os.fdopen(handle.detach(), "rb")
+    weakref.finalize(found, found._file.close)
+    return found
 
 
 KeptArrays = MappedArrays | HeldArrays

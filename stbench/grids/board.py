@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stbench.evaluation.summaries import mean_of
-from stbench.grids.grid import Cell, Outcome
+from stbench.grids.cells import Cell, Outcome
 from stbench.grids.progress import seconds_left
 from stbench.text import duration
 

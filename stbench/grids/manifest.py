@@ -1,23 +1,28 @@
-"""What the folder of a grid belongs to: ``sweep.json`` says everything that defines the cells of a sweep."""
+"""What the folder of a grid belongs to: one file says what was asked for and which cells follow from it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shlex
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stbench.data.opening import find_card
 from stbench.errors import DataError, UserError
-from stbench.evaluation.choices import Choices
+from stbench.evaluation.plan import ceilings_of, origin_of
+from stbench.evaluation.request import Request
 from stbench.files import write_text
 from stbench.text import first_line
 
-SCHEMA_VERSION = 1
-MANIFESTS = ("sweep.json", "ablation.json")
-_FOLLOWS = {"cohort", "train", "validation", "test"}  # from the dataset and the split
+SCHEMA_VERSION = 2
+MANIFESTS = ("grid.json", "sweep.json", "ablation.json")
+_FOLLOWS = {"cohort", "train", "validation", "test", "folds"}  # from the dataset and the split
+ODD = re.compile(r"[^A-Za-z0-9.=_-]+")  # what a file name does without
+_OF_RUNS = {"failures.json", "errors.log"}
 
 
 class _Part(BaseModel):
@@ -25,13 +30,13 @@ class _Part(BaseModel):
 
 
 class Series(_Part):
-    """One method under one set of settings: a curve, or a reference line."""
+    """One method under one set of settings: a row of a table, a curve, or a reference line."""
 
     name: str = Field(description="label, and name of the folder of its runs")
     method: str = Field(description="registered name, or path/to/file.py:Class")
     kind: str
     variant: bool = Field(description="whether the user named it with --variant")
-    control: bool = Field(description="whether it is one of the usual controls, run with one seed")
+    control: bool = Field(description="whether it is one of the usual controls or ceilings, run with one seed")
     overrides: dict[str, str] = Field(description="setting to text, over the preset")
     settings: dict[str, Any] = Field(description="every resolved setting")
     draws: int
@@ -41,50 +46,89 @@ class Series(_Part):
         """The label; in brackets where it sees the truth, as in leaderboards."""
         return f"[{self.name}]" if self.kind == "oracle" else self.name
 
+    @property
+    def ceiling(self) -> bool:
+        """Whether it bounds what is possible."""
+        return self.kind == "ceiling"
 
-class Manifest(_Part):
-    """Everything that defines the cells of a sweep, and the base of what other grids say of theirs."""
 
-    FILE: ClassVar[str] = "sweep.json"
-    COMMAND: ClassVar[str] = "sweep-genes"
-    KIND: ClassVar[str] = "sweep"
-    A_KIND: ClassVar[str] = "a sweep"
-    GROWS: ClassVar[frozenset[str]] = frozenset({"genes", "seeds", "control_seed", "series", "ceilings"})
+class FoldSlides(_Part):
+    """A fold by name, with the slides of its parts."""
 
-    schema_version: int = SCHEMA_VERSION
-    dataset: str
-    cohort: str = Field(description="name of the cohort in its records")
-    simulate: list[str]
-    split: str
-    split_seed: int
+    name: str
     train: list[str]
     validation: list[str]
     test: list[str]
-    normalization: str
-    encoder: str | None
-    weights: str | None
-    patch: str | None
-    preset: str
-    draws: int | None
-    genes: list[int]
-    seeds: list[int]
-    control_seed: int
+
+
+class Manifest(_Part):
+    """Everything that defines the cells of a grid, and the base of what particular grids say of theirs."""
+
+    FILE: ClassVar[str] = "grid.json"
+    KIND: ClassVar[str] = "run"
+    A_KIND: ClassVar[str] = "a run"
+    COMMAND: ClassVar[str] = "run"
+    REQUEST: ClassVar[type[Request]] = Request
+
+    schema_version: int = SCHEMA_VERSION
+    request: dict[str, Any] = Field(description="what was asked for, by option; grown by later commands")
+    cohort: str = Field(description="name of the cohort in its records")
+    folds: list[FoldSlides]
     series: list[Series]
-    ceilings: bool
+    single: bool = Field(default=False, description="whether every method has one cell, in a folder of its name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, said: Any) -> Any:
+        return _upgraded(cls, said) if isinstance(said, dict) and said.get("schema_version") == 1 else said
+
+    @property
+    def asked(self) -> Request:
+        """What was asked for."""
+        return self.REQUEST.read(_known(self.request))
+
+    @property
+    def genes(self) -> list[int]:
+        return list(self.asked.genes)
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.asked.seeds)
+
+    @property
+    def control_seed(self) -> int:
+        """The seed of controls: the first that was ever asked for, so that they are run once."""
+        return int(self.request.get("control_seed", min(self.seeds)))
+
+    @property
+    def preset(self) -> str:
+        return self.asked.preset
+
+    @property
+    def test(self) -> list[str]:
+        """Test slides of all folds."""
+        return [slide for fold in self.folds for slide in fold.test]
 
     @property
     def name(self) -> str:
-        """File name of the page: cohort, split, digits of the settings that all cells share."""
-        return f"{self.cohort}-genes-{self.split_name}-{self.digest}"
+        """Name of a folder or page: cohort, panel size, split, digits of the settings that all cells share."""
+        seed = f"-seed{self.seeds[0]}" if self.single else ""
+        return f"{self.cohort}-g{self.genes[0]}-{ODD.sub('-', self.split_name)}{seed}-{self.digest}"
+
+    @property
+    def curves(self) -> list[Series]:
+        """What the user named, in contrast to controls and ceilings."""
+        return [series for series in self.series if not series.control]
 
     @property
     def split_name(self) -> str:
         """The split in short: a file's name for a file."""
-        return Path(self.split).stem if self.split.endswith(".json") else self.split
+        split = self.asked.split
+        return Path(split).stem if split.endswith(".json") else split
 
     @property
     def digest(self) -> str:
-        """Eight digits that differ whenever two sweeps may not share a folder for what all their cells share."""
+        """Eight digits that differ whenever two grids may not share a folder for what all their cells share."""
         said = json.dumps(self._identity(), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:8]
 
@@ -93,15 +137,24 @@ class Manifest(_Part):
 
     def _shared(self) -> dict[str, Any]:
         """What no cell may differ in; cells are independent, so the rest of a grid may grow."""
-        return self.model_dump(mode="json", exclude=set(self.GROWS))
+        shared = self.asked.shared()
+        if self.KIND == "sweep":
+            shared.pop("genes", None)
+        said = {"schema_version": 1, "cohort": self.cohort, **shared, **self._slides()}
+        return {**said, "single": True, "seeds": self.seeds} if self.single else said
+
+    def _slides(self) -> dict[str, Any]:
+        if len(self.folds) == 1:
+            return self.folds[0].model_dump(exclude={"name"})
+        return {"folds": [fold.model_dump() for fold in self.folds]}
 
     def differences(self, asked: Self) -> list[str]:
-        """``name found -> asked`` for every setting in which ``asked`` contradicts this sweep.
+        """``name found -> asked`` for every setting in which ``asked`` contradicts this grid.
 
         What all cells share comes first; only where that agrees are the series compared.
         """
         mine, theirs = self._shared(), asked._shared()
-        if any(mine[name] != theirs[name] for name in ("dataset", "simulate", "split", "split_seed")):
+        if any(mine.get(name) != theirs.get(name) for name in ("dataset", "simulate", "split", "split_seed")):
             mine, theirs = ({k: v for k, v in said.items() if k not in _FOLLOWS} for said in (mine, theirs))
         return differing("", mine, theirs) or self._differences_of_series(asked)
 
@@ -111,54 +164,75 @@ class Manifest(_Part):
         return [line for one, other in pairs for line in differing(f"{one.name}: ", _said(one), _said(other))]
 
     def joined(self, asked: Self) -> Self:
-        """This sweep with the panel sizes, seeds and series of ``asked`` added."""
+        """This grid with the panel sizes, seeds and series of ``asked`` added."""
         series = {one.name: one for one in self.series}
         for one in asked.series:
             known = series.get(one.name, one)
             series[one.name] = known.model_copy(update={"control": known.control and one.control})
-        changes = {
-            "genes": sorted({*self.genes, *asked.genes}),
-            "seeds": sorted({*self.seeds, *asked.seeds}),
-            "series": [*series.values()],
-            "ceilings": self.ceilings or asked.ceilings,
+        genes, seeds = ({*getattr(self, name), *getattr(asked, name)} for name in ("genes", "seeds"))
+        request = {
+            **self.request,
+            "genes": sorted(genes),
+            "seeds": sorted(seeds),
+            "control_seed": self.control_seed,
+            "controls": self.request["controls"] or asked.request["controls"],
+            "data_root": asked.request["data_root"],
+            "device": asked.request["device"],
         }
-        return self.model_copy(update=changes)
+        return self.model_copy(update={"request": request, "series": [*series.values()]})
 
     def command(self) -> str:
-        """The command that repeats the sweep. Where data and results lie, workers and device are left open."""
-        asked = [series for series in self.series if not series.control]
-        plain = [series for series in asked if not series.variant]
-        words = ["stbench", self.COMMAND]
-        words += ["--methods", ",".join(series.method for series in plain)] if plain else ["--methods", ""]
-        for series in asked:
-            if series.variant:
-                said = [f"{series.name}={series.method}", *(f"{k}={v}" for k, v in series.overrides.items())]
-                words += ["--variant", ",".join(said)]
-        words += ["--dataset", self.dataset, "--genes", listed(self.genes), "--seeds", listed(self.seeds)]
-        words += ["--preset", self.preset]
-        for series in self.series:
-            if not series.variant:
-                words += [word for k, v in series.overrides.items() for word in ("--set", f"{series.name}.{k}={v}")]
-        words += self._options()
-        has_controls = self.ceilings or any(series.control for series in self.series)
-        return shlex.join(words if has_controls else [*words, "--no-controls"])
+        """The command that repeats the grid. Where data and results lie, workers and device are left open."""
+        return self.whole_request().command()
 
-    def _options(self) -> list[str]:
-        """Words of what differs from the defaults of a run."""
-        options = {
-            "--split": (self.split, Choices.split),
-            "--split-seed": (self.split_seed, Choices.split_seed),
-            "--draws": (self.draws, Choices.draws),
-            "--encoder": (self.encoder, Choices.encoder),
-            "--weights": (self.weights, Choices.weights),
-            "--patch": (self.patch, Choices.patch),
-            "--normalize": (self.normalization, Choices.normalization),
+    def whole_request(self) -> Request:
+        """What asks for all that the folder holds, whatever commands it grew by."""
+        plain = [series for series in self.series if not series.control and not series.variant]
+        overrides = [
+            f"{series.name}.{key}={value}"
+            for series in self.series
+            if not series.variant
+            for key, value in series.overrides.items()
+        ]
+        said = {
+            **self.request,
+            "methods": [series.method for series in plain],
+            "overrides": overrides,
+            "controls": any(series.control for series in self.series),
+            **self._own(),
         }
-        said = [str(word) for option, (value, usual) in options.items() if value != usual for word in (option, value)]
-        return [*said, *(word for text in self.simulate for word in ("--simulate", text))]
+        return self.REQUEST.read(_known(said))
+
+    def _own(self) -> dict[str, Any]:
+        """Options that a kind of grid has besides, as its series and tables say them."""
+        return {}
 
 
 M = TypeVar("M", bound=Manifest)
+
+
+def _known(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name != "control_seed"}
+
+
+def _upgraded(kind: type[Manifest], said: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of schema 1, which spelled the options of a run among its own fields."""
+    known = dict(said)
+    spelled = [name for name in known if name in kind.REQUEST.options() and name not in kind.model_fields]
+    request = kind.REQUEST().dump() | {name: known.pop(name) for name in spelled}
+    request["normalization"] = [request["normalization"]]
+    request["control_seed"] = known.pop("control_seed")
+    parts = {part: known.pop(part) for part in ("train", "validation", "test")}
+    series = [*known.pop("series"), *(_old_ceilings(said) if known.pop("ceilings") else [])]
+    fold = {"name": request["split"], **parts}
+    return {**known, "schema_version": SCHEMA_VERSION, "request": request, "folds": [fold], "series": series}
+
+
+def _old_ceilings(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Ceilings as series; schema 1 said only that there were some."""
+    cards = ceilings_of(origin_of(find_card(str(said["dataset"]))))
+    facts = {"variant": False, "control": True, "overrides": {}, "settings": {}, "draws": 1}
+    return [{"name": card.name, "method": card.name, "kind": "ceiling", **facts} for card in cards]
 
 
 def differing(place: str, mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -172,11 +246,6 @@ def _said(series: Series) -> dict[str, Any]:
     return {"method": series.method, **settings, "draws": series.draws}
 
 
-def listed(numbers: list[int]) -> str:
-    """Numbers as an option takes them."""
-    return ",".join(str(number) for number in numbers)
-
-
 def read_manifest(out: Path, kind: type[M]) -> M | None:
     """What a folder belongs to, None where it belongs to no grid of this kind.
 
@@ -188,7 +257,7 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
         return None
     try:
         found = kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ValidationError, KeyError) as error:
         reason = first_line(error)
         raise DataError(
             f"expected the settings of {kind.A_KIND} in {path}, found: {reason}; choose another --out"
@@ -209,14 +278,21 @@ def join(out: Path, asked: M) -> M:
         raise UserError(f"expected a folder for the {asked.KIND} at {out}, found a file; choose another --out")
     found = read_manifest(out, type(asked))
     if found is None:
-        names = [path.name for path in out.iterdir() if path.name[0] != "."] if out.is_dir() else []
-        inside = sorted(names, key=lambda name: (name not in MANIFESTS, name))
-        if inside:
+        if inside := _foreign(out, asked):
             raise UserError(f"expected an empty or new folder at {out}, found {inside[0]}; choose another --out")
         return asked
     if contradictions := found.differences(asked):
         raise UserError(f"{out} belongs to another {asked.KIND}: {'; '.join(contradictions)}; choose another --out")
     return found.joined(asked)
+
+
+def _foreign(out: Path, asked: Manifest) -> list[str]:
+    """What lies in a folder without a manifest and is no run that could be gone on with."""
+    if not out.is_dir():
+        return []
+    ours = {series.name for series in asked.series} | _OF_RUNS if asked.single else set()
+    names = [path.name for path in out.iterdir() if path.name[0] != "." and path.name not in ours]
+    return sorted(names, key=lambda name: (name not in MANIFESTS, name))
 
 
 def write_manifest(out: Path, manifest: Manifest) -> None:

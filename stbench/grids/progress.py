@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from stbench.evaluation.summaries import mean_of
-from stbench.grids.grid import Cell
+from stbench.grids.cells import Cell
 from stbench.reporting import Advance
 
 _EVERY_S = 0.5

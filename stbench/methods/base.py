@@ -20,6 +20,7 @@ from stbench.reporting import SILENT, Reporter
 if TYPE_CHECKING:
     from torch import nn
 
+    from stbench.data.slide import Slide
     from stbench.features.patches import SlidePatches
 
 FloatArray = NDArray[np.float32]
@@ -38,6 +39,7 @@ class SlideInputs:
         um_per_px: micrometres per pixel, None when unknown.
         total_counts: (n_spots,) UMI per spot; given to oracles alone, None for everybody else.
         oracle_expression: (n_spots, n_genes) float32 truth on the task's scale; given to oracles alone, too.
+        source: the slide itself with the panel's genes, how it was generated included; given to ceilings alone.
         patches: the picture around each spot, for methods that read it themselves; None where the slide has no picture
             or the method may not see it.
     """
@@ -50,6 +52,7 @@ class SlideInputs:
     um_per_px: float | None = None
     total_counts: NDArray[np.float64] | None = None
     oracle_expression: FloatArray | None = None
+    source: Slide | None = None
     patches: SlidePatches | None = None
 
     @property
@@ -77,6 +80,7 @@ class Context:
     Args:
         genes: names of the panel genes, in column order.
         seed: seed of everything random in fitting.
+        scale: of expression and predictions, a name of :mod:`stbench.data.normalize`.
         device: torch device string, ``"cpu"`` or ``"cuda"``.
         workdir: folder for training checkpoints, None when nothing may be written.
         resume: whether to go on from a checkpoint in ``workdir``.
@@ -85,6 +89,7 @@ class Context:
 
     genes: tuple[str, ...]
     seed: int = 0
+    scale: str = "log1p"
     device: str = "cpu"
     workdir: Path | None = None
     resume: bool = False

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stbench.catalogue import MetricCard, find_metric, load_entry, metric_cards
 from stbench.metrics.score import Score
+
+
+class OverSlides(Protocol):
+    """A metric of several slides together; slides stream through."""
+
+    def update(self, true: ArrayLike, pred: ArrayLike) -> None:
+        """Add a slide: (n_spots, n_genes) truth and prediction."""
+
+    def value(self) -> Score:
+        """The score of all slides added so far."""
+
 
 DRAWS = "draws"
 SLIDES = "slides"
@@ -19,6 +30,12 @@ KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains"}
 Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and ``slides`` marks a metric of
 several slides together, which no single slide can be scored by.
 """
+
+
+def over_slides() -> dict[str, OverSlides]:
+    """A fresh accumulator of every registered metric that is of several slides together, by name."""
+    cards = [card for card in metric_cards().values() if SLIDES in card.needs]
+    return {card.name: load_entry(card.entry)() for card in cards}
 
 
 def score_slide(
@@ -43,7 +60,7 @@ def score_slide(
         xy: (n_spots, 2) spot centres.
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
-        domains: (n_spots,) label of the tissue domain of each spot; None leaves metrics that need it out.
+        domains: (n_spots,) names of tissue domains, empty where a spot has none; None leaves metrics that need it out.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
         parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stbench.catalogue import MethodCard
 from stbench.errors import RunFailedError, StbenchError
-from stbench.evaluation.run import check_prediction
+from stbench.evaluation.worker import check_prediction
 from stbench.methods.base import LabelledSlide, SlideInputs
 from stbench.methods.registry import method_class, resolve_settings
 from stbench.proofs.contract_bench import (
@@ -99,13 +99,6 @@ def _presets(bench: Bench) -> str:
         idle = [name for name in values if resolved[name] == defaults[name]]
         _require(not idle, f"expected preset {preset} to name what differs from the defaults, found {', '.join(idle)}")
     return ", ".join(bench.card.presets) or "no presets"
-
-
-def _needs(bench: Bench) -> str:
-    known = {field.name for field in fields(SlideInputs)}
-    unknown = [need for need in bench.card.needs if need not in known]
-    _require(not unknown, f"expected needs among {', '.join(sorted(known))}, found {', '.join(unknown)}")
-    return ", ".join(bench.card.needs) or "needs nothing"
 
 
 def _fits(bench: Bench) -> str:
@@ -226,7 +219,6 @@ def _estimates(bench: Bench) -> str:
 CHECKS: dict[str, Callable[[Bench], str | None]] = {
     "settings are described": _settings,
     "presets name differences": _presets,
-    "needs are known": _needs,
     "fits": _fits,
     "predicts the right shape": _predicts,
     "same seed, same result": _repeats,

@@ -12,8 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.catalogue import MethodCard
+from stbench.data.semisynthetic.ceiling import MADE, NOISY, SHARE
+from stbench.data.simulator.ceiling import (
+    DEPTH_SD,
+    DISPERSION,
+    EXPECTED,
+    EXPECTED_TOTAL,
+    INVISIBLE_SD,
+    TRUTH,
+    VISIBLE,
+    VISIBLE_TOTAL,
+)
+from stbench.data.slide import SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import RunFailedError
-from stbench.evaluation.run import FEATURES, check_prediction
+from stbench.evaluation.needs import unmet
+from stbench.evaluation.run import FEATURES, encoder_of
+from stbench.evaluation.task import NO_ENCODER
+from stbench.evaluation.worker import check_prediction
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
 from stbench.methods.registry import method_class, resolve_settings
 
@@ -69,7 +84,9 @@ class Bench:
         """
         train, validation = self.slides(without)
         method, context = self.new(), self.context(name, seed)
-        reason = method.refuse(train, [withheld_inputs(self.test, without)], context)
+        test = [withheld_inputs(self.test, without)]
+        inputs = [*(slide.inputs for slide in (*train, *validation)), *test]
+        reason = unmet(self.card, inputs) or method.refuse(train, test, context)
         if reason is not None:
             raise RunFailedError(reason)
         method.fit(train, validation, context)
@@ -101,6 +118,7 @@ WITHHELD: dict[str, Callable[[SlideInputs], dict[str, Any]]] = {
     "patient": lambda _: {"patient": None},
     "total_counts": lambda _: {"total_counts": None},
     "oracle_expression": lambda _: {"oracle_expression": None},
+    "source": lambda _: {"source": None},
 }
 
 
@@ -143,7 +161,7 @@ def _slide(card: MethodCard, id_: str) -> LabelledSlide:
     features = waves + 0.1 * generator.normal(size=waves.shape)
     slopes = np.random.default_rng(SEED).normal(size=(N_FEATURES, len(GENES)))
     counts = generator.poisson(np.exp(1.5 + 0.4 * features @ slopes))
-    blind = card.kind in ("control", "oracle") and FEATURES not in card.needs
+    blind = encoder_of(card) == NO_ENCODER
     expression, oracle = np.log1p(counts).astype(np.float32), card.kind == "oracle"
     inputs = SlideInputs(
         slide_id=id_,
@@ -154,5 +172,28 @@ def _slide(card: MethodCard, id_: str) -> LabelledSlide:
         um_per_px=1.0,
         total_counts=counts.sum(axis=1) + 20.0 if oracle else None,
         oracle_expression=expression.copy() if oracle else None,
+        source=_source(id_, counts, array) if card.kind == "ceiling" else None,
     )
     return LabelledSlide(inputs, expression)
+
+
+def _source(id_: str, counts: NDArray[np.int64], array: FloatArray) -> Slide:
+    """A slide that says how it was generated, as simulated and as semi-synthetic ones do."""
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+    expected = counts + 1.0
+    totals = expected.sum(axis=1) + 20
+    adata = AnnData(
+        csr_matrix(counts.astype(np.int32)),
+        obs=pd.DataFrame(
+            {TOTAL_COUNTS: totals, EXPECTED_TOTAL: totals, VISIBLE_TOTAL: totals},
+            index=[f"s{i}" for i in range(len(counts))],
+        ),
+        var=pd.DataFrame({DISPERSION: 5.0, INVISIBLE_SD: 0.1}, index=list(GENES)),
+        layers={EXPECTED: expected, VISIBLE: expected, NOISY: np.log1p(counts)},
+        obsm={SPATIAL: array * _PITCH_PX},
+        uns={TRUTH: {DEPTH_SD: 0.1}, MADE: {SHARE: 0.5}},
+    )
+    return Slide(id_, id_[:2], adata)

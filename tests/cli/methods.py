@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -31,12 +32,10 @@ class Refuses(Works):
 
 
 class Stops(Works):
-    """Is interrupted, if the environment says so."""
+    """Ends as if it were interrupted."""
 
     def fit(self, train, validation, context):
-        if "STBENCH_TEST_STOP" in os.environ:
-            raise KeyboardInterrupt
-        super().fit(train, validation, context)
+        raise KeyboardInterrupt
 
 
 class Dies(Works):
@@ -47,8 +46,17 @@ class Dies(Works):
 
 
 class Sleeps(Works):
-    """Says so in the file that the environment names, and sleeps."""
+    """Says so in the file that the environment names, and sleeps; only fits without one."""
 
     def fit(self, train, validation, context):
-        Path(os.environ["STBENCH_TEST_SLEEP"]).touch()
-        time.sleep(120)
+        if "STBENCH_TEST_SLEEP" in os.environ:
+            Path(os.environ["STBENCH_TEST_SLEEP"]).touch()
+            time.sleep(120)
+        super().fit(train, validation, context)
+
+
+class Exits(Works):
+    """Asks for the end of the process."""
+
+    def fit(self, train, validation, context):
+        sys.exit(3)

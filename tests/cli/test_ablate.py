@@ -185,11 +185,10 @@ def test_folders_of_something_else_are_refused(stbench):
     [
         (["--tables", "2,3"], "--tables: expected tables of flag (2, 6, 7, 12, 13, 14), found '3'"),
         (["--tables", "2,2"], "--tables: expected 2 once"),
-        (["--method", "ridge"], "expected ablations on the card of ridge, found none; methods with some: flag;"),
-        (["--method", "flagg"], "unknown method 'flagg'"),
+        (["--method", "ridge"], "expected one --method, found 2"),
         (["--seeds", "one"], "--seeds: expected whole numbers"),
         (["--seeds", "1,1"], "--seeds: expected 1 once"),
-        (["--genes", "1"], "expected at least 2 genes"),
+        (["--genes", "1"], "--genes: expected numbers from 2 up"),
         (["--jobs", "0"], "--jobs: expected at least 1 worker"),
         (["--preset", "papr"], "unknown preset 'papr'"),
         (["--set", "sigmaa=1"], "unknown setting of flag 'sigmaa'"),
@@ -201,6 +200,12 @@ def test_folders_of_something_else_are_refused(stbench):
 def test_a_mistake_is_one_line_and_leaves_nothing(stbench, tmp_path, words, said):
     assert said in stbench(*FLAG, *TINY, "--genes", "4", *words).reason
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_without_ablations(stbench):
+    assert "found none; methods with some: flag" in stbench("ablate", "--method", "ridge", "--dry-run").reason
+    assert "unknown method 'flagg'" in stbench("ablate", "--method", "flagg", "--dry-run").reason
+    assert "expected one --method, found 0" in stbench("ablate", "--dry-run").reason
 
 
 @pytest.mark.parametrize(

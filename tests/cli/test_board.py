@@ -8,7 +8,7 @@ from rich.console import Console
 from stbench.cli import board as view_module
 from stbench.evaluation.task import TaskSettings
 from stbench.grids.board import Board
-from stbench.grids.grid import Cell, Outcome
+from stbench.grids.cells import Cell, Outcome
 
 CELLS = [Cell(f"g5/seed{seed}/flag", "flag", "5", TaskSettings(genes=5), None, seed) for seed in (0, 1)]
 

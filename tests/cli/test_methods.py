@@ -51,7 +51,7 @@ def test_check(stbench):
     ended = stbench("methods", "check", f"{KNN}:Knn")
     assert ended.code == 0
     assert "FAIL" not in ended.out
-    assert "refuses without features: there are no features to measure distances in" in ended.out
+    assert "refuses without features: needs features, found none on slide P1-a and 4 more" in ended.out
 
 
 def test_check_that_fails(stbench):

@@ -1,16 +1,20 @@
 """`stbench run` and `stbench leaderboard`, on a tiny simulated cohort."""
 
 import json
+import os
 import shlex
-from dataclasses import fields
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stbench.evaluation.choices import Choices
+from stbench.catalogue import usual_controls
 from stbench.evaluation.record import read_record
-from stbench.evaluation.session import CONTROLS
+from stbench.evaluation.request import Request
 
 from .conftest import TINY
 
@@ -31,7 +35,11 @@ def test_from_names_to_a_leaderboard(stbench):
     assert said["split"] == "slide, seed 0: train 1, validation 1, test 1"
     assert said["leak"] == "0% of test slides share a patient with training"
     ceilings = {"best-from-image", "best-from-truth"}
-    assert {path.parent.name for path in Path("mine").glob("*/record.json")} == {"ridge", *CONTROLS, *ceilings}
+    assert {path.parent.name for path in Path("mine").glob("*/record.json")} == {
+        "ridge",
+        *ceilings,
+        *(card.name for card in usual_controls()),
+    }
     for row in (*ceilings, "ridge", "random-spot, mean of 2", "random-spot, 1 draw", "[total-counts]"):
         assert any(line.startswith(f"{row}  ") for line in ended.out.splitlines()), row
     assert "PCC ↑" in ended.out
@@ -61,29 +69,30 @@ def test_from_names_to_a_leaderboard(stbench):
 
 
 def test_a_command_says_every_choice(stbench, monkeypatch):
-    choices = Choices(
+    request = Request(
         methods=("ridge", "some where.py:M"),
         dataset="her2st",
-        genes=200,
+        genes=(200,),
         split="a b.json",
         split_seed=1,
-        seed=2,
+        seeds=(2, 5),
         draws=3,
         encoder="timm:vit",
         weights=Path("w.safetensors"),
         patch="112um",
-        normalization="log2p1",
+        normalization=("log2p1", "log1p"),
         preset="small",
         overrides=("k=3", "ridge.alpha=1"),
         simulate=("paper", "seed=1"),
         controls=False,
     )
     unsaid = {"data_root", "device"}
-    assert {field.name for field in fields(Choices) if getattr(choices, field.name) == field.default} == unsaid
+    assert {name for name in Request.options() if getattr(request, name) == Request.usual(name)} == unsaid
     understood = []
-    monkeypatch.setattr("stbench.cli.run._start", lambda choices, *_, **__: understood.append(choices))
-    stbench(*shlex.split(choices.command())[1:])
-    assert understood == [choices]
+    monkeypatch.setattr("stbench.evaluation.plan.plan", lambda asked, *_: understood.append(asked) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stbench(*shlex.split(request.command())[1:])
+    assert understood == [request]
 
 
 def test_the_record_repeats_the_run(stbench):
@@ -98,7 +107,8 @@ def test_the_record_repeats_the_run(stbench):
 def test_dry_run_writes_nothing(stbench, tmp_path):
     ended = stbench("run", "--method", "ridge", *SMALL, "--dry-run")
     assert (ended.code, ended.err) == (0, "")
-    assert lines_of(ended.out)["out"].startswith("runs/simulated-g5-20")
+    assert lines_of(ended.out)["out"].startswith("runs/simulated-g5-slide-seed0-")
+    assert "ridge: seconds; about " in ended.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,18 +145,87 @@ def test_a_method_that_refuses(stbench):
     assert "refuses: refused: there are too few slides" in ended.out
 
 
-def test_an_interrupted_run_resumes(stbench, monkeypatch):
-    words = ["run", "--method", f"{METHODS}:Stops", "--method", f"{METHODS}:Works", "--no-controls", *SMALL]
-    monkeypatch.setenv("STBENCH_TEST_STOP", "1")
-    ended = stbench(*words, "--out", "mine")
-    assert ended.code == 130
-    assert ended.err.splitlines()[-1] == "stbench: interrupted; the same command with --out mine --resume continues"
-    assert not Path("mine/stops/record.json").exists()
-    monkeypatch.delenv("STBENCH_TEST_STOP")
-    assert "mine/stops already holds a run; --resume continues it" in stbench(*words, "--out", "mine").reason
-    assert stbench(*words, "--out", "mine", "--resume").code == 0
-    assert read_record(Path("mine/stops")).status == "done"
-    assert "belongs to another run: seed 0 -> 1" in stbench(*words, "--out", "mine", "--resume", "--seed", "1").err
+def test_an_interrupted_run_goes_on(stbench, tmp_path, cache):
+    words = ["run", "--method", f"{METHODS}:Sleeps", "--method", f"{METHODS}:Works", "--no-controls", *SMALL]
+    words += ["--out", "mine"]
+    environment = {**os.environ, "STBENCH_CACHE": str(cache), "STBENCH_TEST_SLEEP": str(tmp_path / "asleep")}
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "stbench", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
+    while not (tmp_path / "asleep").exists():
+        assert parent.poll() is None, parent.communicate()
+        time.sleep(0.05)
+    assert "another process is at work in mine" in stbench(*words).err
+    parent.send_signal(signal.SIGINT)
+    _, err = parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    assert err.splitlines()[-1] == "stbench: interrupted; the same command with --out mine continues"
+    assert not Path("mine/sleeps/record.json").exists()
+    ended = stbench(*words, "--resume")
+    assert ended.code == 0, ended.err
+    before = Path("mine/sleeps/record.json").stat().st_mtime_ns
+    assert "2 in all, 2 finished, 0 to run" in stbench(*words).out
+    assert Path("mine/sleeps/record.json").stat().st_mtime_ns == before
+    assert "mine belongs to another run: seeds [0] -> [1]; choose" in stbench(*words, "--seed", "1").reason
+    assert "mine belongs to another run: genes [5] -> [4]; choose" in stbench(*words, "--genes", "4").reason
+
+
+@pytest.mark.parametrize("name", ["Exits", "Stops"])
+def test_a_method_cannot_end_the_harness(stbench, name):
+    ended = stbench("run", "--method", f"{METHODS}:{name}", "--no-controls", *SMALL, "--out", "mine")
+    assert ended.code == 1
+    assert read_record(Path("mine") / name.lower()).reason in ("SystemExit: 3", "KeyboardInterrupt")
+
+
+def test_seeds_scales_and_folds_are_cells(stbench):
+    words = ["run", "--method", "ridge", *SMALL, "--out", "mine", "--no-controls"]
+    several = ["--seeds", "0,1", "--split", "lopo", "--normalize", "log1p", "--normalize", "log2p1"]
+    ended = stbench(*words, *several, "--jobs", "2")
+    assert ended.code == 0, ended.err
+    found = {str(path.parent.relative_to("mine")) for path in Path("mine").rglob("record.json")}
+    assert found == {
+        f"lopo-{patient}/{scale}/ridge-seed{seed}"
+        for patient in ("P01", "P02", "P03")
+        for scale in ("log1p", "log2p1")
+        for seed in (0, 1)
+    }
+    one = read_record(Path("mine/lopo-P02/log2p1/ridge-seed1"))
+    assert (one.task.protocol, one.seed, one.request["split"]) == ("lopo-P02", 1, "lopo-P02")
+    assert len(list(Path(stbench("leaderboard", "mine", "--out", "b") and "b").glob("*.md"))) == 6
+    grown = stbench(*words, *several, "--seeds", "0,1,2")
+    assert "18 in all, 12 finished, 6 to run" in grown.out
+
+
+def test_options_without_effect_are_named(stbench):
+    words = ["run", "--method", "ridge", "--method", "flag", *SMALL, "--dry-run", "--preset", "test", "--draws", "3"]
+    notes = [line.split(maxsplit=1)[1] for line in stbench(*words).out.splitlines() if line.startswith("note ")]
+    assert notes == ["--draws 3 changes nothing for ridge: one prediction"]
+    words = ["run", "--method", "bleep", *SMALL, "--dry-run", "--preset", "fast"]
+    notes = [line for line in stbench(*words).out.splitlines() if line.startswith("note ")]
+    assert notes[0].endswith("--preset fast changes nothing for bleep: no such preset, its defaults")
+
+
+def test_options_from_a_file(stbench):
+    Path("run.toml").write_text(
+        'method = ["ridge"]\nsimulate = ["n_patients=3", "sections_per_patient=1", "n_spots=16", "n_genes=30"]\n'
+        'genes = 5\nencoder = "mean-rgb"\nset = ["alpha=2"]\nseeds = [1, 2]\ncontrols = false\n'
+    )
+    said = lines_of(stbench("run", "--config", "run.toml", "--dry-run", "--genes", "6").out)
+    assert (said["method"], said["genes"], said["seed"]) == ("ridge; alpha=2.0", "6", "1, 2")
+    assert said["controls"] == "none"
+    for text, reason in (
+        ("gens = 5", "unknown option in run.toml 'gens': did you mean genes"),
+        ('draws = "three"', "--config run.toml: expected int for draws, found 'three'"),
+        ("genes = [", "--config: expected TOML in run.toml"),
+    ):
+        Path("run.toml").write_text(text)
+        assert reason in stbench("run", "--config", "run.toml", "--dry-run").reason
+    assert "--config: expected TOML in nowhere.toml" in stbench("run", "--config", "nowhere.toml").reason
 
 
 RIDGE = ["run", "--method", "ridge", "--dry-run"]
@@ -166,7 +245,7 @@ RIDGE = ["run", "--method", "ridge", "--dry-run"]
         ([*RIDGE, "--set", "ridge-rgb.alfa=1"], "unknown setting of ridge-rgb 'alfa'"),
         ([*RIDGE, "--simulate", "n_spot=5"], "unknown setting of simulated 'n_spot': did you mean n_spots"),
         ([*RIDGE, "--simulate", "n_spots=1"], "--simulate n_spots: Input should be greater than or equal to 4"),
-        ([*RIDGE, "--genes", "1"], "expected at least 2 genes"),
+        ([*RIDGE, "--genes", "1"], "--genes: expected numbers from 2 up"),
         ([*RIDGE, "--draws", "0"], "expected at least 1 draw"),
         ([*RIDGE, "--split", "slid"], "unknown split 'slid': did you mean slide?"),
         ([*RIDGE, "--encoder", "handcraft"], "unknown encoder 'handcraft': did you mean handcrafted-v1"),
@@ -177,7 +256,10 @@ RIDGE = ["run", "--method", "ridge", "--dry-run"]
         ([*RIDGE, "--preset", "papr"], "unknown preset 'papr': did you mean paper?"),
         ([*RIDGE, "--device", "gpu"], "unknown device 'gpu'"),
         ([*RIDGE, "--method", "ridge"], "expected every method once, found ridge twice"),
-        ([*RIDGE, "--resume"], "--resume: expected the --out"),
+        ([*RIDGE, "--seed", "-1"], "--seeds: expected whole numbers"),
+        ([*RIDGE, "--out", ""], "--out: expected a folder, found an empty name"),
+        ([*RIDGE, "--genes", "5,6"], "--genes: expected one panel size, found 2; stbench sweep-genes"),
+        ([*RIDGE, "--split", "lopo-P9"], "unknown patient 'P9'"),
         ([*RIDGE, "--simulate", "n_patients=1", "--simulate", "sections_per_patient=2"], "at least 3 slides"),
         ([*RIDGE, "--simulate", "n_patients=2", "--split", "patient"], "at least 3 patients"),
         (["leaderboard", "nowhere"], "expected record.json in nowhere, found none"),
@@ -233,7 +315,7 @@ def test_a_semi_synthetic_cohort_from_names_to_a_leaderboard(stbench, tmp_path, 
     refused = stbench("run", "--method", "ridge", *made, "--genes", "3", "--encoder", "mean-rgb", "--out", "other")
     assert refused.code == 2
     assert "has no image; leave it out or choose a method that needs no features" in refused.err
-    assert not list(Path("other").iterdir())
+    assert not Path("other").exists()
     checked = stbench("datasets", "check", *made[1:])
     assert checked.code == 1  # the card knows 36 sections
     assert "4 of 36 on the card found (her2st layout); missing: SPA152 (A3)" in checked.out

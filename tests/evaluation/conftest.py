@@ -70,6 +70,12 @@ def scrambled(slide):
     return replace(slide, adata=adata)
 
 
+def labelled(task, encoder=None, sight="inputs"):
+    """Training and validation slides as a method gets them."""
+    given = task.given(encoder, sight)
+    return given.labelled(given.inputs())
+
+
 @pytest.fixture
 def slides():
     return [make_slide(f"P{p}-s{s}", f"P{p}") for p in range(4) for s in range(2)]

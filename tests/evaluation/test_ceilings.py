@@ -9,14 +9,20 @@ from stbench.catalogue import find_dataset
 from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.data.simulator import SimulationSettings, open_simulated
-from stbench.evaluation.ceilings import write_ceilings
+from stbench.evaluation.plan import ceilings_of
 from stbench.evaluation.record import read_record
+from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings, build_task
 from stbench.pages.leaderboard import sections
 
 from .conftest import make_cohort
 
 TINY = SimulationSettings(n_patients=3, sections_per_patient=1, n_spots=80, n_genes=60, um_per_px=4.0)
+
+
+def write_ceilings(task, out):
+    """The ceilings of a task as rows."""
+    return [run_method(task, card, folder=out / card.name) for card in ceilings_of(task.facts.origin)]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def simulated(tmp_path_factory):
 
 
 def test_knowing_more_helps(simulated, tmp_path):
-    image, truth = write_ceilings(simulated, tmp_path, "stbench run ...")
+    image, truth = write_ceilings(simulated, tmp_path)
     assert read_record(tmp_path / "best-from-image") == image
     assert 0 < truth.metrics["mse"].mean < image.metrics["mse"].mean
     assert truth.metrics["pcc"].mean > image.metrics["pcc"].mean > 0.2
@@ -51,20 +57,20 @@ def semi_synthetic(slides, split):
 
 def test_the_ceiling_of_semi_synthetic_slides(semi_synthetic, tmp_path):
     task = semi_synthetic()
-    (ceiling,) = write_ceilings(task, tmp_path, "stbench run ...")
+    (ceiling,) = write_ceilings(task, tmp_path)
     assert (ceiling.method, ceiling.kind, ceiling.task.origin) == ("best-from-own-spot", "ceiling", "semi-synthetic")
-    line = [0.5 * task.slides("none").test[i].expression.var(axis=0).mean() for i in range(3)]
+    line = [0.5 * task.test[i].expression.var(axis=0).mean() for i in range(3)]
     assert 0 < ceiling.metrics["mse"].mean < np.mean(line) * 1.1  # an even number of spots: one mode is free of noise
     assert ceiling.metrics["pcc"].mean > 0.65
     assert read_record(tmp_path / "best-from-own-spot") == ceiling
 
 
 def test_a_ceiling_that_is_not_known_on_a_scale_says_so(semi_synthetic, tmp_path):
-    (ceiling,) = write_ceilings(semi_synthetic(normalization="cp10k-log1p"), tmp_path, "")
+    (ceiling,) = write_ceilings(semi_synthetic(normalization="cp10k-log1p"), tmp_path)
     assert (ceiling.status, ceiling.metrics) == ("refused", {})
     assert "log1p or log2p1; found cp10k-log1p" in ceiling.reason
 
 
 def test_real_slides_have_none(task, tmp_path):
-    assert list(write_ceilings(task, tmp_path, "")) == []
+    assert write_ceilings(task, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

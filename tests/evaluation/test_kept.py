@@ -12,7 +12,7 @@ from stbench.methods.flag import Flag
 from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.registry import find_method
 
-from .conftest import make_cohort
+from .conftest import labelled, make_cohort
 
 
 @pytest.fixture
@@ -23,13 +23,17 @@ def mapped(slides, card, settings, tmp_path):
 def test_a_cache_changes_no_bit(task, mapped):
     assert mapped.facts == task.facts
     for encoder in (None, "none"):
-        one, other = task.slides(encoder, oracle=True), mapped.slides(encoder, oracle=True)
-        for part in ("train", "validation", "test"):
-            for a, b in zip(getattr(one, part), getattr(other, part), strict=True):
+        one, other = task.given(encoder, "truth"), mapped.given(encoder, "truth")
+        first, second = one.inputs(), other.inputs()
+        for id_, inputs in first.items():
+            for name in ("features", "xy", "array_xy", "total_counts", "oracle_expression"):
+                np.testing.assert_array_equal(getattr(inputs, name), getattr(second[id_], name))
+        for some, others in zip(one.labelled(first), other.labelled(second), strict=True):
+            for a, b in zip(some, others, strict=True):
                 assert a.inputs.slide_id == b.inputs.slide_id
                 np.testing.assert_array_equal(a.expression, b.expression)
-                for name in ("features", "xy", "array_xy", "total_counts", "oracle_expression"):
-                    np.testing.assert_array_equal(getattr(a.inputs, name), getattr(b.inputs, name))
+    for a, b in zip(task.test, mapped.test, strict=True):
+        np.testing.assert_array_equal(a.expression, b.expression)
     for id_ in task.facts.n_spots:
         kept, again = task.kept(id_), mapped.kept(id_)
         assert (kept.genes, kept.spot_ids) == (again.genes, again.spot_ids)
@@ -38,7 +42,8 @@ def test_a_cache_changes_no_bit(task, mapped):
 
 
 def test_features_expression_and_counts_are_mapped(mapped):
-    for slide in [*mapped.train, *mapped.validation, *mapped.test]:
+    train, validation = labelled(mapped)
+    for slide in [*train, *validation, *mapped.test]:
         assert _backed(slide.inputs.features)
         assert _backed(slide.expression)
     counts = mapped.kept("P0-s0").counts
@@ -53,15 +58,28 @@ def _backed(array):
 
 
 def test_arrays_of_a_task_with_a_cache_are_fresh(mapped):
-    mapped.train[0].expression[:] = 7
-    mapped.train[0].inputs.features[:] = 7
-    assert not (mapped.train[0].expression == 7).all()
-    assert not (mapped.train[0].inputs.features == 7).all()
+    first = labelled(mapped)[0][0]
+    first.expression[:] = 7
+    first.inputs.features[:] = 7
+    again = labelled(mapped)[0][0]
+    assert not (again.expression == 7).all()
+    assert not (again.inputs.features == 7).all()
+
+
+def test_no_truth_of_test_slides_is_given(mapped):
+    given = mapped.given()
+    assert set(given.labels.fresh()) == {*mapped.facts.train, *mapped.facts.validation}
+    assert given.secrets is None
+    truth = {slide.inputs.slide_id: slide.expression for slide in mapped.test}
+    for id_, inputs in given.inputs().items():
+        assert inputs.total_counts is inputs.oracle_expression is inputs.source is None
+        if id_ in truth:
+            assert not any(value is truth[id_] for value in vars(inputs).values())
 
 
 def test_training_holds_no_copy_of_the_features(mapped):
     found = Flag(FlagSettings.model_validate(find_method("flag").presets["test"]))
-    objective = found._trainer(mapped.train, mapped.validation, Context(tuple(mapped.facts.genes))).objective
+    objective = found._trainer(*labelled(mapped), Context(tuple(mapped.facts.genes))).objective
     for rows, slide in zip(objective.windows.features, objective.windows.slides, strict=True):
         assert _backed(rows._features)
         spots = np.array([3, 0])

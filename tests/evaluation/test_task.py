@@ -11,12 +11,12 @@ from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.identity import default_patch
 from stbench.evaluation.task import TaskSettings, build_task
 
-from .conftest import GENES, make_cohort, make_slide, scrambled
+from .conftest import GENES, labelled, make_cohort, make_slide, scrambled
 
 
 def test_slides_come_sorted_and_on_the_scale(task, slides):
-    assert [slide.inputs.slide_id for slide in task.train] == ["P0-s0", "P0-s1", "P1-s0"]
-    first = task.train[0]
+    assert [slide.inputs.slide_id for slide in labelled(task)[0]] == ["P0-s0", "P0-s1", "P1-s0"]
+    first = labelled(task)[0][0]
     columns = [GENES.index(gene) for gene in task.facts.genes]
     np.testing.assert_allclose(first.expression, np.log1p(slides[0].counts.toarray()[:, columns]), rtol=1e-6)
     assert first.inputs.features.shape == (16, 3)
@@ -81,20 +81,26 @@ def test_one_slide_in_memory_at_a_time(slides, card, settings):
 
 
 def test_another_encoder_and_what_oracles_see(task):
-    blind = task.slides("none", oracle=True)
+    blind = task.given("none", "truth")
+    first = blind.inputs()["P3-s0"]
     assert blind.encoder == "none"
-    assert blind.train[0].inputs.features.shape == (16, 0)
-    assert blind.test[0].inputs.total_counts is not None
-    np.testing.assert_array_equal(blind.test[0].inputs.oracle_expression, blind.test[0].expression)
-    assert task.slides().test[0].inputs.total_counts is None
-    assert task.slides().test[0].inputs.oracle_expression is None
+    assert first.features.shape == (16, 0)
+    assert first.total_counts is not None
+    assert first.source is None
+    truth = next(slide for slide in task.test if slide.inputs.slide_id == "P3-s0")
+    np.testing.assert_array_equal(first.oracle_expression, truth.expression)
+    assert task.given("none", "everything").inputs()["P3-s0"].source.genes == task.facts.genes
+    plain = task.given().inputs()["P3-s0"]
+    assert plain.total_counts is plain.oracle_expression is plain.source is None
 
 
 def test_arrays_are_fresh(task):
-    task.train[0].expression[:] = 7
-    task.train[0].inputs.xy[:] = 7
-    assert not (task.train[0].expression == 7).all()
-    assert not (task.train[0].inputs.xy == 7).all()
+    first = labelled(task)[0][0]
+    first.expression[:] = 7
+    first.inputs.xy[:] = 7
+    again = labelled(task)[0][0]
+    assert not (again.expression == 7).all()
+    assert not (again.inputs.xy == 7).all()
 
 
 def test_splits_by_name(slides, card):

@@ -2,7 +2,9 @@
 
 from stbench.evaluation.record import Record, TaskFacts
 from stbench.evaluation.summaries import summarise
-from stbench.grids.manifest import Manifest, Series
+from stbench.grids.manifest import FoldSlides, Series
+from stbench.studies.sweep.grid import SweepManifest
+from stbench.studies.sweep.request import SweepRequest
 
 from ..evaluation.conftest import card, cohort, method, settings, slides, split, task
 
@@ -26,28 +28,13 @@ def series(name, **changes):
 
 
 def manifest(*members, **changes):
-    said = {
-        "dataset": "tiny",
-        "cohort": "tiny",
-        "simulate": [],
-        "split": "slide",
-        "split_seed": 0,
-        "train": ["a1"],
-        "validation": ["b1"],
-        "test": SLIDES,
-        "normalization": "log1p",
-        "encoder": None,
-        "weights": None,
-        "patch": None,
-        "preset": "small",
-        "draws": None,
-        "genes": [5, 50],
-        "seeds": [0],
-        "control_seed": 0,
-        "series": list(members) or [series("flag")],
-        "ceilings": False,
-    }
-    return Manifest.model_validate({**said, **changes})
+    """The manifest of a sweep; changes are options of its request, or ``train``, ``validation``, ``test``."""
+    parts = {"train": ["a1"], "validation": ["b1"], "test": SLIDES}
+    parts |= {name: changes.pop(name) for name in list(changes) if name in parts}
+    given = changes.pop("series", None) or list(members) or [series("flag")]
+    request = SweepRequest.read({"dataset": "tiny", "genes": [5, 50], "controls": False, **changes})
+    fold = FoldSlides(name=request.split, **parts)
+    return SweepManifest(request=request.dump(), cohort="tiny", folds=[fold], series=given)
 
 
 def facts(genes, **changes):

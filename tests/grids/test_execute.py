@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from stbench.errors import UserError
-from stbench.evaluation.choices import Choices
 from stbench.evaluation.record import read_record
 from stbench.evaluation.task import TaskSettings
-from stbench.grids import bench as bench_module
+from stbench.features.encoders import load_encoder
 from stbench.grids.board import Board
-from stbench.grids.execute import execute, only_one
-from stbench.grids.grid import Cell, Failures, MethodRun, Outcome, Source, finished, heaviest_first, named
+from stbench.grids.cells import Cell, Failures, MethodRun, Outcome, finished, heaviest_first, named
+from stbench.grids.desk import Desk
+from stbench.grids.execute import execute
+from stbench.grids.lock import among_others, only_one
 from stbench.grids.progress import CellReporter
 
 SMALL, LARGE = TaskSettings(genes=5), TaskSettings(genes=50)
@@ -22,6 +23,17 @@ def test_one_process_at_a_time(tmp_path):
     with only_one(tmp_path), pytest.raises(UserError, match="another process is at work"), only_one(tmp_path):
         pass
     with only_one(tmp_path):
+        pass
+
+
+def test_single_cells_share_a_folder_that_a_command_has_alone(tmp_path):
+    (tmp_path / ".lock").touch()
+    with among_others(tmp_path, "a"), among_others(tmp_path, "b"):
+        with pytest.raises(UserError, match="another process is at work"), only_one(tmp_path):
+            pass
+        with pytest.raises(UserError, match="another process is at work"), among_others(tmp_path, "a"):
+            pass
+    with only_one(tmp_path), pytest.raises(UserError, match="another process"), among_others(tmp_path, "a"):
         pass
 
 
@@ -75,17 +87,16 @@ class Told:
 
 
 @pytest.fixture
-def source(monkeypatch, cohort, card, tmp_path):
-    """The tiny cohort, whatever is asked for, and the slides that were read."""
+def desk(cohort, card, settings, tmp_path):
+    """Makes a desk over the tiny cohort, and says which slides were read."""
     reads = []
 
     def reader(slide_id):
         reads.append(slide_id)
         return cohort.reader(slide_id)
 
-    monkeypatch.setattr(bench_module, "open_dataset", lambda *_, **__: (replace(cohort, reader=reader), card))
-    found = Source(Choices(methods=()), tmp_path / "cache", "cpu")
-    return found, reads
+    encoder = load_encoder(settings.encoder)
+    return Desk(replace(cohort, reader=reader), card, encoder, tmp_path / "cache", "cpu"), reads
 
 
 @pytest.fixture
@@ -100,14 +111,14 @@ def grid(method, settings):
     return make
 
 
-def test_whatever_fails_ends_its_own_cell(source, grid, tmp_path):
+def test_whatever_fails_ends_its_own_cell(desk, grid, tmp_path):
     cells = [
         *(grid(name, weight=9.0) for name in ("SlideMean", "Crashes", "Refuses", "BadInput")),
         grid("SlideMean", genes=13, weight=99.0),
         grid("SlideMean", seed=1, expected="of other data"),
     ]
     told = Told()
-    outcomes = execute(cells, source[0], tmp_path, 1, told)
+    outcomes = execute(cells, desk[0], tmp_path, 1, told)
     assert {folder: outcome.status for folder, outcome in outcomes.items()} == {
         "g13/seed0/SlideMean": "failed",
         "g5/seed0/SlideMean": "done",
@@ -120,6 +131,7 @@ def test_whatever_fails_ends_its_own_cell(source, grid, tmp_path):
     assert read_record(tmp_path / "g5/seed0/Crashes").reason == "ZeroDivisionError: division"
     reasons = Failures(tmp_path).reasons
     assert set(reasons) == {"g13/seed0/SlideMean", "g5/seed0/BadInput", "g5/seed1/SlideMean"}
+    assert {folder for folder, outcome in outcomes.items() if outcome.misused} == set(reasons)
     assert reasons["g5/seed0/BadInput"] == "expected a prior file, found none"
     assert "data or code changed" in reasons["g5/seed1/SlideMean"]
     assert next(event for event in told.events if event[0] == "started") == ("started", "g13/seed0/SlideMean")
@@ -127,22 +139,22 @@ def test_whatever_fails_ends_its_own_cell(source, grid, tmp_path):
     assert {one.folder for one in again} == set(reasons) | {"g5/seed0/Crashes"}
 
 
-def test_slides_are_read_once_for_all_tasks(source, grid, tmp_path, slides):
-    execute([grid("SlideMean", genes=genes) for genes in (3, 4, 5)], source[0], tmp_path, 1, Told())
+def test_slides_are_read_once_for_all_tasks(desk, grid, tmp_path, slides):
+    execute([grid("SlideMean", genes=genes) for genes in (3, 4, 5)], desk[0], tmp_path, 1, Told())
     used = {"P0-s0", "P0-s1", "P1-s0", "P2-s0", "P2-s1", "P3-s0", "P3-s1"}
-    assert sorted(source[1]) == sorted(used)
+    assert sorted(desk[1]) == sorted(used)
 
 
-def test_more_slides_than_memory_are_read_again(source, grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_module, "_BUDGET_BYTES", 0)
-    execute([grid("SlideMean")], source[0], tmp_path, 1, Told())
-    assert len(source[1]) == 14
+def test_more_slides_than_memory_are_read_again(desk, grid, tmp_path):
+    desk[0].cohort.reader._left = 0
+    execute([grid("SlideMean")], desk[0], tmp_path, 1, Told())
+    assert len(desk[1]) == 14
 
 
-def test_a_cell_repaired_is_no_failure_any_more(source, grid, tmp_path):
+def test_a_cell_repaired_is_no_failure_any_more(desk, grid, tmp_path):
     one = grid("SlideMean")
     Failures(tmp_path).note(one, "its worker process was ended by SIGKILL")
-    assert execute([one], source[0], tmp_path, 1, Told())[one.folder].status == "done"
+    assert execute([one], desk[0], tmp_path, 1, Told())[one.folder].status == "done"
     assert Failures(tmp_path).reasons == {}
     assert finished(tmp_path, one).score == read_record(tmp_path / one.folder).metrics["pcc"].mean
 

@@ -11,7 +11,7 @@ from .conftest import manifest, series
 
 
 def test_a_grid_grows(tmp_path):
-    write_manifest(tmp_path, manifest(series("flag"), series("ridge", control=True), seeds=[1], control_seed=1))
+    write_manifest(tmp_path, manifest(series("flag"), series("ridge", control=True), seeds=[1]))
     asked = manifest(series("ridge"), series("stem"), genes=[5, 200], seeds=[0])
     found = join(tmp_path, asked)
     assert (found.genes, found.seeds, found.control_seed) == ([5, 50, 200], [0, 1], 1)

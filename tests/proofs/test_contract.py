@@ -53,7 +53,7 @@ def test_sound_ones(tmp_path):
     ],
 )
 def test_a_broken_promise_is_found(name, check, said, tmp_path):
-    found = failures(faulty(name, kind="generative", draws=3, needs=["array_xy"]), tmp_path)
+    found = failures(faulty(name, kind="generative", draws=3, optional=["array_xy"]), tmp_path)
     assert said in found[check]
     assert "\n" not in found[check].replace(repr("one\nspot"), "")
 
@@ -65,7 +65,7 @@ def test_a_broken_promise_is_found(name, check, said, tmp_path):
 def test_nothing_is_checked_without_a_fit(name, said, tmp_path):
     found = failures(faulty(name), tmp_path)
     assert found["fits"] == said
-    assert set(CHECKS) - set(found) == {"settings are described", "presets name differences", "needs are known"}
+    assert set(CHECKS) - set(found) == {"settings are described", "presets name differences"}
 
 
 def test_settings_that_must_be_given(tmp_path):
@@ -84,12 +84,6 @@ def test_a_preset_that_repeats_a_default_or_names_no_setting(presets, said, tmp_
     assert re.search(said, failures(card, tmp_path)["presets name differences"])
 
 
-def test_a_need_that_nobody_can_meet(tmp_path):
-    found = failures(faulty("Sound", needs=["features", "moon_phase"]), tmp_path)
-    assert list(found) == ["needs are known"]
-    assert found["needs are known"].endswith("found moon_phase")
-
-
 def test_the_test_preset_is_taken_first(tmp_path):
     card = method_cards()["ridge"].model_copy(update={"presets": {"small": {"alpha": 5}, "test": {"alpha": -1}}})
     assert "alpha" in failures(card, tmp_path)["fits"]
@@ -97,4 +91,7 @@ def test_the_test_preset_is_taken_first(tmp_path):
 
 def test_only_oracles_see_the_depth(tmp_path):
     oracle = method_cards()["total-counts"]
-    assert failures(oracle.model_copy(update={"kind": "control"}), tmp_path)["fits"].startswith("total counts were not")
+    assert (
+        failures(oracle.model_copy(update={"kind": "control"}), tmp_path)["fits"]
+        == "needs total_counts, found none on slide P1-a and 4 more"
+    )

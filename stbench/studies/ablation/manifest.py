@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from stbench.catalogue.ablations import Conditions
-from stbench.grids.manifest import Manifest, differing, listed
+from stbench.evaluation.request import Request
+from stbench.grids.manifest import Manifest, differing
+from stbench.studies.ablation.request import AblateRequest
 
 
 class _Part(BaseModel):
@@ -57,12 +58,10 @@ class AblationManifest(Manifest):
     """Everything that defines the cells of an ablation; its series are the distinct runs behind the tables."""
 
     FILE: ClassVar[str] = "ablation.json"
-    COMMAND: ClassVar[str] = "ablate"
     KIND: ClassVar[str] = "ablation"
     A_KIND: ClassVar[str] = "an ablation"
-    GROWS: ClassVar[frozenset[str]] = frozenset(
-        {"seeds", "control_seed", "series", "ceilings", "tables", "vectors", "base", "changed", "overrides"}
-    )
+    COMMAND: ClassVar[str] = "ablate"
+    REQUEST: ClassVar[type[Request]] = AblateRequest
 
     method: str = Field(description="registered name, or path/to/file.py:Class")
     title: str
@@ -78,6 +77,9 @@ class AblationManifest(Manifest):
         method = self.title.lower().replace(" ", "-")
         return f"{self.cohort}-ablate-{method}-g{self.genes[0]}-{self.split_name}-{self.digest}"
 
+    def _shared(self) -> dict[str, Any]:
+        return {**super()._shared(), "method": self.method, "title": self.title}
+
     def _identity(self) -> dict[str, Any]:
         return {**self._shared(), "base": self.base}
 
@@ -92,11 +94,11 @@ class AblationManifest(Manifest):
         changes = {"tables": tables, "vectors": {**self.vectors, **asked.vectors}}
         return super().joined(asked).model_copy(update=changes)
 
-    def command(self) -> str:
-        """The command that repeats the ablation. Where data and results lie, workers and device are left open."""
-        words = ["stbench", self.COMMAND, "--method", self.method, "--dataset", self.dataset]
-        words += ["--genes", str(self.genes[0]), "--tables", ",".join(table.table for table in self.tables)]
-        words += ["--seeds", listed(self.seeds), "--preset", self.preset]
-        words += [word for key, value in self.overrides.items() for word in ("--set", f"{key}={value}")]
-        words += [word for name, path in self.vectors.items() for word in ("--prior", f"{name}={path}")]
-        return shlex.join([*words, *self._options()])
+    def _own(self) -> dict[str, Any]:
+        return {
+            "methods": [self.method],
+            "overrides": [f"{key}={value}" for key, value in self.overrides.items()],
+            "controls": False,
+            "tables": [table.table for table in self.tables],
+            "vectors": [f"{name}={path}" for name, path in self.vectors.items()],
+        }

@@ -113,14 +113,14 @@ def _origin(ablated: Ablated) -> str:
 def _sides(ablated: Ablated, one: Declared) -> tuple[list[str], list[str]]:
     """What was declared of the reported values, and the same of the measured ones."""
     manifest, task, conditions = ablated.manifest, ablated.results.task, one.conditions
-    encoder = (task.encoder if task else manifest.encoder or "the cohort's").partition("/")[0]
+    encoder = (task.encoder if task else manifest.asked.encoder or "the cohort's").partition("/")[0]
     facts = {
         "": (conditions.dataset, manifest.cohort),
         "genes": (conditions.genes, manifest.genes[0]),
         "preset": (conditions.preset, manifest.preset),
         "encoder": (conditions.encoder, encoder),
         "split": (conditions.split, manifest.split_name),
-        "scale": (conditions.scale, manifest.normalization),
+        "scale": (conditions.scale, manifest.asked.normalization[0]),
     }
     paths = {f"file:{path}": name for name, path in manifest.vectors.items()}
     for key, name in conditions.vectors.items():

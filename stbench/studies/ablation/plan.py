@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,70 +13,72 @@ from typing import Any
 from stbench.catalogue import MethodCard, method_cards
 from stbench.catalogue.ablations import Ablation
 from stbench.errors import SettingError, UnknownNameError, UserError
-from stbench.evaluation.choices import Choices
-from stbench.evaluation.session import Plan, plan
+from stbench.evaluation.plan import Plan, plan
+from stbench.grids.manifest import Series
+from stbench.grids.plan import GridPlan, folds_as_said, varied
 from stbench.methods.registry import find_method, method_class
 from stbench.priors.extract import ABOUT
 from stbench.priors.models import MODELS
 from stbench.reporting import SILENT, Reporter
-from stbench.studies.ablation.choices import AblationChoices
 from stbench.studies.ablation.manifest import AblationManifest, Table
+from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.ablation.variants import Base, Resolver
-from stbench.studies.sweep.choices import SweepChoices
-from stbench.studies.sweep.genes import SweepPlan, sweep_of
+from stbench.studies.sweep.grid import check_one_task
+from stbench.text import pairs
 
 _LISTED = 5
 
 
 @dataclass(frozen=True)
-class AblationPlan:
-    """An ablation whose names, settings, split and data have been checked; nothing was written yet.
-
-    Args:
-        grid: its cells, as a sweep of variants over one panel size.
-        manifest: what defines its tables; the grid's own.
-    """
-
-    grid: SweepPlan
-    manifest: AblationManifest
+class AblationPlan(GridPlan):
+    """A grid whose rows are the distinct runs behind the tables of a method."""
 
     def lines(self) -> list[tuple[str, str]]:
         """The resolved settings as (name, value), in the order they are shown."""
-        seeds = ", ".join(str(seed) for seed in self.manifest.seeds)
-        shown = {"seed": seeds, "controls": ""}
-        lines = [(name, shown.get(name, value)) for name, value in self.grid.plan.lines() if shown.get(name, value)]
-        for table in self.manifest.tables:
+        lines = [(name, value) for name, value in self.plan.lines() if name != "controls"]
+        for table in self.tables:
             lines.append((f"table {table.table}", table.title))
             lines += [("", row.text.replace("`", "")) for row in table.rows]
         return lines
 
+    @property
+    def tables(self) -> list[Table]:
+        """The tables asked for."""
+        assert isinstance(self.manifest, AblationManifest)
+        return self.manifest.tables
 
-def plan_ablation(choices: AblationChoices, cache_dir: Path, reporter: Reporter = SILENT) -> AblationPlan:
+
+def plan_ablation(request: AblateRequest, cache_dir: Path, reporter: Reporter = SILENT) -> AblationPlan:
     """Check everything that can be checked without reading a slide.
 
     Raises:
         UserError: a name, a setting, a table, vectors or the split are wrong, the data are not there, or the method
             declares no ablations.
     """
-    card = find_method(choices.method)
-    chosen = _chosen(card, choices.tables)
-    single = plan(replace(choices.run, seed=min(choices.seeds)), cache_dir, reporter)
-    _check_vectors(card, choices.vectors, single)
-    ask = partial(_how_to_get_vectors, choices.run)
-    resolver = Resolver(Base(card, choices.method, choices.run.preset, single.runs[0].overrides, choices.vectors, ask))
+    method = _the_method(request)
+    card, vectors = find_method(method), pairs("--prior", request.vectors)
+    chosen = _chosen(card, request.tables)
+    single = plan(request, cache_dir, reporter)
+    check_one_task(single)
+    _check_vectors(card, vectors, single)
+    ask = partial(_how_to_get_vectors, request)
+    run = single.runs[0]
+    resolver = Resolver(Base(card, method, request.preset, run.overrides, vectors, ask))
     tables = [resolver.table(place, ablation) for place, ablation in enumerate(card.ablations)]  # all, for their names
     asked = [table for table in tables if table.table in chosen]
     runs = dict.fromkeys(row.run for table in asked for row in table.rows if row.run is not None)
-    sweep = SweepChoices(
-        methods=(),
-        variants=tuple(resolver.variants[name] for name in runs),
-        genes=(choices.run.genes,),
-        seeds=choices.seeds,
-        run=choices.run,
-    )
-    grid = sweep_of(sweep, single, cache_dir)
-    manifest = _manifest(choices, card, grid, asked)
-    return AblationPlan(replace(grid, manifest=manifest, columns="seed"), manifest)
+    variants = [resolver.variants[name] for name in runs]
+    series = [varied(run, one.name, method, request, one.overrides) for one in variants]
+    manifest = _manifest(request, card, single, series, asked, vectors)
+    return AblationPlan(single, manifest, {one.name: card for one in series}, columns="seed")
+
+
+def _the_method(request: AblateRequest) -> str:
+    if len(request.methods) != 1:
+        raise UserError(f"expected one --method, found {len(request.methods)}; see: stbench methods list")
+    if len(request.genes) > 1:
+        raise SettingError(f"--genes: expected one panel size, found {len(request.genes)}; use a folder for each")
+    return request.methods[0]
 
 
 def _chosen(card: MethodCard, asked: Sequence[str]) -> list[str]:
@@ -93,15 +95,16 @@ def _chosen(card: MethodCard, asked: Sequence[str]) -> list[str]:
     return list(asked) or known
 
 
-def _how_to_get_vectors(run: Choices, name: str) -> str:
+def _how_to_get_vectors(request: AblateRequest, name: str) -> str:
     if name not in MODELS:
         return f"give --prior {name}=PATH"
-    words = ["stbench", "prior", "--model", name, "--dataset", run.dataset, "--genes", str(run.genes)]
-    if run.split != Choices.split:
-        words += ["--split", run.split]
-    if run.split_seed != Choices.split_seed:
-        words += ["--split-seed", str(run.split_seed)]
-    words += [word for text in run.simulate for word in ("--simulate", text)]
+    words = [
+        "stbench",
+        "prior",
+        "--model",
+        name,
+        *request.words(("dataset", "genes", "split", "split_seed", "simulate")),
+    ]
     return f"write them with {shlex.join(words)} --weights DIR and give --prior {name}=PATH"
 
 
@@ -131,7 +134,7 @@ def _check_about(name: str, path: Path, single: Plan) -> None:
         raise SettingError(f"--prior {name}: expected what stbench prior wrote in {path / ABOUT}: {error}") from error
     wanted = {
         "dataset": single.cohort.name,
-        "genes": single.choices.genes,
+        "genes": single.request.genes[0],
         "training slides": sorted(single.split.train),
     }
     for fact, value in wanted.items():
@@ -148,17 +151,27 @@ def _some(value: Any) -> str:
     return ", ".join(value[:_LISTED]) + (f" ... {len(value)} in all" if len(value) > _LISTED else "")
 
 
-def _manifest(choices: AblationChoices, card: MethodCard, grid: SweepPlan, tables: list[Table]) -> AblationManifest:
-    run = grid.plan.runs[0]
+def _manifest(
+    request: AblateRequest,
+    card: MethodCard,
+    single: Plan,
+    series: list[Series],
+    tables: list[Table],
+    vectors: dict[str, str],
+) -> AblationManifest:
+    run = single.runs[0]
     base = run.settings.model_dump(mode="json")
     defaults = method_class(card).Settings().model_dump(mode="json")
     return AblationManifest(
-        **grid.manifest.model_dump(),
-        method=choices.method,
+        request=request.dump(),
+        cohort=single.cohort.name,
+        folds=folds_as_said(single),
+        series=series,
+        method=request.methods[0],
         title=card.title,
         base=base,
         changed={key: value for key, value in base.items() if value != defaults.get(key)},
         overrides=dict(run.overrides),
-        vectors=dict(choices.vectors),
+        vectors=vectors,
         tables=tables,
     )

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stbench.errors import DataError
+from stbench.errors import UserError
 from stbench.evaluation.record import Record
-from stbench.evaluation.rescore import rescore
+from stbench.evaluation.rescore import Truths, rescore
 from stbench.evaluation.summaries import mean_of, std_of
+from stbench.grids.plan import address
 from stbench.pages.columns import columns
 from stbench.pages.comparison import differences_of, half_width, interval_over, unit_of
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.ablation.manifest import AblationManifest, Row, Table
-from stbench.studies.sweep.genes import folder_of
 from stbench.studies.sweep.results import Results, read_results, values_of
 
 Records = dict[int, Record]
@@ -128,8 +128,12 @@ class Ablated:
     found: list[Found]
 
 
-def read_ablation(out: Path) -> Ablated:
+def read_ablation(out: Path, truths: Truths | None = None) -> Ablated:
     """Read the folder of an ablation; predictions that a table scores again are read too.
+
+    Args:
+        out: the folder.
+        truths: where the truth for scoring again comes from; None where there is none.
 
     Raises:
         UserError: it belongs to no ablation, or two cells have different tasks.
@@ -137,15 +141,15 @@ def read_ablation(out: Path) -> Ablated:
     results = read_results(out, AblationManifest)
     manifest = results.manifest
     assert isinstance(manifest, AblationManifest)
-    reader = _Reader(out, manifest, results)
+    reader = _Reader(out, manifest, results, truths)
     return Ablated(manifest, results, [reader.table(table) for table in manifest.tables])
 
 
 class _Reader:
     """Finds the runs of rows; scores again once, whatever the number of rows that ask for it."""
 
-    def __init__(self, out: Path, manifest: AblationManifest, results: Results) -> None:
-        self._out, self._genes = out, manifest.genes[0]
+    def __init__(self, out: Path, manifest: AblationManifest, results: Results, truths: Truths | None) -> None:
+        self._out, self._manifest, self._truths = out, manifest, truths
         self._runs = {name: {one.seed: one for one in records} for (name, _), records in results.records.items()}
         self._troubles: dict[str, list[str]] = {}
         for trouble in results.troubles:
@@ -172,14 +176,23 @@ class _Reader:
         """The runs scored again, or why that is impossible."""
         key = run, json.dumps(row.metrics, sort_keys=True)
         if key not in self._again:
-            try:
-                self._again[key] = {
-                    seed: rescore(self._out / folder_of(run, self._genes, seed), row.metrics)
-                    for seed in self._runs.get(run, {})
-                }
-            except DataError as error:
-                self._again[key] = str(error)
+            self._again[key] = self._scored(run, row)
         return self._again[key]
+
+    def _scored(self, run: str, row: Row) -> Records | str:
+        if self._truths is None:
+            return "expected the cohort to score it again, found none; stbench ablate does it"
+        try:
+            return {
+                seed: rescore(self._folder(run, seed), self._truths, row.metrics) for seed in self._runs.get(run, {})
+            }
+        except UserError as error:
+            return str(error)
+
+    def _folder(self, run: str, seed: int) -> Path:
+        series = next(one for one in self._manifest.series if one.name == run)
+        fold, scale = self._manifest.folds[0].name, self._manifest.asked.normalization[0]
+        return self._out / address(self._manifest, series, fold, scale, self._manifest.genes[0], seed)
 
 
 def per_slide(record: Record, metric: str, way: str) -> dict[str, float | None]:

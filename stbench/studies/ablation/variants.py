@@ -16,7 +16,7 @@ from stbench.catalogue.ablations import Ablation, AblationRow
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.methods.registry import method_class, resolve_settings
 from stbench.studies.ablation.manifest import Row, Table
-from stbench.studies.sweep.choices import Variant
+from stbench.studies.sweep.request import Variant
 
 FULL = "full"
 _FILE = "file:"

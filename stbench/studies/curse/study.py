@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.data.opening import open_dataset
-from stbench.evaluation.choices import default_cache
+from stbench.evaluation.request import default_cache
 from stbench.files import write_text
 from stbench.pages.figures import save_figure
 from stbench.reporting import SILENT, Reporter
@@ -53,7 +53,7 @@ def measure(settings: CurseSettings, reporter: Reporter = SILENT) -> Study:
     Raises:
         UserError: the cohort is not there, or too small for the settings.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
         cohort = None if settings.dataset is None else _measure_cohort(settings.dataset, settings, reporter)

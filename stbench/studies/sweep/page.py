@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stbench.evaluation.record import Record
-from stbench.grids.grid import named
+from stbench.grids.cells import named
 from stbench.grids.manifest import Series
 from stbench.pages.columns import decimals, title
 from stbench.pages.comparison import MIN_SLIDES
@@ -40,7 +40,7 @@ def page(results: Results) -> str:
 def cohort_title(results: Results) -> str:
     """``her2st, patient `L` ``, with the origin of generated data."""
     task, manifest = results.task, results.manifest
-    return f"{manifest.cohort}, {manifest.split}" if task is None else title_of(task)
+    return f"{manifest.cohort}, {manifest.asked.split}" if task is None else title_of(task)
 
 
 def caption(results: Results) -> str:

@@ -13,11 +13,12 @@ from stbench.errors import DataError, UserError
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import Record, TaskFacts, read_record
 from stbench.evaluation.summaries import mean_of, std_of
-from stbench.grids.grid import FAILURES
+from stbench.grids.cells import FAILURES
 from stbench.grids.manifest import Manifest, Series, read_manifest
+from stbench.grids.plan import address
 from stbench.pages.columns import columns
 from stbench.pages.rows import CEILINGS, DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of, standing
-from stbench.studies.sweep.genes import ceilings_folder, folder_of
+from stbench.studies.sweep.grid import SweepManifest
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Results:
         return rows_of(group) if group else []
 
 
-def read_results(out: Path, kind: type[Manifest] = Manifest) -> Results:
+def read_results(out: Path, kind: type[Manifest] = SweepManifest) -> Results:
     """Read the folder of a sweep, or of a grid of another kind.
 
     Raises:
@@ -109,24 +110,18 @@ def read_results(out: Path, kind: type[Manifest] = Manifest) -> Results:
             found.setdefault((series.name, genes), []).append(record)
         else:
             troubles.append(_trouble(folder, series.name, record, failures.get(folder)))
-    for genes in manifest.genes if manifest.ceilings else []:
-        folder = ceilings_folder(genes)
-        records = [record for path in sorted((out / folder).glob("*")) if (record := _read(path))]
-        found |= {(record.method, genes): [record] for record in records if record.status == "done"}
-        troubles += [
-            _trouble(f"{folder}/{record.method}", record.method, record, None) for record in records if record.reason
-        ]
-        if not records:
-            troubles.append(_trouble(folder, "", None, failures.get(folder)))
     _check_tasks(found)
     return Results(manifest, found, troubles)
 
 
 def _cells(manifest: Manifest) -> Iterator[tuple[Series, int, str]]:
-    for series in manifest.series:
-        for genes in manifest.genes:
-            for seed in [manifest.control_seed] if series.control else manifest.seeds:
-                yield series, genes, folder_of(series.name, genes, seed)
+    """Curve by curve; ceilings last, panel by panel."""
+    fold, scale = manifest.folds[0].name, manifest.asked.normalization[0]
+    bounds = [one for one in manifest.series if one.ceiling]
+    pairs = [(one, genes) for one in manifest.series if not one.ceiling for genes in manifest.genes]
+    for series, genes in [*pairs, *((one, genes) for genes in manifest.genes for one in bounds)]:
+        for seed in [manifest.control_seed] if series.control else manifest.seeds:
+            yield series, genes, address(manifest, series, fold, scale, genes, seed)
 
 
 def _read(folder: Path) -> Record | None:

@@ -19,9 +19,6 @@ class Knn(Method):
     Settings = KnnSettings
     card: ClassVar = {"name": "knn", "title": "k nearest neighbours", "needs": ["features"]}
 
-    def refuse(self, train, test, context):
-        return None if train[0].inputs.features.shape[1] else "there are no features to measure distances in"
-
     def fit(self, train, validation, context):
         features = np.concatenate([slide.inputs.features for slide in train])
         self.expression_ = np.concatenate([slide.expression for slide in train])

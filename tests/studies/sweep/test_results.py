@@ -11,9 +11,10 @@ import pytest
 from stbench.errors import UserError
 from stbench.evaluation.record import DrawSummary, write_record
 from stbench.evaluation.summaries import summarise_draws
-from stbench.grids.manifest import Manifest, read_manifest, write_manifest
+from stbench.grids.manifest import read_manifest, write_manifest
 from stbench.pages.rows import SINGLE
 from stbench.studies.sweep.curves import curve, draw, spread_out
+from stbench.studies.sweep.grid import SweepManifest
 from stbench.studies.sweep.page import page
 from stbench.studies.sweep.report import write_report
 from stbench.studies.sweep.results import read_results, results_csv
@@ -32,7 +33,7 @@ def folder(tmp_path):
 def fill(out, **changes):
     tasks = {genes: facts(genes, **changes) for genes in (5, 50)}
     members = [series("flag", kind="generative", draws=8), series("ridge", kind="control", control=True)]
-    write_manifest(out, manifest(*members, seeds=[0, 1], ceilings=True))
+    write_manifest(out, manifest(*members, series("best", kind="ceiling", control=True), seeds=[0, 1]))
     for (genes, seed), values in PCC.items():
         single = {"pcc": summarise_draws({slide: [0.2, 0.4] for slide in SLIDES})}
         put(
@@ -44,7 +45,9 @@ def fill(out, **changes):
     for genes, task in tasks.items():
         put(out, f"g{genes}/seed0/ridge", record("ridge", task, [0.5, 0.5, 0.5], "control"))
     put(out, "g5/ceilings/best", record("best", tasks[5], [0.9, 0.9, 0.9], "ceiling"))
-    (out / "failures.json").write_text(json.dumps({"g50/ceilings": "no memory", "g5/seed0/ridge": "long repaired"}))
+    (out / "failures.json").write_text(
+        json.dumps({"g50/ceilings/best": "no memory", "g5/seed0/ridge": "long repaired"})
+    )
     return out
 
 
@@ -123,9 +126,9 @@ def test_the_page(folder):
     assert [row for row in pcc if row.startswith("*")] == ["*methods*", "*controls*", "*ceilings*"]
     assert table(text, "Seconds")["flag"] == ["2.5 + 1.0 s, 100 MB", "2.0 + 1.0 s, 100 MB"]
     assert "- failed: NaN at step 3 (g50/seed1/flag)" in text
-    assert "- failed: no memory (g50/ceilings)" in text
+    assert "- failed: no memory (g50/ceilings/best)" in text
     assert "long repaired" not in text
-    assert text.rstrip().endswith(f"{read_manifest(folder, Manifest).command()}\n```")
+    assert text.rstrip().endswith(f"{read_manifest(folder, SweepManifest).command()}\n```")
     assert "Simulated" not in text
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError
-from stbench.evaluation.choices import Choices
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import PRIMARY, Record, read_record
 from stbench.evaluation.task import TaskSettings
@@ -33,7 +32,7 @@ class MethodRun:
 
     card: MethodCard
     preset: str
-    overrides: dict[str, str]
+    overrides: Mapping[str, str]
     draws: int | None = None
 
 
@@ -46,9 +45,10 @@ class Cell:
         row: what it is a case of, e.g. the method.
         column: which case, e.g. the panel size.
         task: what is predicted from what.
-        run: the method, None for the ceilings of a cohort that has them.
+        run: the method.
         seed: seed of fitting and sampling.
         command: command that repeats the cell alone.
+        request: what that command asks, as a record keeps it.
         weight: how long it may take, in any unit; the heaviest cells begin first.
         asked: whether the user named it, in contrast to the usual controls and ceilings.
         expected: hash of the task that finished cells of the same task have, None while there is none.
@@ -58,27 +58,13 @@ class Cell:
     row: str
     column: str
     task: TaskSettings
-    run: MethodRun | None
+    run: MethodRun
     seed: int = 0
     command: str = ""
+    request: Mapping[str, Any] | None = None
     weight: float = 1.0
     asked: bool = True
     expected: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """From what a process opens the cohort of a grid.
-
-    Args:
-        choices: names and places of the data.
-        cache_dir: folder of the caches.
-        device: torch device.
-    """
-
-    choices: Choices
-    cache_dir: Path
-    device: str
 
 
 @dataclass(frozen=True)
@@ -90,12 +76,14 @@ class Outcome:
         reason: why it was refused or failed.
         seconds: wall time.
         score: mean of the primary metric over slides, None where undefined.
+        misused: whether it failed because of an input or a setting that the user can mend.
     """
 
     status: str
     reason: str | None = None
     seconds: float = 0.0
     score: float | None = None
+    misused: bool = False
 
 
 class Listener(Protocol):
@@ -120,31 +108,25 @@ def outcome_of(record: Record) -> Outcome:
     return Outcome(record.status, record.reason, round(sum(record.seconds.values()), 3), score)
 
 
-def records_of(out: Path, cell: Cell) -> list[Record]:
-    """What a cell left behind: one record, several of ceilings, none where it has not ended.
-
-    A damaged record counts as none.
-    """
-    folder = out / cell.folder
-    paths = [folder / RECORD] if cell.run else sorted(folder.glob(f"*/{RECORD}"))
+def record_of(out: Path, cell: Cell) -> Record | None:
+    """What a cell left behind, None where it has not ended; a damaged record counts as none."""
+    path = out / cell.folder / RECORD
     try:
-        return [read_record(path) for path in paths if path.is_file()]
+        return read_record(path) if path.is_file() else None
     except DataError:
-        return []
+        return None
 
 
 def finished(out: Path, cell: Cell) -> Outcome | None:
     """How a cell ended in an earlier session, None where it has to be run (again)."""
-    records = records_of(out, cell)
-    if not records or any(record.status == "failed" for record in records):
-        return None
-    return outcome_of(records[0]) if cell.run else Outcome("done")
+    record = record_of(out, cell)
+    return None if record is None or record.status == "failed" else outcome_of(record)
 
 
 def heaviest_first(cells: Sequence[Cell]) -> list[Cell]:
     """The order in which cells begin: a long one that began last would leave the other workers idle.
 
-    Cells of one task stay together, because a worker keeps the task it has built.
+    Cells of one task stay together, because the task is built once for them.
     """
     heaviest: dict[TaskSettings, float] = {}
     for cell in cells:

@@ -1,22 +1,30 @@
 """Names and options become a plan; a plan says how to repeat itself."""
 
+import json
 import shlex
 from pathlib import Path
 
 import pytest
 
+from stbench.catalogue import usual_controls
 from stbench.data.image import PatchSpec
 from stbench.data.opening import open_dataset
 from stbench.errors import SettingError, UnknownNameError, UserError
-from stbench.evaluation.choices import Choices, default_cache, parse_patch
-from stbench.evaluation.session import CONTROLS, plan
+from stbench.evaluation.plan import plan
+from stbench.evaluation.request import Request, default_cache, parse_patch
+from stbench.studies.ablation.request import AblateRequest
+from stbench.studies.sweep.request import SweepRequest
 from stbench.text import pairs
 
 NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"
 
 
+CONTROLS = [card.name for card in usual_controls()]
+CEILINGS = ["best-from-image", "best-from-truth"]
+
+
 def planned(tmp_path, *methods, **choices):
-    return plan(Choices(methods=methods, device="cpu", **choices), tmp_path)
+    return plan(Request(methods=methods, device="cpu", **choices), tmp_path)
 
 
 def settings(session):
@@ -26,8 +34,8 @@ def settings(session):
 def test_controls_follow_the_methods_asked_for(tmp_path):
     session = planned(tmp_path, NEIGHBOURS)
     names = [run.card.name for run in session.runs]
-    assert names == [NEIGHBOURS, *(name for name in CONTROLS if name != NEIGHBOURS)]
-    assert [run.requested for run in session.runs] == [True] + [False] * (len(CONTROLS) - 1)
+    assert names == [NEIGHBOURS, *(name for name in CONTROLS if name != NEIGHBOURS), *CEILINGS]
+    assert [run.requested for run in session.runs] == [True] + [False] * (len(CONTROLS) + 1)
     assert [run.card.name for run in planned(tmp_path, RIDGE, controls=False).runs] == [RIDGE]
 
 
@@ -61,11 +69,11 @@ def test_planning_writes_nothing(tmp_path):
 
 
 def test_the_command_says_what_differs_from_the_defaults():
-    assert Choices(methods=(RIDGE,)).command() == "stbench run --method ridge --dataset simulated --genes 50"
-    choices = Choices(
+    assert Request(methods=(RIDGE,)).command() == "stbench run --method ridge --dataset simulated --genes 50"
+    request = Request(
         methods=("my file.py:M", RIDGE),
         dataset="her2st",
-        genes=200,
+        genes=(200,),
         split="a.json",
         draws=4,
         weights=Path("w.safetensors"),
@@ -74,11 +82,40 @@ def test_the_command_says_what_differs_from_the_defaults():
         data_root=Path("elsewhere"),
         device="cuda",
     )
-    assert shlex.split(choices.command()) == [
+    assert shlex.split(request.command()) == [
         *("stbench", "run", "--method", "my file.py:M", "--method", "ridge", "--dataset", "her2st", "--genes", "200"),
-        *("--split", "a.json", "--draws", "4", "--weights", "w.safetensors", "--set", "k=3", "--set", "clip=4"),
+        *("--set", "k=3", "--set", "clip=4", "--split", "a.json", "--draws", "4", "--weights", "w.safetensors"),
         "--no-controls",
     ]
+
+
+def test_a_request_comes_back_from_what_is_kept():
+    request = Request(methods=(RIDGE,), seeds=(0, 3), weights=Path("w"), normalization=("log1p", "log2p1"))
+    kept = json.loads(json.dumps(request.dump()))
+    assert Request.read(kept).command() == request.command()
+    with pytest.raises(UnknownNameError, match="unknown option of run 'gens': did you mean genes"):
+        Request.read({"gens": 5})
+
+
+def test_every_option_is_said_once():
+    """One list of options: every field has its flag, its help, its group and its place among a command's words."""
+    for kind in (Request, SweepRequest, AblateRequest):
+        options = kind.options().values()
+        flags = [flag for one in options for flag in one.flags]
+        assert len(set(flags)) == len(flags)
+        assert len({one.order for one in options}) == len(options)
+        assert all(one.help.endswith(".") and one.group for one in options)
+
+
+def test_folds_of_a_rule(tmp_path):
+    folds = planned(tmp_path, RIDGE, split="lopo").folds
+    assert [fold.name for fold in folds] == ["lopo-P01", "lopo-P02", "lopo-P03", "lopo-P04"]
+    assert sorted(slide for fold in folds for slide in fold.split.test) == sorted(planned(tmp_path, RIDGE).cohort.ids)
+    assert [fold.name for fold in planned(tmp_path, RIDGE, split="kfold-3").folds] == [
+        f"kfold-3-{i}" for i in (1, 2, 3)
+    ]
+    alone = planned(tmp_path, RIDGE, split="kfold-3-2").folds
+    assert alone[0].split == three[1].split
 
 
 @pytest.mark.parametrize(
@@ -115,8 +152,8 @@ def test_simulated_sizes(tmp_path):
 
 
 def test_the_encoder_is_the_cohorts_unless_said(tmp_path):
-    assert planned(tmp_path, RIDGE).task.encoder == "handcrafted-v1"
-    assert planned(tmp_path, RIDGE, encoder="mean-rgb").task.encoder == "mean-rgb"
+    assert planned(tmp_path, RIDGE).encoder_name == "handcrafted-v1"
+    assert planned(tmp_path, RIDGE, encoder="mean-rgb").encoder_name == "mean-rgb"
 
 
 def test_a_cohort_without_pictures_brings_its_own(tmp_path, write_her2st):
@@ -129,7 +166,7 @@ def test_a_cohort_without_pictures_brings_its_own(tmp_path, write_her2st):
     assert (lines["encoder"], lines["patch"]) == ("given", "none (no picture)")
     assert "carry 0.3 of every gene's variance" in lines["about"]
     assert session.cohort.ids == ("A1", "A2", "B1")
-    assert "--simulate share=0.3" in session.choices.command()
+    assert "--simulate share=0.3" in session.request.command()
 
 
 @pytest.mark.parametrize(

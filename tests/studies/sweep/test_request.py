@@ -3,12 +3,13 @@
 import pytest
 
 from stbench.errors import SettingError
-from stbench.studies.sweep.choices import Variant, parse_variant
+from stbench.studies.sweep.request import Variant, parse_variant
 
 
 def test_a_value_of_a_variant_may_hold_commas():
     found = parse_variant("joint-released=joint-diffusion,correlation=official,widths=[1,2]")
     assert found == Variant("joint-released", "joint-diffusion", {"correlation": "official", "widths": "[1,2]"})
+    assert parse_variant(found.text) == found
 
 
 @pytest.mark.parametrize(

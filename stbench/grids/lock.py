@@ -1,0 +1,69 @@
+"""Who may work in the folder of a grid: one command at a time, or any number of single cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stbench.errors import UserError
+
+LOCK = ".lock"
+_HINT = "wait for it, or choose another --out"
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Keep other processes from working in a folder; it is made when absent.
+
+    Raises:
+        UserError: another one is at work there, or the folder cannot be written.
+    """
+    lock = FileLock(out / LOCK)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"another process is at work in {out}; {_HINT}") from error
+    except OSError as error:
+        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def among_others(out: Path, cell: str) -> Iterator[None]:
+    """Share the folder of a grid with other single cells; the cell itself is nobody else's.
+
+    Args:
+        out: folder of the grid; it exists.
+        cell: folder of the cell below it.
+
+    Raises:
+        UserError: a command holds the whole folder, or another process works on the cell.
+    """
+    with _shared(out), only_one(out / cell):
+        yield
+
+
+@contextmanager
+def _shared(out: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # a system without shared locks: the cell's own lock has to do
+        yield
+        return
+    with (out / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another process is at work in {out}; {_HINT}") from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)

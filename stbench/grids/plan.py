@@ -1,0 +1,267 @@
+"""From a plan to a grid: its series, its cells and their addresses, and what is left to do in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stbench.catalogue import MethodCard
+from stbench.errors import DataError, SettingError
+from stbench.evaluation.plan import Fold, Plan, PlannedRun
+from stbench.evaluation.record import FILE_NAME as RECORD
+from stbench.evaluation.record import read_record
+from stbench.evaluation.request import Request
+from stbench.evaluation.run import declared_draws
+from stbench.grids.cells import Cell, Listener, MethodRun, Outcome, finished
+from stbench.grids.desk import Desk
+from stbench.grids.execute import execute, reporter_of
+from stbench.grids.lock import only_one
+from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, join, write_manifest
+from stbench.methods.registry import method_class, resolve_settings
+
+_CHEAP, _INITIATED = 0.01, 0.001  # weight of a control against a method; who sees the truth comes last
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """A grid whose names, settings, splits and data have been checked; nothing was written yet.
+
+    Args:
+        plan: what all cells share.
+        manifest: what defines the cells asked for.
+        cards: series to the card of its method.
+        columns: what the columns of its live table are: ``genes``, ``seed``, ``fold`` or ``scale``.
+    """
+
+    plan: Plan
+    manifest: Manifest
+    cards: Mapping[str, MethodCard]
+    columns: str = "genes"
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The resolved settings as (name, value), in the order they are shown."""
+        return self.plan.lines()
+
+    def cells(self, manifest: Manifest) -> list[Cell]:
+        """Every cell asked for: methods by fold, scale, panel size and seed, controls with one seed.
+
+        Args:
+            manifest: what the folder holds, the cells asked for among it.
+        """
+        asked = self.plan.request
+        return [
+            self._cell(manifest, series, fold, scale, genes, seed)
+            for fold in self.plan.folds
+            for scale in asked.normalization
+            for genes in asked.genes
+            for series in self.manifest.series
+            for seed in ([manifest.control_seed] if series.control else asked.seeds)
+        ]
+
+    def _cell(self, manifest: Manifest, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Cell:
+        asked, card = self.plan.request, self.cards[series.name]
+        columns = {"genes": str(genes), "seed": str(seed), "fold": fold.name, "scale": scale}
+        alone = _alone(asked, series, fold, scale, genes, seed)
+        return Cell(
+            folder=address(manifest, series, fold.name, scale, genes, seed),
+            row=series.name,
+            column=columns[self.columns],
+            task=self.plan.task(fold, genes, scale),
+            run=MethodRun(card, asked.preset, series.overrides, asked.draws),
+            seed=seed,
+            command=alone.command(),
+            request=alone.dump(),
+            weight=_weight(series, genes),
+            asked=not series.control,
+        )
+
+
+def _weight(series: Series, genes: int) -> float:
+    """A training step has a part that does not know the panel."""
+    share = _INITIATED if series.kind in ("oracle", "ceiling") else _CHEAP if series.control else 1.0
+    return (100.0 + genes) * share
+
+
+def _alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Request:
+    """What repeats one cell; where the data lie is not kept in its record."""
+    shared = {name: getattr(asked, name) for name, one in Request.options().items() if one.role == "shared"}
+    return Request(
+        **{
+            **shared,
+            "methods": (series.method,),
+            "genes": (genes,),
+            "seeds": (seed,),
+            "split": fold.name,
+            "normalization": (scale,),
+            "overrides": tuple(f"{key}={value}" for key, value in series.overrides.items()),
+            "controls": False,
+        }
+    )
+
+
+def address(manifest: Manifest, series: Series, fold: str, scale: str, genes: int, seed: int) -> str:
+    """Where a cell is kept below the folder of its grid."""
+    if manifest.KIND != "run":
+        return f"g{genes}/ceilings/{series.name}" if series.ceiling else f"g{genes}/seed{seed}/{series.name}"
+    if manifest.single:
+        return series.name
+    return f"{fold_folder(fold)}/{scale}/{series.name}-seed{seed}"
+
+
+def fold_folder(fold: str) -> str:
+    """Name of a fold's folder: the rule, or the split file's name without its ending."""
+    return ODD.sub("-", Path(fold).stem if fold.endswith(".json") else fold)
+
+
+def series_of(run: PlannedRun, typed: str, request: Request, **changes: object) -> Series:
+    """A planned run as a series of a grid."""
+    overrides = dict(run.overrides)
+    said = {
+        "name": run.card.name,
+        "method": typed,
+        "kind": run.card.kind,
+        "variant": False,
+        "control": not run.requested,
+        "overrides": overrides,
+        "settings": run.settings.model_dump(mode="json"),
+        "draws": declared_draws(run.card, request.draws),
+    }
+    return Series.model_validate({**said, **changes})
+
+
+def varied(run: PlannedRun, name: str, typed: str, request: Request, overrides: Mapping[str, str]) -> Series:
+    """A method under settings of its own as a series.
+
+    Raises:
+        UserError: a setting is wrong.
+    """
+    both = {**run.overrides, **overrides}
+    settings = resolve_settings(run.card, method_class(run.card), request.preset, both)
+    return series_of(
+        run, typed, request, name=name, variant=True, control=False, overrides=both,
+        settings=settings.model_dump(mode="json"),
+    )  # fmt: skip
+
+
+def typed_names(plan: Plan) -> list[str]:
+    """What was typed for each run of a plan; controls go by their names."""
+    asked = list(plan.request.methods)
+    return asked + [run.card.name for run in plan.runs[len(asked) :]]
+
+
+def folds_as_said(plan: Plan) -> list[FoldSlides]:
+    """The folds of a plan as a manifest keeps them."""
+    return [
+        FoldSlides(
+            name=fold.name,
+            train=sorted(fold.split.train),
+            validation=sorted(fold.split.validation),
+            test=sorted(fold.split.test),
+        )
+        for fold in plan.folds
+    ]
+
+
+def run_grid(plan: Plan) -> GridPlan:
+    """The grid of ``stbench run``: one column, methods by seeds and folds and scales.
+
+    Raises:
+        SettingError: several panel sizes.
+    """
+    asked = plan.request
+    if len(asked.genes) > 1:
+        raise SettingError(
+            f"--genes: expected one panel size, found {len(asked.genes)}; stbench sweep-genes runs several"
+        )
+    series = [series_of(run, typed, asked) for run, typed in zip(plan.runs, typed_names(plan), strict=True)]
+    manifest = Manifest(
+        request=asked.dump(),
+        cohort=plan.cohort.name,
+        folds=folds_as_said(plan),
+        series=series,
+        single=len(plan.folds) * len(asked.normalization) * len(asked.seeds) == 1,
+    )
+    axes = {"seed": len(asked.seeds), "fold": len(plan.folds), "scale": len(asked.normalization)}
+    longest = max(axes, key=lambda axis: axes[axis])
+    return GridPlan(plan, manifest, {run.card.name: run.card for run in plan.runs}, longest)
+
+
+def choose_folder(grid: GridPlan, asked: Path | None) -> Path:
+    """What was asked for, else ``runs/`` and a name of the settings.
+
+    The same command finds the same folder again, and so continues.
+    """
+    return asked or Path("runs") / grid.manifest.name
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do in a folder.
+
+    Args:
+        out: the folder.
+        manifest: the grid of the folder, grown by what is asked.
+        cells: every cell asked for.
+        earlier: those finished in earlier sessions, and how.
+    """
+
+    out: Path
+    manifest: Manifest
+    cells: list[Cell]
+    earlier: dict[Cell, Outcome]
+
+    @property
+    def waiting(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell not in self.earlier]
+
+    @property
+    def one_task(self) -> bool:
+        """Whether all cells ask for the same task."""
+        return len({cell.task for cell in self.cells}) == 1
+
+
+def open_work(grid: GridPlan, out: Path) -> Work:
+    """Compare what is asked with what lies in a folder; writes nothing.
+
+    Raises:
+        UserError: the folder holds something else, or a grid made with other settings.
+    """
+    manifest = join(out, grid.manifest)
+    cells = _expecting(grid.cells(manifest), out)
+    earlier = {cell: outcome for cell in cells if (outcome := finished(out, cell)) is not None}
+    return Work(out, manifest, cells, earlier)
+
+
+def _expecting(cells: Sequence[Cell], out: Path) -> list[Cell]:
+    """Cells that know the hash which finished cells of their task have."""
+    known: dict[object, str] = {}
+    for cell in cells:
+        path = out / cell.folder / RECORD
+        if cell.task in known or not path.is_file():
+            continue
+        with suppress(DataError):
+            record = read_record(path)
+            if record.status != "failed":
+                known[cell.task] = record.task.hash
+    return [replace(cell, expected=known.get(cell.task)) for cell in cells]
+
+
+def carry_out(grid: GridPlan, work: Work, jobs: int, listener: Listener) -> dict[str, Outcome]:
+    """Run what is left to do.
+
+    Returns:
+        Folder of every cell asked for to its outcome.
+
+    Raises:
+        UserError: another process is at work in the folder, or it cannot be written; where all cells share one task,
+            that it is not possible.
+    """
+    desk = Desk.of(grid.plan)
+    if work.one_task and work.waiting:
+        desk.warm_up(work.waiting, reporter_of(work.waiting[0], listener))
+    with only_one(work.out):
+        write_manifest(work.out, work.manifest)
+        fresh = execute(work.waiting, desk, work.out, jobs, listener)
+    return {cell.folder: outcome for cell, outcome in work.earlier.items()} | fresh

@@ -1,0 +1,9 @@
+"""What workers need before they begin; loaded once by the process they come from, which never sees a slide."""
+
+from stbench.process import settle
+
+settle()
+
+import stbench.evaluation.worker  # noqa: E402
+import stbench.methods.nn.graph_transformer  # noqa: E402
+import stbench.training.loop  # noqa: E402, F401
