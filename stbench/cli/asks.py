@@ -70,13 +70,20 @@ def _parameter(kind: type[Request], name: str) -> inspect.Parameter:
     coded = one.read is not None
     said = _typed(one, kind.kinds()[name])
     default = (listed(usual, ",") if usual else "") if coded else _default(usual)
-    more: dict[str, Any] = {"help": one.help, "rich_help_panel": one.group, "metavar": one.metavar}
+    more: dict[str, Any] = {"help": one.help, "rich_help_panel": one.group, "metavar": _metavar(one, name, said)}
     if one.envvar:
         more["envvar"] = one.envvar
     if isinstance(usual, tuple) and usual and not coded:
         more["show_default"] = listed(usual)
     annotation = Annotated[said, typer.Option(*one.flags, **more)]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _metavar(one: Option, name: str, said: Any) -> str | None:
+    """What stands for the value: what the field says, a file, or the name in capitals; nothing for a switch."""
+    if said is bool or one.metavar:
+        return one.metavar
+    return "PATH" if said == Path | None else name.upper().rstrip("S")
 
 
 def _typed(one: Option, said: Any) -> Any:

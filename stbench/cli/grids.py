@@ -111,7 +111,7 @@ def start(
     work = open_work(grid, out)
     say_aligned([*grid.lines(), *_work_lines(work, jobs)])
     if prepare:
-        _prepare(grid, work)
+        _prepare(work)
     if dry_run:
         problems = foreseen(grid.plan, ConsoleReporter())
         say_aligned([*(("would fail", problem) for problem in problems)])
@@ -138,15 +138,19 @@ def _work_lines(work: Work, jobs: int) -> list[tuple[str, str]]:
     return [("cells", state), ("out", str(work.out))]
 
 
-def _prepare(grid: GridPlan, work: Work) -> None:
+def _prepare(work: Work) -> None:
+    """Write what the folder is asked to hold, and list all its cells as ``stbench cell`` names them."""
+    from stbench.evaluation.request import default_cache
     from stbench.grids.lock import only_one
     from stbench.grids.manifest import write_manifest
+    from stbench.studies.folders import work_in
 
     with only_one(work.out):
         write_manifest(work.out, work.manifest)
-    for number, cell in enumerate(work.cells, start=1):
-        state = "finished" if cell in work.earlier else "waits"
-        say(f"{number}\t{cell.folder}\t{state}")
+    _, whole = work_in(work.out, default_cache())
+    say("")
+    for number, cell in enumerate(whole.cells, start=1):
+        say(f"{number}\t{cell.folder}\t{'finished' if cell in whole.earlier else 'waits'}")
     raise typer.Exit(0)
 
 

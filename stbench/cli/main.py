@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from stbench.cli import ablate, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
+from stbench.cli import ablate, cell, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
+from stbench.cli.asks import Grouped
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
 from stbench.process import settle
@@ -23,20 +24,21 @@ _UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports no parent of i
 app = typer.Typer(
     name=PROGRAM,
     help="Predict spatial gene expression from H&E slides, and compare methods fairly.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
+app.command("run", cls=Grouped)(run.run)
 app.add_typer(methods.app, name="methods")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
-app.command("leaderboard")(leaderboard.leaderboard)
-app.command("sweep-genes")(sweep.sweep_genes)
-app.command("ablate")(ablate.ablate)
-app.command("curse")(curse.curse)
-app.command("encode")(encode.encode)
-app.command("prior")(prior.prior)
+app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
+app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
+app.command("ablate", cls=Grouped)(ablate.ablate)
+app.command("cell", cls=Grouped)(cell.cell)
+app.command("curse", cls=Grouped)(curse.curse)
+app.command("encode", cls=Grouped)(encode.encode)
+app.command("prior", cls=Grouped)(prior.prior)
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,12 +11,18 @@ from filelock import FileLock, Timeout
 from stbench.errors import UserError
 
 LOCK = ".lock"
+_CELLS = ".cells"
+_PATIENCE_S = 5.0  # a process whose parent died takes a moment to end
 _HINT = "wait for it, or choose another --out"
 
 
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
+def only_one(out: Path, patience_s: float = 0) -> Iterator[None]:
     """Keep other processes from working in a folder; it is made when absent.
+
+    Args:
+        out: the folder.
+        patience_s: how long to wait for another one to leave.
 
     Raises:
         UserError: another one is at work there, or the folder cannot be written.
@@ -24,7 +30,7 @@ def only_one(out: Path) -> Iterator[None]:
     lock = FileLock(out / LOCK)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout as error:
         raise UserError(f"another process is at work in {out}; {_HINT}") from error
     except OSError as error:
@@ -46,7 +52,8 @@ def among_others(out: Path, cell: str) -> Iterator[None]:
     Raises:
         UserError: a command holds the whole folder, or another process works on the cell.
     """
-    with _shared(out), only_one(out / cell):
+    own = out / _CELLS / cell.replace("/", "+")  # not in the cell's own folder, which is the run's alone
+    with _shared(out), only_one(own, _PATIENCE_S):
         yield
 
 

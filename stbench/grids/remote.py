@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,9 @@ from stbench.grids.manifest import write_manifest
 from stbench.grids.plan import GridPlan, Work
 from stbench.text import first_line, one_line
 
+ENDS_WITH_PARENT = "STBENCH_ENDS_WITH_PARENT"
+_OURS = "STBENCH_"  # environment variables that go along to a cluster
+_LOOK_EVERY_S = 0.5
 _MISUSED = 2  # exit code of what the user can mend
 
 
@@ -88,7 +93,8 @@ def _client(address: str) -> Any:
 
 def _submitted(client: Any, out: Path, cell: Cell) -> Any:
     place = str(out.absolute())
-    return client.submit(run_as_process, place, cell.folder, key=f"{place}/{cell.folder}", pure=False)
+    ours = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
+    return client.submit(run_as_process, place, cell.folder, ours, key=f"{place}/{cell.folder}", pure=False)
 
 
 def _as_completed(futures: Mapping[Any, Cell]) -> Any:
@@ -97,14 +103,29 @@ def _as_completed(futures: Mapping[Any, Cell]) -> Any:
     return ((future, futures[future]) for future in as_completed(list(futures)))
 
 
-def run_as_process(out: str, cell: str) -> tuple[int, str, float]:
+def end_with_parent() -> None:
+    """End this process when its parent ends, where the environment asks for it: a Dask worker that is killed must not
+    leave a cell behind that works on."""
+    parent = os.environ.get(ENDS_WITH_PARENT)
+    if parent is not None:
+        threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
+
+
+def run_as_process(out: str, cell: str, environment: Mapping[str, str]) -> tuple[int, str, float]:
     """``stbench cell OUT CELL`` in a process of its own: exit code, last line of what it said, seconds.
 
     A Dask worker may not have children of its own kind, and must not keep what a method leaves in memory.
     """
     start = time.perf_counter()
     words = [sys.executable, "-m", "stbench", "cell", out, cell]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    here = {**os.environ, **environment, ENDS_WITH_PARENT: str(os.getpid())}
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, env=here)
     said = [line for line in ended.stderr.splitlines() if line.strip()]
     return ended.returncode, said[-1] if said else "", time.perf_counter() - start
 

@@ -60,3 +60,14 @@ class Exits(Works):
 
     def fit(self, train, validation, context):
         sys.exit(3)
+
+
+class SleepsOnce(Works):
+    """Sleeps if it is the first to make the file that the environment names."""
+
+    def fit(self, train, validation, context):
+        marker = Path(os.environ.get("STBENCH_TEST_SLEEP_ONCE", "/"))
+        if not marker.exists():
+            marker.touch()
+            time.sleep(120)
+        super().fit(train, validation, context)

@@ -111,9 +111,8 @@ def test_folds_of_a_rule(tmp_path):
     folds = planned(tmp_path, RIDGE, split="lopo").folds
     assert [fold.name for fold in folds] == ["lopo-P01", "lopo-P02", "lopo-P03", "lopo-P04"]
     assert sorted(slide for fold in folds for slide in fold.split.test) == sorted(planned(tmp_path, RIDGE).cohort.ids)
-    assert [fold.name for fold in planned(tmp_path, RIDGE, split="kfold-3").folds] == [
-        f"kfold-3-{i}" for i in (1, 2, 3)
-    ]
+    three = planned(tmp_path, RIDGE, split="kfold-3").folds
+    assert [fold.name for fold in three] == [f"kfold-3-{i}" for i in (1, 2, 3)]
     alone = planned(tmp_path, RIDGE, split="kfold-3-2").folds
     assert alone[0].split == three[1].split
 
