@@ -174,6 +174,16 @@ def _context() -> Any:
     return context
 
 
+def call_early() -> None:
+    """Let the process that workers come from load what they need, while this one reads slides."""
+    if _FORKSERVER in get_all_start_methods():
+        _context()
+        from multiprocessing import forkserver
+
+        with _inherited(1):
+            forkserver.ensure_running()
+
+
 def share_of_cores(jobs: int) -> int:
     """Threads of each worker: its share of the cores, or fewer where ``OMP_NUM_THREADS`` says so."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -62,6 +62,8 @@ class _Engine:
             while waiting or self._running:
                 while waiting and self._crew.has_room:
                     self._start(waiting.popleft())
+                if self._running and waiting:
+                    self._desk.look_ahead(waiting[0])
                 if self._running:
                     self._listen()
         finally:

@@ -15,6 +15,7 @@ from stbench.evaluation.record import read_record
 from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws
 from stbench.grids.cells import Cell, Listener, MethodRun, Outcome, finished
+from stbench.grids.crew import call_early
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute, reporter_of
 from stbench.grids.lock import only_one
@@ -259,6 +260,8 @@ def carry_out(grid: GridPlan, work: Work, jobs: int, listener: Listener) -> dict
             that it is not possible.
     """
     desk = Desk.of(grid.plan)
+    if work.waiting:
+        call_early()
     if work.one_task and work.waiting:
         desk.warm_up(work.waiting, reporter_of(work.waiting[0], listener))
     with only_one(work.out):
