@@ -97,9 +97,10 @@ def measure(method: str, n_train: int, options: argparse.Namespace) -> None:
         before = anonymous_mb()
         with Peak() as making:
             task = build_task(cohort, DatasetCard(name="simulated", title=""), settings, folder / "cache")
-            slides = task.slides()
+            given = task.given()
+            train, validation = given.labelled(given.inputs())
         with Peak() as fitting:
-            fitted.fit(slides.train, slides.validation, Context(tuple(task.facts.genes)))
+            fitted.fit(train, validation, Context(tuple(task.facts.genes)))
     print(f"| {method} | {n_train} | {before:.0f} | {making.mb:.0f} | {fitting.mb:.0f} |", flush=True)
 
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stbench.evaluation.choices import Choices, default_cache
-from stbench.evaluation.session import plan
 from torch.utils.flop_counter import FlopCounterMode
 
+from stbench.evaluation.plan import plan
+from stbench.evaluation.request import Request, default_cache
 from stbench.evaluation.task import build_task
 from stbench.features.linear import linear
 from stbench.methods.base import Context, LabelledSlide, Method
@@ -104,18 +104,21 @@ def sampler(options: argparse.Namespace) -> None:
     """Print how far fewer steps and draws are from the full sampler."""
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    choices = Choices(
-        methods=("stem",), dataset="her2st", genes=options.genes, split=options.split, data_root=options.data_root
+    request = Request(
+        methods=("stem",), dataset="her2st", genes=(options.genes,), split=options.split, data_root=options.data_root
     )
-    session = plan(choices, default_cache())
-    task = build_task(session.cohort, session.card, session.task, default_cache())
-    method = fitted(options, task.train, task.validation, tuple(task.facts.genes))
+    planned = plan(request, default_cache())
+    settings = planned.task(planned.folds[0], options.genes, request.normalization[0])
+    task = build_task(planned.cohort, planned.card, settings, default_cache(), encoder=planned.encoder)
+    given = task.given()
+    train, validation = given.labelled(given.inputs())
+    method = fitted(options, train, validation, tuple(task.facts.genes))
     drawn = {
         (name, slide.inputs.slide_id): kept_draws(options, method, name, slide)
         for name in [*options.steps, _FULL]
-        for slide in task.validation
+        for slide in validation
     }
-    for slide in task.validation:
+    for slide in validation:
         report(slide, {name: draws for (name, slide_id), draws in drawn.items() if slide_id == slide.inputs.slide_id})
 
 

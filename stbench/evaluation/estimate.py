@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,11 +27,20 @@ _MB = 2**20
 _USUAL_SPOTS = 1500  # of a slide whose size nobody says
 
 
+class Setting(Protocol):
+    """A method under settings."""
+
+    @property
+    def card(self) -> MethodCard: ...
+    @property
+    def overrides(self) -> Mapping[str, str]: ...
+
+
 class Planned(Protocol):
     """What a cell says of its cost."""
 
     @property
-    def row(self) -> str: ...
+    def run(self) -> Setting: ...
     @property
     def task(self) -> TaskSettings: ...
     @property
@@ -90,7 +99,7 @@ class Estimates:
 def estimated(plan: Plan, cells: Sequence[Planned]) -> Estimates:
     """Time, memory and disk of the cells the user named, measured on a few steps where a method offers that.
 
-    Slides are made up in the size of the cohort's: nothing is read.
+    Slides are made up in the size of the cohort's: nothing is read. Variants of a method are taken to be alike.
 
     Args:
         plan: what is planned.
@@ -98,11 +107,11 @@ def estimated(plan: Plan, cells: Sequence[Planned]) -> Estimates:
     """
     sizes = _sizes(plan)
     width = width_of(plan.encoder_name)
-    found = []
-    for run in plan.runs:
-        mine = [cell for cell in cells if cell.row == run.card.name and cell.asked]
-        if mine:
-            found.append(_estimate(plan, run.card, dict(run.overrides), mine, sizes, width))
+    by_method: dict[str, list[Planned]] = {}
+    for cell in cells:
+        if cell.asked:
+            by_method.setdefault(cell.run.card.name, []).append(cell)
+    found = [_estimate(plan, mine, sizes, width) for mine in by_method.values()]
     return Estimates(found, sum(sizes.values()) * width * 2 / _MB)
 
 
@@ -115,9 +124,8 @@ def _sizes(plan: Plan) -> dict[str, int]:
     return {slide: spots[slide] for slide in used}
 
 
-def _estimate(
-    plan: Plan, card: MethodCard, overrides: dict[str, str], cells: Sequence[Planned], sizes: dict[str, int], width: int
-) -> Estimate:
+def _estimate(plan: Plan, cells: Sequence[Planned], sizes: dict[str, int], width: int) -> Estimate:
+    card, overrides = cells[0].run.card, dict(cells[0].run.overrides)
     genes = max(cell.task.genes for cell in cells)
     draws = declared_draws(card, plan.request.draws)
     features = 0 if encoder_of(card) == NO_ENCODER else width

@@ -172,8 +172,8 @@ def _precomputed(spec: str, folder: Path | None, device: str) -> Encoder:
 def _network(spec: str, weights: Path | None, device: str) -> Encoder:
     if weights is None:
         raise SettingError(
-            f"encoder {spec!r} expected a local weight file, found none; name the file or its folder as the "
-            "encoder's weights (nothing is downloaded, and random weights are refused)"
+            f"encoder {spec!r} expected a local weight file, found none; name the file or its folder with "
+            "--weights (nothing is downloaded, and random weights are refused)"
         )
     if spec in RECIPES:
         from stbench.features.pathology_encoder import PathologyEncoder

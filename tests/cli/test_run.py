@@ -201,6 +201,33 @@ def test_seeds_scales_and_folds_are_cells(stbench):
     assert "18 in all, 12 finished, 6 to run" in grown.out
 
 
+def test_a_network_is_loaded_once_and_never_to_look_ahead(stbench, monkeypatch):
+    from safetensors.torch import save_file
+
+    from stbench.features import timm_encoder
+
+    timm = timm_encoder.import_timm()
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), "w.safetensors")
+    loads, read = [], timm_encoder.read_state
+    monkeypatch.setattr(timm_encoder, "read_state", lambda file: loads.append(file) or read(file))
+    words = ["run", "--method", "ridge", *TINY, "--genes", "5", "--encoder", "timm:test_vit", "--no-controls"]
+    words += ["--weights", "w.safetensors", "--simulate", "seed=5", "--out", "mine"]
+    assert stbench(*words, "--dry-run").code == 0
+    assert loads == []
+    ended = stbench(*words)
+    assert ended.code == 0, ended.err
+    assert len(loads) == 1
+    assert stbench(*words, "--seeds", "0", "--set", "alpha=3", "--out", "other").code == 0  # features lie in the cache
+    assert len(loads) == 1
+
+
+def test_an_estimate_counts_every_cell_of_a_method(stbench):
+    words = ["sweep-genes", "--methods", "flag", "--variant", "own=flag,hidden_dim=16", "--preset", "test", *TINY]
+    ended = stbench(*words, "--genes", "4,6", "--seeds", "0,1", "--encoder", "mean-rgb", "--dry-run")
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("estimate  flag: about")]
+    assert " each, 8 cells; about " in line
+
+
 def test_options_without_effect_are_named(stbench):
     words = ["run", "--method", "ridge", "--method", "flag", *SMALL, "--dry-run", "--preset", "test", "--draws", "3"]
     notes = [line.split(maxsplit=1)[1] for line in stbench(*words).out.splitlines() if line.startswith("note ")]

@@ -11,9 +11,11 @@ from safetensors import safe_open
 from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.predictions import digest_of, read_prediction
 from stbench.evaluation.record import read_record
-from stbench.evaluation.run import declared_draws, run_method
+from stbench.evaluation.run import conclude, declared_draws, prepare, run_method
 from stbench.evaluation.task import build_task
+from stbench.evaluation.worker import Report
 from stbench.text import duration
 
 from .conftest import make_cohort, scrambled
@@ -73,6 +75,64 @@ def test_prediction_file(task, method, tmp_path):
     assert not list(adata.obs.columns)  # no truth that another run could read, total counts included
     np.testing.assert_allclose(adata.X, (adata.layers["draw_0"] + adata.layers["draw_1"]) / 2, rtol=1e-6)
     np.testing.assert_array_equal(adata.obsm["spatial"], truth.inputs.xy)
+
+
+def test_the_record_holds_every_gene_and_what_was_asked(task, method, tmp_path):
+    asked = {"methods": ["SlideMean"], "seeds": [0]}
+    record = run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path, request=asked)
+    assert (record.schema_version, record.request) == (2, asked)
+    for metric in ("pcc", "mse"):
+        for slide, values in record.per_gene[metric].items():
+            assert len(values) == task.facts.n_genes
+            assert np.mean(values) == pytest.approx(record.metrics[metric].per_slide[slide], rel=1e-5)
+    assert "gsc" not in record.per_gene  # of pairs of genes
+
+
+def test_a_record_of_schema_1_is_read(task, method, tmp_path):
+    record = run_method(task, method("SlideMean"), folder=tmp_path)
+    content = json.loads((tmp_path / "record.json").read_text())
+    for field in ("request", "per_gene", "predictions"):
+        content.pop(field)
+    (tmp_path / "record.json").write_text(json.dumps({**content, "schema_version": 1}))
+    assert read_record(tmp_path).metrics == record.metrics
+    (tmp_path / "record.json").write_text(json.dumps({**content, "schema_version": 3}))
+    with pytest.raises(UserError, match=r"expected a record of schema 2 in .*, found 3"):
+        read_record(tmp_path)
+
+
+def test_a_prediction_of_another_run_is_not_taken_for_this_one(task, method, tmp_path):
+    card = method("SlideMean")
+    for seed in (0, 1):
+        run_method(task, card, folder=tmp_path / str(seed), seed=seed)
+    (tmp_path / "0/record.json").unlink()
+    straight = (tmp_path / "0/predictions/P3-s0.h5ad").read_bytes()
+    (tmp_path / "0/predictions/P3-s0.h5ad").write_bytes((tmp_path / "1/predictions/P3-s0.h5ad").read_bytes())
+    told = Told()
+    run_method(task, card, folder=tmp_path / "0", resume=True, reporter=told)
+    assert any("found one of other seed" in line for line in told.lines)
+    found = read_prediction(tmp_path / "0", "P3-s0").prediction
+    (tmp_path / "0/predictions/P3-s0.h5ad").write_bytes(straight)
+    assert digest_of(found) == digest_of(read_prediction(tmp_path / "0", "P3-s0").prediction)
+
+
+def test_what_a_card_needs_is_refused_for_it(slides, card, settings, method, tmp_path):
+    bare = [replace(slide, um_per_px=None) if slide.id == "P3-s0" else slide for slide in slides]
+    task = build_task(make_cohort(bare), card, settings)
+    record = run_method(task, method("SlideMean", needs=["um_per_px"]), folder=tmp_path)
+    assert (record.status, record.reason) == ("refused", "needs um_per_px, found none on slide P3-s0")
+
+
+def test_a_finished_record_is_never_replaced_by_a_failed_one(task, method, tmp_path):
+    card = method("SlideMean")
+    ready = prepare(task, card, folder=tmp_path, preset="paper", resume=True)
+    record = run_method(task, card, folder=tmp_path, resume=True)
+    assert conclude(ready, Report("failed", "its worker process was ended by SIGKILL")) == record
+    assert read_record(tmp_path) == record
+
+
+def test_a_failed_run_keeps_what_training_left(task, method, tmp_path):
+    run_method(task, method("Crashes"), folder=tmp_path)
+    assert (tmp_path / "work").is_dir()
 
 
 def test_metrics_are_those_of_the_mean(task, method, tmp_path):

@@ -1,0 +1,141 @@
+"""Workers: what they are given, and what no method can find in them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stbench.catalogue import MethodCard
+from stbench.evaluation.record import read_record
+from stbench.evaluation.run import prepare
+from stbench.evaluation.task import build_task
+from stbench.features.encoders import load_encoder
+from stbench.grids.cells import Cell, MethodRun
+from stbench.grids.crew import Crew, share_of_cores
+from stbench.grids.desk import Desk
+from stbench.grids.execute import execute
+from stbench.reporting import SILENT
+
+from ..evaluation.conftest import make_cohort, scrambled
+
+DIGGERS = Path(__file__).with_name("diggers.py")
+
+
+class Quiet:
+    def started(self, cell): ...
+    def progressed(self, cell, text): ...
+    def said(self, cell, message): ...
+    def finished(self, cell, outcome): ...
+
+
+@pytest.fixture
+def bare(slides):
+    """The tiny slides without pictures, whose class another process could not import."""
+    return [replace(slide, image=None, adata=with_features(slide)) for slide in slides]
+
+
+def with_features(slide):
+    adata = slide.adata.copy()
+    adata.obsm["features"] = np.log1p(slide.xy) + 1
+    return adata
+
+
+@pytest.fixture
+def desk(bare, card, tmp_path):
+    return Desk(make_cohort(bare), card, load_encoder("given"), tmp_path / "cache", "cpu")
+
+
+@pytest.fixture
+def cell(settings):
+    """Makes a cell of a method of the file."""
+
+    def make(name, fold=None, **facts):
+        entry = f"{DIGGERS}:{name}"
+        run = MethodRun(MethodCard(name=name.lower(), title=name, entry=entry, **facts), "paper", {})
+        task = replace(settings, encoder="given", split=fold or settings.split)
+        return Cell(f"{Path(task.split).stem}/{name}", name, "5", task, run)
+
+    return make
+
+
+def found_by(out, cell):
+    """What a digger wrote beside its run."""
+    record = read_record(out / cell.folder)
+    assert record.status == "done", record.reason
+    return json.loads((out / cell.folder / "found.json").read_text())
+
+
+def test_no_truth_of_a_test_slide_is_in_a_worker(desk, cell, tmp_path):
+    """Through the garbage collector, the mapped files and the files it holds open, whatever ran before it."""
+    one = cell("Digs")
+    execute([cell("Plain"), one], desk, tmp_path, 1, Quiet())
+    found = found_by(tmp_path, one)
+    task = desk.task(one.task, SILENT)
+    n_spots = dict.fromkeys(task.facts.n_spots, 16)
+    labelled = sum(n_spots[id_] for id_ in [*task.facts.train, *task.facts.validation])
+    assert found["objects"] == []
+    assert set(found["bytes"]) == {labelled * 5 * 4, sum(n_spots.values()) * 2 * 4}  # labels and features alone
+
+
+def test_a_worker_serves_one_fold_and_no_secret_reaches_others(desk, cell, tmp_path):
+    order = [
+        cell("Digs"),
+        cell("Plain"),
+        cell("Sees", kind="oracle"),
+        cell("Digs", fold="kfold-4-1"),
+        cell("Plain", fold="kfold-4-1"),
+    ]
+    execute(order, desk, tmp_path, 1, Quiet())
+    pids = {one.folder: found_by(tmp_path, one)["pid"] for one in order}
+    mine = order[0].folder.partition("/")[0]
+    assert pids[f"{mine}/Digs"] == pids[f"{mine}/Plain"] == pids[f"{mine}/Sees"]
+    assert pids["kfold-4-1/Digs"] == pids["kfold-4-1/Plain"] != pids[f"{mine}/Digs"]
+
+
+def test_who_has_seen_the_truth_serves_nobody_else(desk, cell, tmp_path):
+    crew = Crew(tmp_path, 1)
+    try:
+        pids = []
+        for one in (cell("Sees", kind="oracle"), cell("Plain")):
+            job = desk.prepare(one, tmp_path, SILENT).job
+            worker = crew.hand("fold", job)
+            pids.append(worker.process.pid)
+            while crew.news()[0][1] != "finished":
+                pass
+    finally:
+        crew.stop()
+    assert pids[0] != pids[1]
+
+
+def test_predictions_do_not_depend_on_the_labels_of_test_slides(bare, card, cell, tmp_path):
+    """In a worker as in this process; only scores move."""
+    test = ("P3-s0", "P3-s1", "P2-s1")
+    changed = [replace(scrambled(slide), image=None) if slide.id in test else slide for slide in bare]
+    records = []
+    for name, some in (("a", bare), ("b", changed)):
+        desk = Desk(make_cohort(some), card, load_encoder("given"), tmp_path / "cache", "cpu")
+        execute([cell("Plain")], desk, tmp_path / name, 1, Quiet())
+        records.append(read_record(tmp_path / name / "mine" / "Plain"))
+    assert records[0].predictions == records[1].predictions
+    assert records[0].metrics["mse"] != records[1].metrics["mse"]
+
+
+def test_the_same_in_a_worker_and_in_this_process(desk, cell, bare, card, tmp_path):
+    one = cell("Plain")
+    execute([one], desk, tmp_path / "worker", 1, Quiet())
+    task = build_task(make_cohort(bare), card, one.task)
+    from stbench.evaluation.run import run_method
+
+    here = run_method(task, one.run.card, folder=tmp_path / "here")
+    there = read_record(tmp_path / "worker" / one.folder)
+    assert (here.metrics, here.predictions) == (there.metrics, there.predictions)
+    assert prepare(task, one.run.card, folder=tmp_path / "here", preset="paper", resume=True) == here
+
+
+def test_threads_are_shared(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert share_of_cores(10_000) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert share_of_cores(1) == 1
