@@ -35,6 +35,7 @@ class Cohort:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """Names of the slides, in the order of the card."""
         return tuple(ref.id for ref in self.refs)
 
     def load(self, slide_id: str) -> Slide:

@@ -63,14 +63,17 @@ class Slide:
 
     @property
     def n_spots(self) -> int:
+        """Number of spots."""
         return int(self.adata.n_obs)
 
     @property
     def genes(self) -> list[str]:
+        """Names of the genes, in column order."""
         return [str(gene) for gene in self.adata.var_names]
 
     @property
     def spot_ids(self) -> list[str]:
+        """Names of the spots, in row order."""
         return [str(spot) for spot in self.adata.obs_names]
 
     @property

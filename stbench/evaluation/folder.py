@@ -77,6 +77,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
+        """File of the fitted method."""
         return self.path / CHECKPOINT
 
     @property

@@ -38,20 +38,25 @@ class Board:
 
     @property
     def rows(self) -> list[str]:
+        """Names of the rows, in order."""
         return list(dict.fromkeys(cell.row for cell in self.cells))
 
     @property
     def columns(self) -> list[str]:
+        """Names of the columns, in order."""
         return list(dict.fromkeys(cell.column for cell in self.cells))
 
     def started(self, cell: Cell) -> None:
+        """A worker took the cell."""
         self._began[cell] = self.clock()
         self._doing[cell] = "begins"
 
     def progressed(self, cell: Cell, text: str) -> None:
+        """What the cell is doing, in a few words."""
         self._doing[cell] = text
 
     def finished(self, cell: Cell, outcome: Outcome) -> None:
+        """The cell ended."""
         self._began.pop(cell, None)
         self._doing.pop(cell, None)
         self._ended[cell] = outcome

@@ -89,10 +89,12 @@ class Manifest(_Part):
 
     @property
     def genes(self) -> list[int]:
+        """Panel sizes, ascending."""
         return list(self.asked.genes)
 
     @property
     def seeds(self) -> list[int]:
+        """Seeds of fitting and sampling, ascending."""
         return list(self.asked.seeds)
 
     @property
@@ -102,6 +104,7 @@ class Manifest(_Part):
 
     @property
     def preset(self) -> str:
+        """Name of the preset of every method."""
         return self.asked.preset
 
     @property

@@ -215,6 +215,7 @@ class Work:
 
     @property
     def waiting(self) -> list[Cell]:
+        """Cells that have to be run."""
         return [cell for cell in self.cells if cell not in self.earlier]
 
     @property

@@ -57,6 +57,7 @@ class SlideInputs:
 
     @property
     def n_spots(self) -> int:
+        """Number of spots."""
         return len(self.xy)
 
 
@@ -97,6 +98,7 @@ class Context:
 
     @property
     def n_genes(self) -> int:
+        """Size of the panel."""
         return len(self.genes)
 
 
