@@ -1,13 +1,24 @@
 """`stbench leaderboard`."""
 
+from __future__ import annotations
+
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stbench.cli.asks import asks
+from stbench.evaluation.request import Request, default_cache
 
+if TYPE_CHECKING:
+    from stbench.evaluation.record import Record
+
+
+@asks(Request, only=("data_root",))
 def leaderboard(
+    request: Request,
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
     out: Annotated[Path, typer.Option(help="Folder for a page and its archive of records per task.")] = Path(
         "leaderboards"
@@ -19,19 +30,25 @@ def leaderboard(
         ),
     ] = None,
     with_csv: Annotated[bool, typer.Option("--csv", help="Write every number behind the page as CSV too.")] = False,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore", help="Score stored predictions again first, truth from --data-root; records stay as they are."
+        ),
+    ] = False,
 ) -> None:
     """Write and print leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
     from stbench.cli.console import draw, say
-    from stbench.pages.archive import read_records
     from stbench.pages.columns import DRAW_SD
     from stbench.pages.leaderboard import columns_of, sections, table_of, write_leaderboards
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))
     chosen = [word for name in metric or [] for word in ("--metric", name)]
-    command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, "--out", str(out)])
-    found = sections(list(read_records(runs)))
+    again = ["--rescore"] if rescore else []
+    command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, *again, "--out", str(out)])
+    found = sections(_records(runs, request.data_root, rescore=rescore))
     shown = [(section.name, table_of(section, columns_of(section, metric))) for section in found]
     written = write_leaderboards(found, out, metrics=metric, command=command, with_csv=with_csv)
     for name, table in shown:
@@ -40,3 +57,14 @@ def leaderboard(
         say("")
     for path in written:
         say(str(path))
+
+
+def _records(runs: Sequence[Path], data_root: Path | None, *, rescore: bool) -> list[Record]:
+    from stbench.cli.console import ConsoleReporter
+    from stbench.evaluation.rescore import Truths, rescored
+    from stbench.pages.archive import read_records
+
+    if not rescore:
+        return list(read_records(runs))
+    reporter = ConsoleReporter()
+    return [run.after for run in rescored(runs, Truths(data_root, default_cache(), reporter), reporter)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stbench.cli import ablate, cell, curse, datasets, encode, leaderboard, methods, metrics, prior, run, sweep
+from stbench.cli import ablate, cell, curse, datasets, encode, leaderboard, methods, metrics, prior, rescore, run, sweep
 from stbench.cli.asks import Grouped
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
@@ -33,6 +33,7 @@ app.add_typer(methods.app, name="methods")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
+app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
 app.command("cell", cls=Grouped)(cell.cell)

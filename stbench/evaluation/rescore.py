@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stbench.data.cohort import Cohort
 from stbench.data.normalize import normalize
 from stbench.data.opening import open_dataset
 from stbench.data.slide import Slide
-from stbench.errors import DataError, UserError
+from stbench.errors import DataError
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
-from stbench.evaluation.predictions import digest_of, read_prediction, read_truth
-from stbench.evaluation.record import SCHEMA_VERSION, Record, TaskFacts, read_record
+from stbench.evaluation.predictions import StoredPrediction, digest_of, read_prediction, read_truth
+from stbench.evaluation.record import (
+    FILE_NAME,
+    PRIMARY,
+    SCHEMA_VERSION,
+    Record,
+    Summary,
+    TaskFacts,
+    find_records,
+    read_record,
+)
 from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.task import TestSlide
 from stbench.features.encoders import needs_pictures
 from stbench.methods.base import SlideInputs
 from stbench.metrics import score_slide
 from stbench.reporting import SILENT, Reporter
+from stbench.text import count
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
@@ -58,13 +69,27 @@ class Truths:
         cohort, _ = open_dataset(
             dataset, self.data_root, simulate, self.cache_dir, self.reporter, require_image=pictured
         )
-        kept = keep_panel((cohort.load(id_) for id_ in sorted(facts.n_spots)), facts.genes, self.cache_dir)
+        kept = keep_panel(_slides(cohort, facts), facts.genes, self.cache_dir)
         if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
-            raise DataError(
-                f"expected the data of task {facts.hash[:8]}, found others in {cohort.name}; give the --data-root it "
-                "was run on, or run it again"
-            )
+            raise _other_data(cohort, facts)
         return {id_: scored_slide(kept[id_], facts) for id_ in facts.test}
+
+
+def _slides(cohort: Cohort, facts: TaskFacts) -> Iterator[Slide]:
+    for id_ in sorted(facts.n_spots):
+        if id_ not in cohort.ids:
+            raise _other_data(cohort, facts, f" (no slide {id_})")
+        slide = cohort.load(id_)
+        if absent := [gene for gene in facts.genes if gene not in slide.adata.var_names]:
+            raise _other_data(cohort, facts, f" (slide {id_} without gene {absent[0]})")
+        yield slide
+
+
+def _other_data(cohort: Cohort, facts: TaskFacts, how: str = "") -> DataError:
+    return DataError(
+        f"expected the data of task {facts.hash[:8]}, found others in {cohort.name}{how}; give the --data-root it was "
+        "run on, or run it again"
+    )
 
 
 def scored_slide(slide: Slide, facts: TaskFacts) -> TestSlide:
@@ -93,43 +118,102 @@ def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) 
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
     book = ScoreBook(sampler=bool(record.metrics_single_draw), scorer=scorer)
     for slide_id in record.task.test:
-        stored = read_prediction(folder, slide_id, genes=record.task.genes)
-        expected = record.predictions.get(slide_id)
-        if expected not in (None, digest_of(stored.prediction)):
-            raise DataError(
-                f"{folder}: expected the prediction of slide {slide_id} that was scored, found another; run it again"
-            )
-        book.add(_truth(folder, record, slide_id, truths), stored.prediction)
+        stored = scored_prediction(folder, record, slide_id)
+        book.add(truth_of(folder, record, stored, truths), stored.prediction)
     return record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
 
 
-def _truth(folder: Path, record: Record, slide_id: str, truths: Truths) -> TestSlide:
-    """From the cohort; from the file itself where an earlier version stored it there."""
-    stored = read_truth(folder, slide_id)
-    if stored is None:
-        return truths.of(record)[slide_id]
-    found = read_prediction(folder, slide_id)
-    inputs = SlideInputs(slide_id, record.task.patients.get(slide_id), found.xy[:, :0], found.xy)
-    return TestSlide(inputs, *stored, found.spot_ids)
+def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPrediction:
+    """The prediction a record was made from.
 
-
-def rescored(paths: Iterable[Path], truths: Truths, reporter: Reporter = SILENT) -> list[tuple[Path, Record]]:
-    """Every ``record.json`` of finished runs, scored again, by task so that each cohort is read once.
+    Args:
+        folder: the run folder.
+        record: its record.
+        slide_id: a validation or test slide.
 
     Raises:
-        UserError: a cohort is not there, or a prediction is missing or damaged.
+        DataError: it is missing or damaged, or is not the one whose hash the record holds.
     """
-    found: list[tuple[Path, Record]] = [(path, read_record(path)) for path in paths]
-    ordered = sorted(found, key=lambda pair: (pair[1].task.hash, str(pair[0])))
-    with reporter.track("scoring again", len(ordered)) as advance:
-        made = []
-        for path, _ in ordered:
-            made.append((path, rescore(_folder(path), truths)))
-            advance(note=path.parent.name)
+    stored = read_prediction(folder, slide_id, genes=record.task.genes)
+    if record.predictions.get(slide_id) not in (None, digest_of(stored.prediction)):
+        raise DataError(
+            f"{folder}: expected the prediction of slide {slide_id} that was scored, found another; run it again"
+        )
+    return stored
+
+
+def truth_of(folder: Path, record: Record, stored: StoredPrediction, truths: Truths) -> TestSlide:
+    """The test slide of a prediction, its spots in the same order; from the file itself where schema 1 stored it there.
+
+    Raises:
+        DataError: the prediction is of other spots.
+        UserError: the cohort is not there, or its data are not those of the record.
+    """
+    id_ = stored.slide_id
+    if (truth := read_truth(folder, id_)) is not None:
+        inputs = SlideInputs(id_, record.task.patients.get(id_), stored.xy[:, :0], stored.xy)
+        return TestSlide(inputs, *truth, stored.spot_ids)
+    slide = truths.of(record)[id_]
+    if slide.spot_ids != stored.spot_ids:
+        raise DataError(f"{folder}: expected the spots of slide {id_}, found a prediction of others; run it again")
+    return slide
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A run scored again.
+
+    Args:
+        folder: of the run.
+        before: its record as it lies there.
+        after: the same with new scores; a run that is not done has none and stays as it is.
+    """
+
+    folder: Path
+    before: Record
+    after: Record
+
+    @property
+    def moved(self) -> str:
+        """What became of the scores: the primary metric, others whose four digits moved, and how many are new."""
+        before, after = self.before.metrics, self.after.metrics
+        both = [name for name in before if name in after]
+        moved = [name for name in both if name != PRIMARY and _digits(before[name]) != _digits(after[name])]
+        shown = [name for name in both if name == PRIMARY] + moved
+        said = [f"{name} {_digits(before[name])} -> {_digits(after[name])}" for name in shown]
+        new, gone = len(after.keys() - before.keys()), len(before.keys() - after.keys())
+        said += [f"{count(new, 'new metric')}"] if new else []
+        said += [f"{count(gone, 'metric')} gone"] if gone else []
+        return ", ".join(said) or "nothing moved"
+
+
+def _digits(score: Summary) -> str:
+    return "-" if score.mean is None else f"{score.mean:.4g}"
+
+
+def rescored(places: Sequence[Path], truths: Truths, reporter: Reporter = SILENT) -> list[Rescored]:
+    """Every run at or below some folders, scored again, by task so that each cohort is read once; nothing is written.
+
+    Args:
+        places: folders, or a ``record.json`` in the folder of its run.
+        truths: where the truth comes from.
+        reporter: where progress goes.
+
+    Raises:
+        DataError: a place holds no run, or a prediction is missing, damaged or not the one that was scored.
+        UserError: a cohort is not there.
+    """
+    runs = [(path.parent, read_record(path)) for path in find_records([_with_runs(place) for place in places])]
+    runs.sort(key=lambda run: (run[1].task.hash, str(run[0])))
+    made = []
+    with reporter.track("scoring again", len(runs)) as advance:
+        for folder, record in runs:
+            made.append(Rescored(folder, record, rescore(folder, truths)))
+            advance(note=folder.name)
     return made
 
 
-def _folder(path: Path) -> Path:
-    if path.is_file() and path.name != "record.json":
-        raise UserError(f"expected the folder of a run, found {path}; its predictions are needed to score it again")
-    return path.parent if path.is_file() else path
+def _with_runs(place: Path) -> Path:
+    if place.is_file() and place.name != FILE_NAME:
+        raise DataError(f"expected the folder of a run, found {place}; its predictions are needed to score it again")
+    return place

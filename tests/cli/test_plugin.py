@@ -84,6 +84,19 @@ def test_a_metric_is_listed_scored_and_shown(with_packages, tmp_path):
     assert shown.returncode == 0, shown.stderr
 
 
+def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_path):
+    words = ["--method", "training-mean", "--no-controls", "--encoder", "mean-rgb", "--genes", "5", "--out", "mine"]
+    assert stbench("run", *words, *TINY).code == 0
+    path = tmp_path / "mine/training-mean/record.json"
+    before = json.loads(path.read_text())
+    ended = with_packages("rescore", "mine")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith(", 1 new metric\n")
+    after = json.loads(path.read_text())
+    assert np.isfinite(after["metrics"].pop("bias")["mean"])
+    assert after == before
+
+
 def test_an_encoder_gives_features(with_packages):
     assert "from package stbench-grey" in line_of(with_packages("encode", "--list"), "grey")
     ended = with_packages("encode", "--encoder", "grey", *TINY)
