@@ -46,6 +46,27 @@ def whole(
         remove(part)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill; it takes the name of ``path`` when the block ends well, else it is removed.
+
+    Raises:
+        UserError: ``path`` holds something already, or cannot be written.
+    """
+    check_unused(path)
+    with whole(path.resolve(), hint="choose another folder") as part:
+        part.mkdir()
+        yield part
+
+
+def check_unused(folder: Path) -> None:
+    """Raise UserError where a folder has no name of its own, or holds something already."""
+    if not folder.name:
+        raise UserError(f"expected the name of a new or empty folder, found {str(folder)!r}; choose one")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"expected a new or empty folder, found {folder} in use; choose another")
+
+
 def write_text(path: Path, text: str, *, hint: str = HINT, error: type[StbenchError] = UserError) -> None:
     """Write a text file as a whole; raises what :func:`whole` raises."""
     with whole(path, hint=hint, error=error) as part:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import SettingError, UserError
-from stbench.files import remove, whole, write_text
+from stbench.files import new_folder, remove, whole, write_text
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path):
@@ -27,6 +27,23 @@ def test_a_folder_replaces_the_one_before(tmp_path):
             part.mkdir()
             (part / content).write_text(content)
     assert [child.name for child in path.iterdir()] == ["new"]
+
+
+def test_a_new_folder_takes_nobody_elses_place(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+    with pytest.raises(UserError, match="too late"), new_folder(path) as part:
+        (part / "half").touch()
+        raise UserError("too late")
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(path) as part:
+        (part / "mine").touch()
+    with pytest.raises(UserError, match=r"expected a new or empty folder, found .*folder in use"), new_folder(path):
+        pass
+    monkeypatch.chdir(tmp_path)
+    for name in ("", "."):
+        with pytest.raises(UserError, match="expected the name of a new or empty folder"), new_folder(Path(name)):
+            pass
+    assert [child.name for child in path.iterdir()] == ["mine"]
 
 
 def failing(path, problem, **options):

@@ -9,7 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from stbench.cli import ablate, cell, curse, datasets, encode, leaderboard, methods, metrics, prior, rescore, run, sweep
+from stbench.cli import (
+    ablate,
+    cell,
+    curse,
+    datasets,
+    encode,
+    export,
+    leaderboard,
+    methods,
+    metrics,
+    prior,
+    rescore,
+    run,
+    sweep,
+)
 from stbench.cli.asks import Grouped
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
@@ -34,6 +48,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
+app.command("export", cls=Grouped)(export.export)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
 app.command("cell", cls=Grouped)(cell.cell)

@@ -14,8 +14,8 @@ import numpy as np
 from stbench.data.cohort import Cohort
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
-from stbench.errors import DataError, SettingError, UserError
-from stbench.files import whole
+from stbench.errors import DataError, SettingError
+from stbench.files import new_folder
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -63,14 +63,11 @@ def export_hest(
     """
     if patch_px < 1 or not um_per_px > 0:
         raise SettingError(f"expected positive patch_px and um_per_px, found {patch_px} and {um_per_px}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"expected a new or empty folder to export to, found {folder} in use; choose another")
     patches = None if with_wsi else _Patches(patch_px, um_per_px)
     with (
-        whole(folder, hint="choose another folder") as staging,
+        new_folder(folder) as staging,
         reporter.track(f"exporting {cohort.name}", len(cohort.refs)) as advance,
     ):
-        staging.mkdir()
         for slide_id in cohort.ids:
             _write_slide(cohort, cohort.load(slide_id), staging, patches, reporter)
             advance(note=slide_id)

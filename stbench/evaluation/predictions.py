@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +16,9 @@ from stbench.data.slide import SPATIAL
 from stbench.errors import DataError
 from stbench.files import whole
 from stbench.methods.base import SlideInputs
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 FloatArray = NDArray[np.float32]
 
@@ -102,24 +105,44 @@ def write_prediction(
     Raises:
         UserError: the file cannot be written.
     """
+    said = {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}
+    adata = annotated(inputs.xy, spot_ids, genes, prediction, said)
+    path = prediction_path(folder, inputs.slide_id)
+    with whole(path) as part:
+        adata.write_h5ad(part, compression="gzip")
+    return path
+
+
+def annotated(
+    xy: FloatArray,
+    spot_ids: Sequence[str],
+    genes: Sequence[str],
+    prediction: SlidePrediction,
+    facts: Mapping[str, Any],
+) -> AnnData:
+    """A prediction in memory as :func:`write_prediction` lays it out.
+
+    Args:
+        xy: (n_spots, 2) spot centres in full-resolution pixels.
+        spot_ids: names of the spots.
+        genes: panel, in column order.
+        prediction: what the method said.
+        facts: what ``uns["stbench"]`` holds.
+    """
     import pandas as pd
     from anndata import AnnData
 
     layers = {_DRAW.format(k): draw for k, draw in enumerate(prediction.draws)}
     if prediction.posterior_mean is not None:
         layers[POSTERIOR_MEAN] = prediction.posterior_mean
-    adata = AnnData(
+    return AnnData(
         X=prediction.mean,
         obs=pd.DataFrame(index=pd.Index(list(spot_ids), dtype=object)),
-        var=pd.DataFrame(index=pd.Index(genes, dtype=object)),
+        var=pd.DataFrame(index=pd.Index(list(genes), dtype=object)),
         layers=layers,
-        obsm={SPATIAL: inputs.xy},
-        uns={FACTS: {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}},
+        obsm={SPATIAL: xy},
+        uns={FACTS: dict(facts)},
     )
-    path = prediction_path(folder, inputs.slide_id)
-    with whole(path) as part:
-        adata.write_h5ad(part, compression="gzip")
-    return path
 
 
 def read_prediction(

@@ -39,7 +39,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Truths:
-    """Test slides of the tasks that records name, read from their cohorts again; those of the last task are kept.
+    """Slides of the tasks that records name, read from their cohorts again; those of the last task are kept.
 
     Args:
         data_root: folder that holds one folder per cohort.
@@ -50,10 +50,10 @@ class Truths:
     data_root: Path | None
     cache_dir: Path
     reporter: Reporter = SILENT
-    _last: tuple[str, dict[str, TestSlide]] | None = field(default=None, init=False)
+    _last: tuple[str, dict[str, Slide]] | None = field(default=None, init=False)
 
-    def of(self, record: Record) -> dict[str, TestSlide]:
-        """Test slides by name, with their truth.
+    def of(self, record: Record) -> dict[str, Slide]:
+        """Every slide of a record's task by name, with the panel's columns.
 
         Raises:
             UserError: the cohort is not there, or its data are not those of the record.
@@ -62,7 +62,7 @@ class Truths:
             self._last = record.task.hash, self._read(record)
         return self._last[1]
 
-    def _read(self, record: Record) -> dict[str, TestSlide]:
+    def _read(self, record: Record) -> dict[str, Slide]:
         facts, asked = record.task, record.request
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured = needs_pictures(facts.encoder.partition("/")[0])
@@ -72,7 +72,7 @@ class Truths:
         kept = keep_panel(_slides(cohort, facts), facts.genes, self.cache_dir)
         if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
             raise _other_data(cohort, facts)
-        return {id_: scored_slide(kept[id_], facts) for id_ in facts.test}
+        return kept
 
 
 def _slides(cohort: Cohort, facts: TaskFacts) -> Iterator[Slide]:
@@ -153,7 +153,7 @@ def truth_of(folder: Path, record: Record, stored: StoredPrediction, truths: Tru
     if (truth := read_truth(folder, id_)) is not None:
         inputs = SlideInputs(id_, record.task.patients.get(id_), stored.xy[:, :0], stored.xy)
         return TestSlide(inputs, *truth, stored.spot_ids)
-    slide = truths.of(record)[id_]
+    slide = scored_slide(truths.of(record)[id_], record.task)
     if slide.spot_ids != stored.spot_ids:
         raise DataError(f"{folder}: expected the spots of slide {id_}, found a prediction of others; run it again")
     return slide
