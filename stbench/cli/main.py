@@ -16,6 +16,7 @@ from stbench.cli import (
     datasets,
     encode,
     export,
+    fit,
     leaderboard,
     methods,
     metrics,
@@ -49,6 +50,7 @@ app.add_typer(metrics.app, name="metrics")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
+app.command("fit", cls=Grouped)(fit.fit)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
 app.command("cell", cls=Grouped)(cell.cell)

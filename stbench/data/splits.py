@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,8 +37,10 @@ class Split:
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
+    needed: ClassVar[tuple[str, ...]] = PARTS
+
     def __post_init__(self) -> None:
-        for part in PARTS:
+        for part in self.needed:
             if not getattr(self, part):
                 raise UserError(f"split: expected at least one {part} slide, found none")
         twice = [slide for slide, n in Counter(self.slides).items() if n > 1]
@@ -48,6 +51,14 @@ class Split:
     def slides(self) -> tuple[str, ...]:
         """All slides, training first."""
         return self.train + self.validation + self.test
+
+
+@dataclass(frozen=True)
+class WithoutTest(Split):
+    """Training and validation slides alone, for a model that is applied to other slides."""
+
+    test: tuple[str, ...] = ()
+    needed: ClassVar[tuple[str, ...]] = PARTS[:2]
 
 
 def split_sizes(n: int) -> tuple[int, int, int]:
@@ -65,6 +76,31 @@ def split_sizes(n: int) -> tuple[int, int, int]:
 
 def _too_few(n: int) -> str:
     return f"expected at least {_LEAST_SLIDES} slides for train, validation and test, found {n}"
+
+
+def split_without_test(refs: Sequence[SlideRef], seed: int, left_out: Mapping[str, str] | None = None) -> WithoutTest:
+    """Train and validate, about 8:2: patients are kept apart where two or more are known, else slides are dealt.
+
+    Args:
+        refs: usable slides of the cohort; one of an unknown patient counts as a patient of its own.
+        seed: seed of what is dealt at random.
+        left_out: slides of the cohort that cannot be used, with the reason.
+
+    Raises:
+        UserError: fewer than two slides.
+    """
+    if len(refs) < 2:
+        reasons = f"; left out: {_reasons(left_out)}" if left_out else ""
+        raise UserError(f"expected at least 2 slides for train and validation, found {len(refs)}{reasons}; add slides")
+    apart = len({ref.patient for ref in refs} - {None}) > 1
+    groups: dict[tuple[str | None, str], list[str]] = {}
+    for ref in refs:
+        together = apart and ref.patient is not None
+        groups.setdefault((ref.patient, "" if together else ref.id), []).append(ref.id)
+    shuffled = [list(groups.values())[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    held_out = max(1, round(len(groups) / 5))
+    parts = shuffled[held_out:], shuffled[:held_out]
+    return WithoutTest(*(tuple(sorted(slide for group in part for slide in group)) for part in parts))
 
 
 def _reasons(left_out: Mapping[str, str]) -> str:
@@ -216,7 +252,9 @@ def read_split(path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str]
 
 
 def leak_fraction(split: Split, refs: Sequence[SlideRef]) -> float | None:
-    """Share of test slides whose patient also has a training slide; None when a patient is unknown."""
+    """Share of test slides whose patient also has a training slide; None when a patient is unknown or nobody tests."""
+    if not split.test:
+        return None
     patient = {ref.id: ref.patient for ref in refs}
     trained = {patient[slide] for slide in split.train}
     if None in trained or any(patient[slide] is None for slide in split.test):

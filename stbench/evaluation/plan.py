@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +151,8 @@ class Plan:
             lines = [("split", f"{asked.split}{chosen}: {len(self.folds)} folds")]
             return lines + [(fold.name, f"test {listed(fold.split.test)}; {self._leak(fold)}") for fold in self.folds]
         split = self.split
+        if not split.test:
+            return [(part, listed(getattr(split, part))) for part in split.needed]
         sizes = ", ".join(f"{part} {len(getattr(split, part))}" for part in ("train", "validation", "test"))
         parts = [(part, listed(getattr(split, part))) for part in ("validation", "test")]
         return [("split", f"{asked.split}{chosen}: {sizes}"), *parts, ("leak", self._leak(self.folds[0]))]
@@ -186,8 +188,19 @@ def origin_of(card: DatasetCard) -> Origin:
     return "simulated" if card.simulated else "semi-synthetic" if card.semi_synthetic else "real"
 
 
-def plan(request: Request, cache_dir: Path, reporter: Reporter = SILENT) -> Plan:
+def plan(
+    request: Request,
+    cache_dir: Path,
+    reporter: Reporter = SILENT,
+    folds: Callable[[Request, Cohort], tuple[Fold, ...]] | None = None,
+) -> Plan:
     """Check everything that can be checked without reading a slide.
+
+    Args:
+        request: what the user asks for.
+        cache_dir: folder of the caches.
+        reporter: is told of slides that are made.
+        folds: who trains, validates and tests; the request's own split when None.
 
     Raises:
         UserError: a name, a setting or the split is wrong, or the data are not there.
@@ -203,10 +216,10 @@ def plan(request: Request, cache_dir: Path, reporter: Reporter = SILENT) -> Plan
     encoder_name = request.encoder or find_card(request.dataset).encoder
     encoder = load_encoder(encoder_name, weights=request.weights, device=device)
     cohort, card = open_asked(request, cache_dir, reporter)
-    folds = _folds(request, cohort)
-    used = dict.fromkeys(slide for fold in folds for slide in fold.split.slides)
+    chosen = (folds or _folds)(request, cohort)
+    used = dict.fromkeys(slide for fold in chosen for slide in fold.split.slides)
     runs = _planned_runs(request, named, origin_of(card))
-    return Plan(request, cohort, card, folds, runs, encoder.of(list(used)), encoder_name, device, cache_dir)
+    return Plan(request, cohort, card, chosen, runs, encoder.of(list(used)), encoder_name, device, cache_dir)
 
 
 def open_asked(

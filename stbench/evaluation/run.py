@@ -134,7 +134,7 @@ def prepare(
     if finished is not None:
         return finished
     place.log("start", resumed=place.continues, preset=preset, **key.model_dump())
-    blind = _lacks_pictures(task, card)
+    blind = lacks_pictures(task, card)
     try:
         given = task.given(NO_ENCODER if blind else encoder_of(card), sight_of(card.kind))
     except UserError:
@@ -181,7 +181,7 @@ def encoder_of(card: MethodCard) -> str | None:
     return NO_ENCODER if blind else card.encoder
 
 
-def _lacks_pictures(task: Task, card: MethodCard) -> str | None:
+def lacks_pictures(task: Task, card: MethodCard) -> str | None:
     """Why a method bound to an encoder of its own gets no features; the task's encoder must work and is not asked."""
     bound = encoder_of(card)
     if bound in (None, NO_ENCODER, task.settings.encoder) or not task.without_picture:

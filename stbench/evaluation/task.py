@@ -203,6 +203,7 @@ def build_task(
     reporter: Reporter = SILENT,
     device: str = "cpu",
     encoder: Encoder | None = None,
+    split: Split | None = None,
 ) -> Task:
     """Split a cohort, choose its panel on the training slides and keep what a run needs.
 
@@ -218,6 +219,7 @@ def build_task(
         reporter: where progress goes.
         device: torch device of the encoder; no part of the task's identity.
         encoder: the encoder the settings name where somebody has it already, so that it is loaded once.
+        split: who trains, validates and tests; what the settings name when None.
 
     Returns:
         The task. Features are extracted when a method first asks for them.
@@ -228,7 +230,7 @@ def build_task(
     check_normalization(settings.normalization)
     patch = settings.patch or default_patch(card)
     encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
-    split = make_split(cohort, settings)
+    split = split or make_split(cohort, settings)
     encoder = encoder.of(split.slides)
     genes = choose_panel(cohort, split, settings.genes, reporter)
     kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), genes, cache_dir)

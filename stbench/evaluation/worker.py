@@ -170,13 +170,18 @@ def _restore(state: _Work) -> bool:
 def _announce(state: _Work, estimate: float | None) -> None:
     job = state.job
     job.folder.log("estimate", seconds=estimate)
+    announce(job.card, job.preset, job.device, estimate, state.reporter)
+
+
+def announce(card: MethodCard, preset: str, device: str, estimate: float | None, reporter: Reporter) -> None:
+    """Say how many seconds a method is expected to take, where that is long enough to be said."""
     if estimate is None or estimate <= _WORTH_SAYING_S:
         return
-    text = f"{job.card.name}: {duration(estimate)} on {job.device} (measured on a few steps)"
-    offers_small = job.device == "cpu" and job.preset != "small" and "small" in job.card.presets
+    text = f"{card.name}: {duration(estimate)} on {device} (measured on a few steps)"
+    offers_small = device == "cpu" and preset != "small" and "small" in card.presets
     if offers_small and estimate > _LONG_S:
         text += "; --preset small is made for this machine"
-    state.reporter.info(text)
+    reporter.info(text)
 
 
 def _fit(state: _Work, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:

@@ -18,6 +18,7 @@ from stbench.data.splits import (
     split_by_protocol,
     split_by_slide,
     split_sizes,
+    split_without_test,
 )
 from stbench.errors import DataError, UnknownNameError, UserError
 
@@ -190,3 +191,29 @@ def test_split_files_that_are_none(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(DataError, match=r"JSON in .*bad\.json"):
         read_split(tmp_path / "bad.json", REFS)
+
+
+@pytest.mark.parametrize(("n", "validation"), [(2, 1), (3, 1), (7, 1), (8, 2), (10, 2), (36, 7)])
+def test_without_a_test_part_slides_are_dealt_8_to_2(n, validation):
+    for refs in (cohort(a=n), [SlideRef(f"s{i}", None) for i in range(n)]):
+        split = split_without_test(refs, 0)
+        assert (len(split.train), len(split.validation), split.test) == (n - validation, validation, ())
+        assert sorted(split.slides) == sorted(ref.id for ref in refs)
+        assert leak_fraction(split, refs) is None
+    assert split_without_test(cohort(a=n), 0) == split_without_test(cohort(a=n), 0)
+
+
+def test_without_a_test_part_known_patients_are_kept_apart():
+    refs = [*cohort(a=2, b=3), SlideRef("x", None), SlideRef("y", None)]
+    seen = set()
+    for seed in range(20):
+        split = split_without_test(refs, seed)
+        assert len({slide[0] for slide in split.validation}) == 1
+        assert not {slide[0] for slide in split.validation} & {slide[0] for slide in split.train}
+        seen.add(split.validation)
+    assert seen == {("a0", "a1"), ("b0", "b1", "b2"), ("x",), ("y",)}
+
+
+def test_without_a_test_part_two_slides_are_needed():
+    with pytest.raises(UserError, match="expected at least 2 slides for train and validation, found 1; add slides"):
+        split_without_test(cohort(a=1), 0)

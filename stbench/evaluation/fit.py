@@ -1,0 +1,217 @@
+"""One model from all slides of a cohort, without a test part: fitted once, kept with all that applying it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stbench.data.cohort import Cohort
+from stbench.data.splits import split_without_test
+from stbench.errors import DataError, RunFailedError, StbenchError, UserError
+from stbench.evaluation.fit_request import ASKED, FitRequest, bare
+from stbench.evaluation.folder import HISTORY, WORK
+from stbench.evaluation.given import Given, sight_of
+from stbench.evaluation.hardware import hardware, versions
+from stbench.evaluation.needs import unmet
+from stbench.evaluation.plan import Fold, Plan, PlannedRun, plan
+from stbench.evaluation.record import Origin
+from stbench.evaluation.request import Request
+from stbench.evaluation.run import declared_draws, encoder_of, lacks_pictures
+from stbench.evaluation.task import NO_ENCODER, Task, build_task
+from stbench.evaluation.worker import announce, named
+from stbench.files import check_unused, new_folder, remove
+from stbench.methods.base import Context, Method
+from stbench.methods.registry import find_method, method_class
+from stbench.reporting import SILENT, Reporter
+from stbench.text import first_line
+
+MODEL, FACTS = "model.safetensors", "model.json"
+NO_TEST = "train and validation"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ModelFacts(BaseModel):
+    """What ``model.json`` says of the fitted method beside it; no path of the machine it was fitted on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    method: str
+    title: str
+    kind: str
+    entry: str = Field(description="where the class is; of a file given by an absolute path its name alone")
+    preset: str
+    settings: dict[str, Any] = Field(description="every resolved setting, as the model file holds them")
+    seed: int
+    draws: int = Field(description="samples the method draws per slide unless asked otherwise")
+    dataset: str
+    origin: Origin
+    about: str = Field(description="how generated data were made; empty for data as they were measured")
+    genes: list[str] = Field(description="panel, in column order")
+    normalization: str = Field(description="scale of the predictions: log1p, log2p1 or cp10k-log1p")
+    encoder_name: str = Field(description="encoder of the features the method was given; none where it sees none")
+    encoder: str = Field(description="its key: equal keys, equal features")
+    weights: str | None = Field(description="sha256 of the encoder's weights or feature files, None for one without")
+    patch: dict[str, float | int | None] = Field(description="side of a patch: um or px, and out_px it is brought to")
+    train: list[str]
+    validation: list[str]
+    patients: dict[str, str | None]
+    n_spots: dict[str, int]
+    left_out: dict[str, str]
+    data_digest: str = Field(description="hash of counts, positions and pictures used")
+    model: str = Field(description="sha256 of the model file")
+    seconds: float = Field(description="wall time of fitting")
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    created: str
+    command: str
+    request: dict[str, Any]
+
+
+def plan_fit(request: FitRequest, cache_dir: Path, reporter: Reporter = SILENT) -> Plan:
+    """Check everything that can be checked without reading a slide.
+
+    Raises:
+        UserError: not one method, panel size, seed and scale; a method that sees the truth; a wrong name or setting; or
+            the data are not there.
+    """
+    request.check_single()
+    card = find_method(request.methods[0])
+    if sight_of(card.kind) != "inputs":
+        raise UserError(
+            f"expected a method that predicts without the truth, found {card.name} of kind {card.kind}, which sees it; "
+            "choose another --method: stbench methods list"
+        )
+    return plan(request, cache_dir, reporter, _only_fold)
+
+
+def _only_fold(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
+    return (Fold(NO_TEST, split_without_test(cohort.refs, request.split_seed, cohort.left_out)),)
+
+
+def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFacts:
+    """Fit a method and write ``model.safetensors``, ``model.json`` and, if it trains, ``history.csv``.
+
+    Args:
+        planned: what :func:`plan_fit` made.
+        out: new or empty folder; it appears as a whole.
+        reporter: where messages and progress go.
+
+    Returns:
+        What ``model.json`` holds.
+
+    Raises:
+        UserError: the method cannot run on the cohort, an input is wrong, or ``out`` is in use.
+        RunFailedError: the method failed.
+    """
+    check_unused(out)
+    (run,), asked = planned.runs, planned.request
+    settings = planned.task(planned.folds[0], asked.genes[0], asked.normalization[0])
+    task = build_task(
+        planned.cohort, planned.card, settings, planned.cache_dir, reporter, planned.device, planned.encoder,
+        split=planned.split,
+    )  # fmt: skip
+    if (reason := lacks_pictures(task, run.card)) is not None:
+        raise UserError(f"{run.card.name} refuses: {reason}")
+    given = task.given(encoder_of(run.card))
+    with new_folder(out) as part:
+        start = perf_counter()
+        method = _fitted(planned, task, given, part / WORK, reporter)
+        seconds = perf_counter() - start
+        method.save(part / MODEL)
+        if (part / WORK / HISTORY).is_file():
+            (part / WORK / HISTORY).replace(part / HISTORY)
+        remove(part / WORK)
+        facts = _facts(planned, run, task, given, seconds=seconds, model=_sha256(part / MODEL))
+        (part / FACTS).write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return facts
+
+
+def _fitted(planned: Plan, task: Task, given: Given, work: Path, reporter: Reporter) -> Method:
+    (run,), asked = planned.runs, planned.request
+    inputs = given.inputs()
+    train, validation = given.labelled(inputs)
+    context = Context(
+        tuple(task.facts.genes), asked.seeds[0], task.settings.normalization, planned.device, work, reporter=reporter
+    )
+    method = method_class(run.card)(run.settings)
+    work.mkdir()
+    try:
+        if (reason := unmet(run.card, inputs.values()) or method.refuse(train, [], context)) is not None:
+            raise UserError(f"{run.card.name} refuses: {reason}")
+        estimate = method.estimate_seconds(train, [], declared_draws(run.card, None), context)
+        announce(run.card, asked.preset, planned.device, estimate, reporter)
+        method.fit(train, validation, context)
+    except StbenchError:
+        raise
+    except Exception as error:  # the method is foreign code: any exception of it is its result
+        raise RunFailedError(f"{run.card.name} failed: {named(error)}") from error
+    return method
+
+
+def _facts(planned: Plan, run: PlannedRun, task: Task, given: Given, *, seconds: float, model: str) -> ModelFacts:
+    asked, card, facts, patch = planned.request, run.card, task.facts, task.patch
+    assert isinstance(asked, FitRequest)
+    portable, encoder = asked.portable(), encoder_of(card) or planned.encoder_name
+    known, weights = portable.dump(), _SHA256.search(given.encoder) if asked.weights is not None else None
+    return ModelFacts(
+        method=card.name,
+        title=card.title,
+        kind=card.kind,
+        entry=bare(card.entry),
+        preset=asked.preset,
+        settings=bare(run.settings.model_dump(mode="json")),
+        seed=asked.seeds[0],
+        draws=declared_draws(card, None),
+        dataset=facts.dataset,
+        origin=facts.origin,
+        about=facts.about,
+        genes=facts.genes,
+        normalization=task.settings.normalization,
+        encoder_name=encoder,
+        encoder=given.encoder,
+        weights=weights[0] if weights and encoder != NO_ENCODER else None,
+        patch={"um": patch.um, "px": patch.px, "out_px": patch.out_px},
+        train=facts.train,
+        validation=facts.validation,
+        patients=facts.patients,
+        n_spots=facts.n_spots,
+        left_out=facts.left_out,
+        data_digest=facts.data_digest,
+        model=model,
+        seconds=round(seconds, 3),
+        hardware=hardware(planned.device),
+        versions=versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=portable.command(),
+        request={name: known[name] for name in ASKED if asked.options()[name].role != "place"},
+    )
+
+
+def load_model(folder: Path) -> tuple[ModelFacts, Method]:
+    """Read what :func:`fit_model` wrote; the method predicts what it predicted when it was fitted.
+
+    Raises:
+        DataError: a file is missing or damaged, or the two do not belong together.
+        UnknownNameError: the method is not registered here.
+    """
+    try:
+        facts = ModelFacts.model_validate_json((folder / FACTS).read_text(encoding="utf-8"))
+        found = _sha256(folder / MODEL)
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
+    if found != facts.model:
+        raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
+    card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
+    return facts, method_class(card).load(folder / MODEL)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
