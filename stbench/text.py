@@ -21,9 +21,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def count(number: int, noun: str) -> str:
-    """``1 slide``, ``2 slides``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, nouns: str = "") -> str:
+    """``1 slide``, ``2 slides``; ``nouns`` where an s alone does not do."""
+    return f"{number} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def listed(values: Iterable[object], between: str = ", ") -> str:

@@ -11,6 +11,7 @@ import typer
 
 from stbench.cli import (
     ablate,
+    cache,
     cell,
     curse,
     datasets,
@@ -47,6 +48,7 @@ app.command("run", cls=Grouped)(run.run)
 app.add_typer(methods.app, name="methods")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(cache.app, name="cache")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
