@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,13 +86,19 @@ class Desk:
         if any(encoder_of(cell.run.card) is None for cell in cells):
             task.given()
 
-    def look_ahead(self, cell: Cell) -> None:
-        """Make what a cell will ask for while others are at work; what goes wrong is said when its turn comes."""
-        if cell in self._looked_at:
-            return
-        self._looked_at.add(cell)
-        with suppress(StbenchError):
-            self.task(cell.task, SILENT).given(encoder_of(cell.run.card))
+    def look_ahead(self, cells: Iterable[Cell]) -> None:
+        """Make what the next cells of one task will ask for while others are at work, the longest of them first.
+
+        What goes wrong is said when a cell's turn comes.
+        """
+        for cell in cells:
+            if cell in self._looked_at:
+                continue
+            if self._built is not None and cell.task != self._built[0]:
+                return
+            self._looked_at.add(cell)
+            with suppress(StbenchError):
+                self.task(cell.task, SILENT).given(encoder_of(cell.run.card))
 
     def task(self, settings: TaskSettings, reporter: Reporter) -> Task:
         """The task of some settings; the one built last is kept, and so is why there is none.

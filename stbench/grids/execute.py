@@ -63,7 +63,7 @@ class _Engine:
                 while waiting and self._crew.has_room:
                     self._start(waiting.popleft())
                 if self._running and waiting:
-                    self._desk.look_ahead(waiting[0])
+                    self._desk.look_ahead(waiting)
                 if self._running:
                     self._listen()
         finally:
