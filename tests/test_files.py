@@ -31,9 +31,14 @@ def test_a_folder_replaces_the_one_before(tmp_path):
 
 def test_a_new_folder_takes_nobody_elses_place(tmp_path, monkeypatch):
     path = tmp_path / "folder"
-    with pytest.raises(UserError, match="too late"), new_folder(path) as part:
-        (part / "half").touch()
-        raise UserError("too late")
+
+    def fail():
+        with new_folder(path) as part:
+            (part / "half").touch()
+            raise UserError("too late")
+
+    with pytest.raises(UserError, match="too late"):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with new_folder(path) as part:
         (part / "mine").touch()

@@ -35,7 +35,7 @@ def clear(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without being asked.")] = False,
 ) -> None:
-    """Remove what stbench keeps in the cache folder; what it did not make stays, and what another process has locked."""
+    """Remove what stbench keeps in the cache folder; what it did not make, or another process has locked, stays."""
     from stbench.cli.console import say
     from stbench.data.fetch import size_text
     from stbench.errors import SettingError, UnknownNameError
