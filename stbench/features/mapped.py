@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stbench.errors import SettingError
 
 FloatArray = NDArray[np.float32]
+Layout = tuple[type[np.generic], dict[str, tuple[int, ...]]]
 
 
 class MappedArrays:
@@ -52,11 +53,24 @@ class MappedArrays:
             except OSError as error:
                 raise _unwritable(directory, error) from error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The open file goes to another process of ours; it has no name by which a third could find it."""
-        from multiprocessing.reduction import DupFd
+    @property
+    def handle(self) -> int:
+        """Number of the open file, for another process of ours: it has no name by which a third could find it."""
+        return self._file.fileno()
 
-        return _received, (DupFd(self._file.fileno()), self._dtype, self._shapes)
+    @property
+    def layout(self) -> Layout:
+        """What the file holds, in order: type of the numbers, names and shapes."""
+        return self._dtype, self._shapes
+
+    @classmethod
+    def opened(cls, handle: int, layout: Layout) -> MappedArrays:
+        """The arrays of a file that another process has opened; the handle is this one's from now on."""
+        found = cls.__new__(cls)
+        found._dtype, found._shapes = layout
+        found._file = os.fdopen(handle, "rb")
+        weakref.finalize(found, found._file.close)
+        return found
 
     def fresh(self) -> dict[str, NDArray[Any]]:
         """The arrays by name; what is written to them stays with this call's."""
@@ -81,14 +95,6 @@ class HeldArrays:
     def fresh(self) -> dict[str, FloatArray]:
         """Copies of the arrays by name."""
         return {name: array.copy() for name, array in self._arrays.items()}
-
-
-def _received(handle: Any, dtype: type[np.generic], shapes: dict[str, tuple[int, ...]]) -> MappedArrays:
-    found = MappedArrays.__new__(MappedArrays)
-    found._dtype, found._shapes = dtype, shapes
-    found._file = os.fdopen(handle.detach(), "rb")
-    weakref.finalize(found, found._file.close)
-    return found
 
 
 KeptArrays = MappedArrays | HeldArrays

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.evaluation.worker import Job, Report, failure, named, work
+from stbench.grids.handing import hand_over, take_over
 from stbench.grids.progress import CellReporter
 from stbench.process import settle
 
@@ -58,7 +59,7 @@ class Worker:
         self.busy, self.began = True, time.perf_counter()
         self.initiated |= job.given.secrets is not None
         with suppress(OSError):  # it has died: reading from it says so
-            self.pipe.send(job)
+            hand_over(self.pipe, job)
 
     def may_take(self, fold: str, job: Job) -> bool:
         """Whether what it has seen so far is no secret of the job."""
@@ -238,7 +239,7 @@ def _serve(pipe: Connection, log: Path, here: _Here) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _write_into(log)
     with suppress(EOFError, OSError):
-        while (job := pipe.recv()) is not None:
+        while (job := take_over(pipe)) is not None:
             reporter = CellReporter(partial(_tell, pipe, "progressed"), partial(_tell, pipe, "said"))
             report = _done(job, reporter)
             job = None  # its arrays need not outlive it

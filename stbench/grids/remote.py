@@ -23,6 +23,7 @@ from stbench.text import first_line, one_line
 ENDS_WITH_PARENT = "STBENCH_ENDS_WITH_PARENT"
 _OURS = "STBENCH_"  # environment variables that go along to a cluster
 _LOOK_EVERY_S = 0.5
+_ANSWER_S = 10
 _MISUSED = 2  # exit code of what the user can mend
 
 
@@ -84,7 +85,7 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise SettingError("--dask: expected dask.distributed, found none; pip install 'stbench[dask]'") from error
     try:
-        return Client(address, timeout=10)
+        return Client(address, timeout=_ANSWER_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise SettingError(
             f"--dask: expected a scheduler at {address}, found: {first_line(error)}; start one with dask scheduler"

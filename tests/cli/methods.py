@@ -68,6 +68,6 @@ class SleepsOnce(Works):
     def fit(self, train, validation, context):
         marker = Path(os.environ.get("STBENCH_TEST_SLEEP_ONCE", "/"))
         if not marker.exists():
-            marker.touch()
+            marker.write_text(str(os.getpid()))
             time.sleep(120)
         super().fit(train, validation, context)

@@ -71,15 +71,11 @@ def cluster(cache, monkeypatch):
 
 
 def worker_of(marker):
-    """The Dask worker whose cell made a file."""
-    while not marker.exists():
+    """The Dask worker below which a method has written its process into a file."""
+    while not marker.exists() or not marker.read_text():
         time.sleep(0.05)
-    (cell,) = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "stbench" in (process.info["cmdline"] or []) and "cell" in process.info["cmdline"]
-        and any("sleeps" in word for word in process.info["cmdline"])
-    ]  # fmt: skip
+    above = psutil.Process(int(marker.read_text())).parents()
+    cell = next(one for one in above if "cell" in one.cmdline())
     return cell.parent()
 
 
@@ -103,6 +99,7 @@ def test_a_cell_whose_dask_worker_is_killed_runs_again(stbench, cluster, tmp_pat
         assert (one.status, one.metrics, one.predictions) == (other.status, other.metrics, other.predictions)
 
 
-def test_no_scheduler(stbench):
+def test_no_scheduler(stbench, monkeypatch):
+    monkeypatch.setattr("stbench.grids.remote._ANSWER_S", 0.5)
     words = ["run", "--method", "ridge", *SMALL, "--out", "mine", "--dask", "tcp://127.0.0.1:9"]
     assert "--dask: expected a scheduler at tcp://127.0.0.1:9" in stbench(*words).err

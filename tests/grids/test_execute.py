@@ -26,7 +26,8 @@ def test_one_process_at_a_time(tmp_path):
         pass
 
 
-def test_single_cells_share_a_folder_that_a_command_has_alone(tmp_path):
+def test_single_cells_share_a_folder_that_a_command_has_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("stbench.grids.lock._PATIENCE_S", 0.1)
     (tmp_path / ".lock").touch()
     with among_others(tmp_path, "a"), among_others(tmp_path, "b"):
         with pytest.raises(UserError, match="another process is at work"), only_one(tmp_path):
