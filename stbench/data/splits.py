@@ -17,10 +17,14 @@ from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError, UserError
 
 PARTS = ("train", "validation", "test")
-PROTOCOLS = ("slide", "patient", "kfold-K", "kfold-K-I", "lopo", "lopo-PATIENT")
-_FOLD = re.compile(r"kfold-(\d+)-(\d+)")
-_ALL_FOLDS = re.compile(r"kfold-(\d+)")
+PROTOCOLS = (
+    *("slide", "patient", "kfold-K", "kfold-K-I"),
+    *("patient-kfold-K", "patient-kfold-K-I", "lopo", "lopo-PATIENT"),
+)
+_FOLD = re.compile(r"((?:patient-)?kfold-(\d+))-(\d+)")
+_ALL_FOLDS = re.compile(r"(?:patient-)?kfold-(\d+)")
 _LOPO = "lopo-"
+_OF_PATIENTS = "patient-"
 _LEAST_SLIDES = len(PARTS)
 _MOST_NAMED = 3
 
@@ -126,6 +130,14 @@ def is_rule_of_folds(source: str) -> bool:
     return source == _LOPO.rstrip("-") or bool(_ALL_FOLDS.fullmatch(source))
 
 
+def rule_of(source: str) -> str:
+    """The rule whose fold a split is, ``kfold-5`` of ``kfold-5-2`` or ``lopo`` of ``lopo-P01``; else its own name."""
+    match = _FOLD.fullmatch(source)
+    if match is not None:
+        return match[1]
+    return _LOPO.rstrip("-") if source.startswith(_LOPO) else source
+
+
 def folds_of(source: str, refs: Sequence[SlideRef]) -> list[str]:
     """Names of the single folds behind a rule; a rule of one split, or a file, is its own.
 
@@ -146,7 +158,8 @@ def split_by_protocol(
     """The split a rule gives.
 
     Args:
-        source: ``slide``, ``patient``, ``kfold-K-I`` (fold I of K, from 1) or ``lopo-PATIENT`` (who is tested).
+        source: ``slide``, ``patient``, ``kfold-K-I`` or ``patient-kfold-K-I`` (fold I of K, from 1), or
+            ``lopo-PATIENT`` (who is tested).
         refs: usable slides of the cohort.
         seed: seed of what is dealt at random.
         left_out: slides of the cohort that cannot be used, with the reason.
@@ -169,8 +182,8 @@ def split_by_protocol(
     match = _FOLD.fullmatch(source)
     if match is None:
         raise UnknownNameError("split", source, PROTOCOLS)
-    k, fold = int(match[1]), int(match[2])
-    folds = k_fold(refs, k, seed)
+    k, fold = int(match[2]), int(match[3])
+    folds = patient_k_fold(refs, k, seed) if source.startswith(_OF_PATIENTS) else k_fold(refs, k, seed)
     if not 1 <= fold <= k:
         raise UserError(f"split {source}: expected a fold from 1 to {k}, found {fold}")
     return folds[fold - 1]
@@ -209,16 +222,43 @@ def k_fold(refs: Sequence[SlideRef], k: int, seed: int) -> list[Split]:
     return [_fold(folds, test) for test in range(k)]
 
 
+def patient_k_fold(refs: Sequence[SlideRef], k: int, seed: int) -> list[Split]:
+    """k splits whose test parts partition the patients; those of the next fold validate.
+
+    Raises:
+        UserError: a patient is unknown, or k is below 3 or above the number of patients.
+    """
+    patients = _patients(refs)
+    if not 3 <= k <= len(patients):
+        raise UserError(f"expected between 3 and {len(patients)} folds (the number of patients), found {k}")
+    names = list(patients)
+    order = np.random.default_rng(seed).permutation(len(names))
+    parts = [[names[i] for i in part] for part in np.array_split(order, k)]
+    folds = [tuple(slide for name in part for slide in patients[name]) for part in parts]
+    return [_fold(folds, test) for test in range(k)]
+
+
 def leave_one_patient_out(refs: Sequence[SlideRef]) -> list[Split]:
     """One split per patient, who is tested; the next patient validates.
 
+    Of two patients, the last slide of the other one validates.
+
     Raises:
-        UserError: a patient is unknown, or there are fewer than three.
+        UserError: a patient is unknown, there are fewer than two, or one of two has a single slide.
     """
-    folds = [tuple(slides) for slides in _patients(refs).values()]
-    if len(folds) < 3:
-        raise UserError(f"expected at least 3 patients to leave one out and validate on another, found {len(folds)}")
-    return [_fold(folds, test) for test in range(len(folds))]
+    patients = _patients(refs)
+    folds = [tuple(slides) for slides in patients.values()]
+    if len(folds) < 2:
+        raise UserError(f"expected at least 2 patients to leave one out, found {len(folds)}; use --split slide")
+    if len(folds) > 2:
+        return [_fold(folds, test) for test in range(len(folds))]
+    single = next((name for name, slides in patients.items() if len(slides) < 2), None)
+    if single is not None:
+        raise UserError(
+            f"expected at least 2 slides of patient {single} to train and validate on, found 1; with two patients, one "
+            "slide validates"
+        )
+    return [Split(other[:-1], other[-1:], test) for test, other in ((folds[0], folds[1]), (folds[1], folds[0]))]
 
 
 def read_split(path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None) -> Split:

@@ -113,8 +113,8 @@ class Request:
     )  # fmt: skip
     split: str = option(
         "slide",
-        "slide (7:2:1), patient (7:2:1 of patients), kfold-K, lopo (all folds), kfold-K-I, lopo-PATIENT (one of them), "
-        "or a JSON file.",
+        "slide (7:2:1), patient (7:2:1 of patients), kfold-K, patient-kfold-K, lopo (all folds), kfold-K-I, "
+        "lopo-PATIENT (one of them), or a JSON file.",
         "--split", group=TASK, role="shared", order=20,
     )  # fmt: skip
     split_seed: int = option(

@@ -9,11 +9,15 @@ from stbench.catalogue import find_dataset
 from stbench.data.slide import SlideRef
 from stbench.data.splits import (
     Split,
+    folds_of,
     is_protocol,
+    is_rule_of_folds,
     k_fold,
     leak_fraction,
     leave_one_patient_out,
+    patient_k_fold,
     read_split,
+    rule_of,
     split_by_patient,
     split_by_protocol,
     split_by_slide,
@@ -94,8 +98,10 @@ def test_patients_are_needed():
     for make in (lambda refs: split_by_patient(refs, 0), leave_one_patient_out):
         with pytest.raises(UserError, match="slide x: its patient is unknown"):
             make([*REFS, SlideRef("x", None)])
-    with pytest.raises(UserError, match="found 2"):
-        leave_one_patient_out(cohort(a=5, b=5))
+    with pytest.raises(UserError, match="at least 2 patients to leave one out, found 1"):
+        leave_one_patient_out(cohort(a=5))
+    with pytest.raises(UserError, match="at least 2 slides of patient b to train and validate on, found 1"):
+        leave_one_patient_out(cohort(a=5, b=1))
 
 
 @pytest.mark.parametrize("k", [3, 4, 10])
@@ -121,6 +127,38 @@ def test_leave_one_patient_out():
     assert [len(split.test) for split in splits] == [3, 2, 4, 1]
     assert all(leak_fraction(split, REFS) == 0 for split in splits)
     assert all(not {s[0] for s in split.validation} & {s[0] for s in split.train} for split in splits)
+
+
+def test_of_two_patients_the_last_slide_of_the_other_validates():
+    first, second = leave_one_patient_out(cohort(a=3, b=2))
+    assert (first.train, first.validation, first.test) == (("b0",), ("b1",), ("a0", "a1", "a2"))
+    assert (second.train, second.validation, second.test) == (("a0", "a1"), ("a2",), ("b0", "b1"))
+
+
+def test_folds_of_patients():
+    refs = cohort(a=3, b=2, c=4, d=1, e=2)
+    splits = patient_k_fold(refs, 3, seed=2)
+    assert sorted(slide for split in splits for slide in split.test) == sorted(ref.id for ref in refs)
+    for split in splits:
+        owners = [{slide[0] for slide in part} for part in (split.train, split.validation, split.test)]
+        assert sum(map(len, owners)) == 5  # no patient on two sides
+    assert split_by_protocol("patient-kfold-3-2", refs, 2) == splits[1]
+    with pytest.raises(UserError, match="between 3 and 5 folds"):
+        patient_k_fold(refs, 6, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("kfold-5-2", "kfold-5"), ("patient-kfold-3-1", "patient-kfold-3"), ("lopo-P 01", "lopo"), ("slide", "slide"),
+        ("lopo", "lopo"), ("a/mine.json", "a/mine.json"),
+    ],
+)  # fmt: skip
+def test_the_rule_of_a_fold(source, rule):
+    assert rule_of(source) == rule
+    if is_rule_of_folds(rule):
+        folds = folds_of(rule, cohort(**dict.fromkeys("abcde", 1)))
+        assert {rule_of(fold) for fold in folds} == {rule}
 
 
 def test_protocols_by_name():
