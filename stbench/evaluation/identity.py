@@ -78,6 +78,46 @@ def task_hash(
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def protocol_hash(
+    *,
+    dataset: str,
+    about: str,
+    rule: str,
+    seed: int,
+    n_genes: int,
+    encoder: str,
+    patch: PatchSpec,
+    patients: Mapping[str, str | None],
+) -> str:
+    """Hash of what all folds of a rule share: rows of one protocol share a table.
+
+    The scale of expression and the seeds of runs are left out, and so is the panel, which each fold chooses on its
+    training slides.
+
+    Args:
+        dataset: name of the cohort.
+        about: how generated data were made.
+        rule: of the folds, or a split's own name.
+        seed: of what is dealt at random.
+        n_genes: size of the panel.
+        encoder: key of the encoder.
+        patch: geometry of the patches.
+        patients: patient of every slide that some fold uses.
+    """
+    said = {
+        "version": TASK_VERSION,
+        "dataset": dataset,
+        "about": about,
+        "rule": rule,
+        "seed": seed,
+        "n_genes": n_genes,
+        "encoder": encoder,
+        "patch": [patch.um, patch.px, patch.out_px],
+        "patients": dict(patients),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def default_patch(card: DatasetCard) -> PatchSpec:
     """The patch a cohort's card declares."""
     said = card.patch

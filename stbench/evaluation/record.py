@@ -42,6 +42,10 @@ class TaskFacts(_Part):
     protocol: str = Field(
         description="how slides were split: slide, patient, kfold-..., lopo-... or the split file's name"
     )
+    rule: str = Field(default="", description="rule whose fold this is, e.g. lopo of lopo-P01; empty before schema 2")
+    protocol_hash: str = Field(
+        default="", description="identity of all folds of the rule on both scales; rows of one protocol may be compared"
+    )
     train: list[str]
     validation: list[str]
     test: list[str]

@@ -17,9 +17,9 @@ from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide
-from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, split_by_protocol
+from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
 from stbench.evaluation.given import Given, Secrets, Sight, SlideFacts
-from stbench.evaluation.identity import data_digest, default_patch, patch_text, slide_digest, task_hash
+from stbench.evaluation.identity import data_digest, default_patch, patch_text, protocol_hash, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoder import Encoder
@@ -303,8 +303,21 @@ def _facts(
         patch=patch,
         digest=digest,
     )
+    rule = rule_of(settings.split) if is_protocol(settings.split) else Path(settings.split).name
+    shared = protocol_hash(
+        dataset=cohort.name,
+        about=cohort.about,
+        rule=rule,
+        seed=settings.seed,
+        n_genes=len(genes),
+        encoder=encoder.key,
+        patch=patch,
+        patients=patients,
+    )
     return TaskFacts(
         hash=identity,
+        rule=rule,
+        protocol_hash=shared,
         dataset=cohort.name,
         simulated=card.simulated,
         semi_synthetic=card.semi_synthetic,

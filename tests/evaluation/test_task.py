@@ -122,6 +122,20 @@ def test_folds_by_name(slides, card):
     assert facts("lopo-P2").leak_fraction == 0
 
 
+def test_folds_and_scales_share_a_protocol(slides, card):
+    def facts(split, **changes):
+        settings = TaskSettings(genes=5, split=split, encoder="mean-rgb")
+        return build_task(make_cohort(slides), card, replace(settings, **changes)).facts
+
+    first, second = facts("lopo-P0"), facts("lopo-P1", normalization="log2p1")
+    assert (first.rule, first.protocol_hash) == ("lopo", second.protocol_hash)
+    assert first.hash != second.hash
+    others = [facts("lopo-P0", genes=4), facts("lopo-P0", encoder="handcrafted-v1"), facts("kfold-4-1"), facts("slide")]
+    assert len({first.protocol_hash, *(one.protocol_hash for one in others)}) == 5
+    assert facts("kfold-4-1").protocol_hash == facts("kfold-4-3").protocol_hash
+    assert facts("kfold-4-1", seed=1).protocol_hash != facts("kfold-4-1").protocol_hash
+
+
 def test_unknown_patients_are_said(slides, card, settings):
     unknown = [replace(slide, patient=None) for slide in slides]
     assert build_task(make_cohort(unknown), card, settings).facts.leak_fraction is None
