@@ -47,8 +47,16 @@ def run(
 
 
 def _show_scores(records: Sequence[Record]) -> None:
+    """One table per task; folds that meet have one together."""
+    from stbench.pages.columns import columns
     from stbench.pages.leaderboard import columns_of, sections, table_of
+    from stbench.pages.protocol import protocols
+    from stbench.pages.protocol_page import table_of_protocol, verdict
 
-    for section in sections(records):
+    boards, alone = protocols(sections(records))
+    for board in boards:
+        say(f"{board.name}\n{verdict(board)}")
+        draw(table_of_protocol(board, columns("run")).without("#"))
+    for section in alone:
         say(section.name)
         draw(table_of(section, columns_of(section, place="run")).without("#"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError, SettingError
@@ -64,7 +65,8 @@ class GridPlan:
     def _cell(self, manifest: Manifest, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Cell:
         asked, card = self.plan.request, self.cards[series.name]
         columns = {"genes": str(genes), "seed": str(seed), "fold": fold.name, "scale": scale}
-        alone = _alone(asked, series, fold, scale, genes, seed)
+        # one run makes all its records; a cell of a larger grid is repeated on its own
+        said = asked if manifest.KIND == "run" else _alone(asked, series, fold, scale, genes, seed)
         return Cell(
             folder=address(manifest, series, fold.name, scale, genes, seed),
             row=series.name,
@@ -72,8 +74,8 @@ class GridPlan:
             task=self.plan.task(fold, genes, scale),
             run=MethodRun(card, asked.preset, series.overrides, asked.draws),
             seed=seed,
-            command=alone.command(),
-            request=alone.dump(),
+            command=said.command(),
+            request=_without_places(said),
             weight=_weight(series, genes),
             asked=not series.control,
         )
@@ -85,8 +87,14 @@ def _weight(series: Series, genes: int) -> float:
     return (100.0 + genes) * share
 
 
+def _without_places(request: Request) -> dict[str, Any]:
+    """A request as a record keeps it: not where the data lie."""
+    places = {name for name, one in request.options().items() if one.role == "place"}
+    return {name: value for name, value in request.dump().items() if name not in places}
+
+
 def _alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Request:
-    """What repeats one cell; where the data lie is not kept in its record."""
+    """What repeats one cell."""
     shared = {name: getattr(asked, name) for name, one in Request.options().items() if one.role == "shared"}
     return Request(
         **{

@@ -39,6 +39,11 @@ class Section:
     rows: list[Row]
 
     @property
+    def grouped_rows(self) -> list[tuple[Group, Row]]:
+        """Every row with the runs behind it."""
+        return [(group, row) for group in self.groups for row in rows_of(group)]
+
+    @property
     def records(self) -> list[Record]:
         """Every run, those of one group one after the other."""
         return [record for group in self.groups for record in group.records]

@@ -259,6 +259,19 @@ def _draw_cell(seeds: Mapping[int, DrawSummary]) -> Cell:
     return Cell(mean_of(values), std_of(values), std_draws, per_slide, per_draw=per_draw)
 
 
+def values_by_seed(group: Group, way: str, metric: str) -> dict[int, list[float | None]]:
+    """Seed to one value per slide, averaged over draws, of one way of predicting."""
+    found: dict[int, list[float | None]] = {}
+    for record in group.done:
+        if way == SINGLE or (way == DECLARED and record.draws == 1 and record.metrics_single_draw):
+            drawn = record.metrics_single_draw.get(metric)
+            found[record.seed] = [mean_of(values) for values in drawn.per_slide.values()] if drawn else []
+        else:
+            summaries = record.metrics if way == DECLARED else record.metrics_posterior_mean
+            found[record.seed] = list(summaries[metric].per_slide.values()) if metric in summaries else []
+    return found
+
+
 def ordered(rows: Iterable[Row], block: str) -> list[Row]:
     """Rows of a block from best to worst by the primary metric; undefined ones last, ties by name."""
 

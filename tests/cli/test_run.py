@@ -195,8 +195,14 @@ def test_seeds_scales_and_folds_are_cells(stbench):
         for seed in (0, 1)
     }
     one = read_record(Path("mine/lopo-P02/log2p1/ridge-seed1"))
-    assert (one.task.protocol, one.seed, one.request["split"]) == ("lopo-P02", 1, "lopo-P02")
-    assert len(list(Path(stbench("leaderboard", "mine", "--out", "b") and "b").glob("*.md"))) == 6
+    assert (one.task.protocol, one.seed, one.request["split"]) == ("lopo-P02", 1, "lopo")
+    assert "data_root" not in one.request
+    assert "The best method in PCC" in ended.out or "No method and control to compare." in ended.out
+    text = Path(stbench("leaderboard", "mine", "--out", "b").out.splitlines()[-1]).read_text()
+    assert text.startswith("## simulated, lopo, 5 genes\n")
+    assert "PCC log2p1 ↑" in text
+    assert text.count("stbench run ") == 1
+    assert len(list(Path("b").iterdir())) == 2
     grown = stbench(*words, *several, "--seeds", "0,1,2")
     assert "18 in all, 12 finished, 6 to run" in grown.out
 

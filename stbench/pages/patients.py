@@ -1,0 +1,168 @@
+"""Means over patients, their intervals, and which rows are told apart (evaluation sheet, 2.2 and 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stbench.evaluation.summaries import mean_of
+
+LEVEL = 0.95
+LEAST = 4
+"""Fewer patients have no interval: their values are listed."""
+LEAST_SIGN_FLIP = 6
+"""With fewer patients no sign-flip test can reject."""
+_MOST_EXACT = 16  # patients whose sign flips are all gone through
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over patients.
+
+    Args:
+        per_patient: patient to mean over the patient's slides.
+        half: half the 95 % t interval of the mean, None below four patients or where none may be given.
+    """
+
+    per_patient: dict[str, float]
+    half: float | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over patients, each with the same weight."""
+        return float(np.mean(list(self.per_patient.values())))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two rows over the patients that both have.
+
+    Args:
+        mean: first minus second.
+        half: half its 95 % t interval, None below four patients.
+        p: two-sided p of the paired t test, None below four patients.
+        sign_flip: p of the sign-flip test on the patients' differences, None below six patients.
+        detectable: smallest difference found with 80 % power at this spread, None below four patients.
+    """
+
+    mean: float
+    half: float | None
+    p: float | None
+    sign_flip: float | None
+    detectable: float | None
+
+
+def by_patient(per_slide: Mapping[str, float | None], patients: Mapping[str, str | None]) -> dict[str, float] | None:
+    """Patient to mean over the slides where a metric is defined; None where a slide's patient is unknown.
+
+    A patient without a defined slide is left out.
+    """
+    found: dict[str, list[float | None]] = {}
+    for slide, value in sorted(per_slide.items()):
+        patient = patients.get(slide)
+        if patient is None:
+            return None
+        found.setdefault(patient, []).append(value)
+    means = {patient: mean_of(values) for patient, values in found.items()}
+    return {patient: mean for patient, mean in means.items() if mean is not None}
+
+
+def estimate(per_patient: dict[str, float], *, interval: bool = True) -> Estimate:
+    """The mean over patients, with an interval where there are enough and one may be given."""
+    enough = interval and len(per_patient) >= LEAST
+    return Estimate(per_patient, _half(list(per_patient.values())) if enough else None)
+
+
+def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
+    """First minus second over the patients that both have; None where there are none."""
+    values = _paired(first, second)
+    if not values:
+        return None
+    mean = float(np.mean(values))
+    if len(values) < LEAST:
+        return Difference(mean, None, None, None, None)
+    flips = sign_flip_p(values) if len(values) >= LEAST_SIGN_FLIP else None
+    return Difference(mean, _half(values), _t_test_p(values), flips, _detectable(values))
+
+
+def paired_p(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    """Two-sided p of the paired t test over the patients that both have; 1 below four patients."""
+    values = _paired(first, second)
+    return _t_test_p(values) if len(values) >= LEAST else 1.0
+
+
+def _paired(first: Mapping[str, float], second: Mapping[str, float]) -> list[float]:
+    return [first[patient] - second[patient] for patient in sorted(first.keys() & second.keys())]
+
+
+def _half(values: Sequence[float]) -> float:
+    from scipy.stats import t
+
+    n = len(values)
+    return float(t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+
+
+def _t_test_p(values: Sequence[float]) -> float:
+    """Two-sided p of a mean of zero; 0 or 1 where the values do not vary."""
+    from scipy.stats import t
+
+    spread, n = float(np.std(values, ddof=1)), len(values)
+    if spread == 0:
+        return 0.0 if np.any(np.asarray(values) != 0) else 1.0
+    return float(2 * t.sf(abs(np.mean(values)) / (spread / np.sqrt(n)), n - 1))
+
+
+def _detectable(values: Sequence[float], power: float = 0.8) -> float:
+    """Smallest mean that a paired t test at .05 finds with this power, at the spread seen (noncentral t)."""
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    spread, n = float(np.std(values, ddof=1)), len(values)
+    limit = t.ppf((1 + LEVEL) / 2, n - 1)
+    shift = brentq(lambda delta: nct.sf(limit, n - 1, delta) - power, 0, 50)
+    return float(shift * spread / np.sqrt(n))
+
+
+def sign_flip_p(values: Sequence[float]) -> float:
+    """Two-sided p of the mean under every flip of signs; 20,000 random ones above 16 patients, seeded."""
+    differences = np.asarray(values, dtype=np.float64)
+    n = len(differences)
+    if n <= _MOST_EXACT:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice((-1, 1), size=(20_000, n))
+        signs[0] = 1
+    means = np.abs(signs @ differences)
+    return float(np.mean(means >= abs(differences.sum()) - 1e-12))
+
+
+def holm(ps: Sequence[float], level: float = 1 - LEVEL) -> list[bool]:
+    """Which hypotheses Holm's step-down procedure rejects at a family-wise level."""
+    order = np.argsort(ps, kind="stable")
+    rejected = [False] * len(ps)
+    for step, place in enumerate(order):
+        if ps[place] > level / (len(ps) - step):
+            break
+        rejected[place] = True
+    return rejected
+
+
+def group_of_best(rows: Mapping[str, Mapping[str, float]], *, higher: bool) -> list[str]:
+    """The best row and every row that is not told from it: paired t tests against the best, Holm over them.
+
+    Args:
+        rows: label to patient means.
+        higher: whether larger values are better.
+
+    Returns:
+        Labels, the best one first; every row where there are fewer than four patients to tell them apart by.
+    """
+    sign = 1 if higher else -1
+    labels = sorted(rows, key=lambda label: (-sign * float(np.mean(list(rows[label].values()))), label))
+    if not labels:
+        return []
+    best, *others = labels
+    ps = [paired_p(rows[best], rows[other]) for other in others]
+    return [best, *(other for other, gone in zip(others, holm(ps), strict=True) if not gone)]

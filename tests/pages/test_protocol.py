@@ -1,0 +1,178 @@
+"""Folds that meet: means over patients, marks, intervals, and when there are none."""
+
+import re
+
+import numpy as np
+import pytest
+
+from stbench.evaluation.record import DrawSummary, Record, TaskFacts
+from stbench.evaluation.summaries import summarise
+from stbench.pages.leaderboard import sections
+from stbench.pages.protocol import marks, protocols
+from stbench.pages.protocol_page import protocol_page, table_of_protocol, verdict
+
+PATIENTS = [f"P{i}" for i in range(6)]
+NAMES = {"log1p": "log1p: natural log", "cp10k-log1p": "cp10k-log1p: natural log"}
+
+
+def facts(patient, scale="log1p", **changes):
+    """Leave one patient out: two slides each."""
+    others = [name for name in PATIENTS if name != patient]
+    parts = {"test": [patient], "validation": others[:1], "train": others[1:]}
+    slides = {part: [f"{name}-{i}" for name in names for i in (0, 1)] for part, names in parts.items()}
+    all_ = [slide for some in slides.values() for slide in some]
+    said = {
+        "hash": f"{patient}{scale}".ljust(64, "0"),
+        "dataset": "tiny",
+        "simulated": False,
+        "n_genes": 2,
+        "genes": ["A", "B"],
+        "normalization": NAMES[scale],
+        "encoder": "uni/1",
+        "patch": "112 um",
+        "protocol": f"lopo-{patient}",
+        "rule": "lopo",
+        "protocol_hash": "f" * 64,
+        **slides,
+        "patients": {slide: slide.partition("-")[0] for slide in all_},
+        "leak_fraction": 0.0,
+        "n_spots": dict.fromkeys(all_, 10),
+        "data_digest": "d",
+    }
+    return TaskFacts.model_validate({**said, **changes})
+
+
+def record(method, values, patient, kind="discriminative", seed=0, scale="log1p", **changes):
+    """Values of the two slides of the patient who is tested."""
+    task = changes.pop("task", None) or facts(patient, scale)
+    said = {
+        "status": "done", "task": task, "method": method, "title": method, "kind": kind, "entry": method,
+        "preset": "small", "settings": {}, "seed": seed, "draws": 1, "encoder": task.encoder,
+        "command": "stbench run --split lopo", "metrics": {"pcc": summarise(dict(zip(task.test, values, strict=True)))},
+    }  # fmt: skip
+    return Record.model_validate({**said, **changes})
+
+
+def board(*records):
+    (found,), alone = protocols(sections(records))
+    assert alone == []
+    return found
+
+
+def everywhere(method, level, spread=0.0, patients=PATIENTS, **changes):
+    """A record per fold; the spread is the same for every method."""
+    shifts = np.random.default_rng(len(method)).normal(0, spread, len(PATIENTS)) if spread else np.zeros(len(PATIENTS))
+    base = dict(zip(PATIENTS, np.linspace(-0.1, 0.1, len(PATIENTS)) + shifts, strict=True))
+    return [record(method, [level + base[p] - 0.02, level + base[p] + 0.02], p, **changes) for p in patients]
+
+
+def test_folds_meet_in_one_table():
+    found = board(*everywhere("good", 0.5, 0.01), *everywhere("ridge", 0.3, kind="control"))
+    assert (found.name, len(found.folds), found.scales) == ("tiny-g2-lopo-ffffffff", 6, ["log1p"])
+    line = found.lines[0]
+    assert line.label == "good"
+    assert set(line.patients("log1p")) == set(PATIENTS)
+    values = list(line.patients("log1p").values())
+    assert line.mean("log1p") == pytest.approx(np.mean(values))
+    text = protocol_page(found)
+    assert text.startswith("## tiny, lopo, 2 genes\n\nThe best method in PCC is `good`, 0.2")
+    assert "above the best control, `ridge`: more than noise (95 % interval" in text
+    assert "| 1 | good = |" in text
+    assert "| 2 | *ridge* |" in text
+
+
+def test_a_method_no_better_than_the_control():
+    found = board(*everywhere("same", 0.3, 0.05), *everywhere("ridge", 0.3, 0.05, kind="control"))
+    assert marks(found)["same"].endswith("!")
+    assert "not above it by more than noise" in verdict(found)
+
+
+def test_a_fold_alone_stays_a_task():
+    boards, alone = protocols(sections([record("good", [0.1, 0.2], "P0")]))
+    assert (boards, len(alone)) == ([], 1)
+    old = [one.model_copy(update={"task": one.task.model_copy(update={"protocol_hash": ""})})
+           for one in everywhere("good", 0.5)]  # fmt: skip
+    assert protocols(sections(old))[0] == []
+
+
+def test_a_row_that_lacks_folds_is_said_and_not_marked():
+    found = board(*everywhere("half", 0.9, patients=PATIENTS[:3]), *everywhere("good", 0.5, 0.01),
+                  *everywhere("ridge", 0.3, kind="control"))  # fmt: skip
+    labels = [row[1] for row in table_of_protocol(found).rows]
+    assert labels[0] == "half (3 of 6 folds)"
+    assert "half" not in marks(found)
+
+
+def test_both_scales_stand_beside_each_other():
+    records = [*everywhere("good", 0.5), *everywhere("ridge", 0.3, kind="control")]
+    records += [record("good", [0.1, 0.2], p, scale="cp10k-log1p") for p in PATIENTS]
+    table = table_of_protocol(board(*records))
+    assert table.head == ["#", "row", "PCC ↑", "PCC dep ↑"]
+    assert table.rows[0][3].startswith("0.150")
+    assert table.rows[1][3] == "-"
+
+
+def test_seeds_never_raise_the_number_of_patients():
+    one, both = ([*everywhere("good", 0.5, 0.02), *everywhere("ridge", 0.3, kind="control")] for _ in range(2))
+    both += [one.model_copy(update={"seed": 1}) for one in everywhere("good", 0.5, 0.02)]
+    first, second = (board(*records).lines[0].numbers["log1p"]["pcc"] for records in (one, both))
+    assert second.over.half == pytest.approx(first.over.half)
+    assert (first.seeds, second.seeds) == (None, pytest.approx(0.0))
+
+
+def test_no_interval_under_a_leak():
+    def leaky(patient):
+        task = facts(patient)
+        return task.model_copy(update={"patients": {**task.patients, task.validation[0]: patient}})
+
+    records = [
+        one.model_copy(update={"task": leaky(one.task.test[0].partition("-")[0])})
+        for one in [*everywhere("good", 0.5, 0.01), *everywhere("ridge", 0.3, kind="control")]
+    ]
+    found = board(*records)
+    assert not found.has_intervals
+    assert marks(found) == {}
+    text = protocol_page(found)
+    assert "## tiny, lopo, 2 genes `L`" in text
+    assert "cannot be said from test patients that train or validate (`L`)" in text
+    assert " ± " not in text.split("| ---")[1].split("\n\n")[0]
+
+
+def test_few_patients_are_listed():
+    few = PATIENTS[:3]
+    found = board(*everywhere("good", 0.5, patients=few), *everywhere("ridge", 0.3, patients=few, kind="control"))
+    assert re.match(r"0\.\d+ \[0\.\d+, 0\.\d+\]$", table_of_protocol(found).rows[0][2])
+    assert "3 patients, at least 4 are needed" in verdict(found)
+
+
+def test_unknown_patients():
+    def unknown(task):
+        return task.model_copy(update={"patients": dict.fromkeys(task.patients)})
+
+    records = [one.model_copy(update={"task": unknown(one.task)}) for one in everywhere("good", 0.5)]
+    found = board(*records, *[one.model_copy(update={"task": unknown(one.task)}) for one in
+                              everywhere("ridge", 0.3, kind="control")])  # fmt: skip
+    assert table_of_protocol(found).rows[0][2] == "-"
+    assert verdict(found) == "No method and control to compare."
+
+
+def test_who_sees_the_truth_has_no_rank():
+    records = [*everywhere("good", 0.5, 0.01), *everywhere("ridge", 0.3, kind="control")]
+    records += [*everywhere("depth", 0.8, kind="oracle"), *everywhere("best", 0.9, kind="ceiling")]
+    rows = table_of_protocol(board(*records)).rows
+    assert [(row[0], row[1].split(" ")[0]) for row in rows] == [
+        ("", "best"), ("", "[depth]"), ("1", "good"), ("2", "ridge"),
+    ]  # fmt: skip
+
+
+def test_single_draws_are_rows_of_their_own():
+    def drawn(patient):
+        single = DrawSummary(
+            mean=0.2, std_draws=0.1, std_slides=None, per_slide={slide: [0.1, 0.3] for slide in facts(patient).test}
+        )
+        return record("flag", [0.4, 0.4], patient, "generative", draws=2, metrics_single_draw={"pcc": single})
+
+    found = board(*map(drawn, PATIENTS), *everywhere("ridge", 0.3, kind="control"))
+    means = {line.label: line.mean("log1p") for line in found.lines}
+    assert means["flag, 1 draw"] == pytest.approx(0.2)
+    assert means["flag, mean of 2"] == pytest.approx(0.4)
