@@ -13,6 +13,7 @@ from stbench.cli import (
     ablate,
     cache,
     cell,
+    compare,
     curse,
     datasets,
     encode,
@@ -53,6 +54,7 @@ app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
 app.command("fit", cls=Grouped)(fit.fit)
+app.command("compare", cls=Grouped)(compare.compare)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
 app.command("cell", cls=Grouped)(cell.cell)

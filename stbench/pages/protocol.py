@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stbench.evaluation.record import PRIMARY, Record, TaskFacts
 from stbench.evaluation.summaries import mean_of, std_of
@@ -104,7 +105,9 @@ class Protocol:
     @property
     def name(self) -> str:
         """File name without its ending: dataset, panel size, rule, first digits of the hash."""
-        rule = re.sub(r"[^A-Za-z0-9.]+", "-", self.task.rule).strip("-")
+        if not self.task.protocol_hash:
+            return self.sections[0].name
+        rule = re.sub(r"[^A-Za-z0-9.]+", "-", Path(self.task.rule).stem).strip("-")
         return f"{self.task.dataset}-g{self.task.n_genes}-{rule}-{self.task.protocol_hash[:8]}"
 
 
@@ -129,11 +132,11 @@ def protocols(found: Sequence[Section]) -> tuple[list[Protocol], list[Section]]:
     for section in found:
         by_hash.setdefault(section.task.protocol_hash, []).append(section)
     meeting = {key for key, some in by_hash.items() if key and len({one.task.protocol for one in some}) > 1}
-    boards = [Protocol(by_hash[key], _lines(by_hash[key])) for key in by_hash if key in meeting]
+    boards = [Protocol(by_hash[key], lines_of(by_hash[key])) for key in by_hash if key in meeting]
     return boards, [section for section in found if section.task.protocol_hash not in meeting]
 
 
-def _lines(sections: Sequence[Section]) -> list[Line]:
+def lines_of(sections: Sequence[Section]) -> list[Line]:
     """Rows of all folds by label; the most complete and best first."""
     found: dict[str, list[tuple[Section, Group, Row]]] = {}
     for section in sections:

@@ -38,7 +38,7 @@ def verdict(board: Protocol) -> str:
         f"The best method in {name} is `{best.label}`, {abs(gap.mean):.3f} {where} the best control, `{control.label}`"
     )
     if not board.has_intervals or gap.half is None or gap.p is None:
-        return f"{said}; whether that is more than noise cannot be said from {_why_not(board)}."
+        return f"{said}; whether that is more than noise cannot be said from {why_not(board)}."
     told = "more than noise" if gap.p < 0.05 and gap.mean > 0 else "not above it by more than noise"
     low, high = gap.mean - gap.half, gap.mean + gap.half
     flips = f", sign-flip p {gap.sign_flip:.3f}" if gap.sign_flip is not None else ""
@@ -48,7 +48,8 @@ def verdict(board: Protocol) -> str:
     )
 
 
-def _why_not(board: Protocol) -> str:
+def why_not(board: Protocol) -> str:
+    """What keeps a board from intervals, in words."""
     if None in board.patients.values():
         return "unknown patients"
     if not intervals_of(board.sections):
@@ -149,7 +150,7 @@ def _notes(board: Protocol) -> list[str]:
             "the best control by more than noise (the same)."
         )
     else:
-        lines.append(f"[lowest, highest] patient, no interval and no marks: {_why_not(board)}.")
+        lines.append(f"[lowest, highest] patient, no interval and no marks: {why_not(board)}.")
     return [
         *lines,
         "`s`: sample standard deviation over seeds of the mean over slides.",

@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import DrawSummary, Record, TaskFacts
 from stbench.evaluation.summaries import summarise
+from stbench.pages.differences import boards_of, differences_table
 from stbench.pages.leaderboard import sections
 from stbench.pages.protocol import marks, protocols
 from stbench.pages.protocol_page import protocol_page, table_of_protocol, verdict
@@ -176,3 +179,28 @@ def test_single_draws_are_rows_of_their_own():
     means = {line.label: line.mean("log1p") for line in found.lines}
     assert means["flag, 1 draw"] == pytest.approx(0.2)
     assert means["flag, mean of 2"] == pytest.approx(0.4)
+
+
+def test_differences_of_rows():
+    records = [*everywhere("good", 0.5, 0.02), *everywhere("ridge", 0.3, kind="control")]
+    (found,) = boards_of(records)
+    (row,) = differences_table(found).rows
+    assert (row[:3], row[3][:3]) == (["good", "log1p", "6"], "+0.")
+    gaps = np.array([found.lines[0].patients("log1p")[p] - found.lines[1].patients("log1p")[p] for p in PATIENTS])
+    low, high = stats.t.interval(0.95, 5, gaps.mean(), stats.sem(gaps))
+    assert row[4] == f"{low:+.3f} to {high:+.3f}"
+    assert float(row[6]) == pytest.approx(2 / 2**6, abs=5e-4)
+    (turned,) = differences_table(found, to="good").rows
+    assert turned[3] == "-" + row[3][1:]
+    with pytest.raises(UnknownNameError, match="unknown row 'god': did you mean good"):
+        differences_table(found, to="god")
+    with pytest.raises(UnknownNameError, match="unknown metric 'mse'"):
+        differences_table(found, "mse")
+    with pytest.raises(UserError, match="expected a control to compare with"):
+        differences_table(boards_of(everywhere("good", 0.5))[0])
+
+
+def test_one_task_is_compared_without_intervals():
+    records = [record("good", [0.5, 0.6], "P0"), record("ridge", [0.3, 0.5], "P0", "control")]
+    (found,) = boards_of(records)
+    assert differences_table(found).rows[0][2:] == ["1", "+0.150", "-", "-", "-", "-"]
