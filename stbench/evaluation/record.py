@@ -68,6 +68,10 @@ class Summary(_Part):
     std: float | None = Field(description="sample standard deviation over slides; None below two")
     per_slide: dict[str, float | None]
     n_undefined: dict[str, int] = Field(default={}, description="genes left out per slide, where any")
+    n_constant: dict[str, int] = Field(
+        default={},
+        description="genes predicted constant though the truth varies, per slide (empty if pooled), where any",
+    )
 
 
 class DrawSummary(_Part):
@@ -78,6 +82,9 @@ class DrawSummary(_Part):
     std_slides: float | None = Field(description="sample standard deviation over slides of the mean over draws")
     per_slide: dict[str, list[float | None]] = Field(description="slide to one value per draw")
     per_draw: list[float | None] = Field(default=[], description="mean over slides of each draw")
+    n_constant: dict[str, int] = Field(
+        default={}, description="genes predicted constant though the truth varies, per slide, the most of any draw"
+    )
 
 
 class Record(_Part):
@@ -108,6 +115,7 @@ class Record(_Part):
     per_gene: dict[str, dict[str, list[float | None]]] = Field(
         default={}, description="metric to slide to one value per gene of the panel, of the declared prediction"
     )
+    rules: int = Field(default=1, description="stbench.metrics.score.RULES under which the scores were made")
     predictions: dict[str, str] = Field(
         default={}, description="validation and test slide to the hash of what was predicted of it"
     )

@@ -14,6 +14,7 @@ from stbench.evaluation.record import DrawSummary, Summary
 from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_draws
 from stbench.evaluation.task import TestSlide
 from stbench.metrics import Score, score_slide
+from stbench.metrics.score import RULES
 from stbench.metrics.summary import OverSlides, over_slides
 
 FloatArray = NDArray[np.float32]
@@ -42,13 +43,20 @@ class _Track:
         return {slide: scores[metric].value for slide, scores in self.per_slide.items() if metric in scores}
 
     def undefined(self, metric: str) -> dict[str, int]:
-        counts = {slide: scores[metric].n_undefined for slide, scores in self.per_slide.items() if metric in scores}
-        return {slide: count for slide, count in counts.items() if count}
+        return _where_any({slide: score.n_undefined for slide, score in self._of(metric).items()})
+
+    def constant(self, metric: str) -> dict[str, int]:
+        return _where_any({slide: score.n_constant for slide, score in self._of(metric).items()})
+
+    def _of(self, metric: str) -> dict[str, Score]:
+        return {slide: scores[metric] for slide, scores in self.per_slide.items() if metric in scores}
 
     def summaries(self) -> dict[str, Summary]:
-        found = {name: summarise(self.values(name), self.undefined(name)) for name in self.metrics()}
+        found = {
+            name: summarise(self.values(name), self.undefined(name), self.constant(name)) for name in self.metrics()
+        }
         if self.per_slide:
-            found |= {name: Summary(mean=m.value().value, std=None, per_slide={}) for name, m in self.together.items()}
+            found |= {name: _pooled(metric.value()) for name, metric in self.together.items()}
         return found
 
     def per_gene(self) -> dict[str, dict[str, list[float | None]]]:
@@ -58,6 +66,14 @@ class _Track:
                 if score.per_gene is not None:
                     found.setdefault(name, {})[slide] = [_rounded(value) for value in score.per_gene]
         return found
+
+
+def _where_any(counts: dict[str, int]) -> dict[str, int]:
+    return {slide: count for slide, count in counts.items() if count}
+
+
+def _pooled(score: Score) -> Summary:
+    return Summary(mean=score.value, std=None, per_slide={}, n_constant=_where_any({"": score.n_constant}))
 
 
 def _rounded(value: float) -> float | None:
@@ -105,6 +121,7 @@ class ScoreBook:
             "metrics_single_draw": self.metrics_single_draw(),
             "metrics_posterior_mean": self.metrics_posterior_mean(),
             "per_gene": self._mean.per_gene(),
+            "rules": RULES,
         }
 
     def metrics(self) -> dict[str, Summary]:
@@ -122,8 +139,14 @@ class ScoreBook:
         found = {}
         for metric in self._draws[0].metrics():
             tracks = [track.values(metric) for track in self._draws]
-            found[metric] = summarise_draws({slide: [values[slide] for values in tracks] for slide in tracks[0]})
+            per_slide = {slide: [values[slide] for values in tracks] for slide in tracks[0]}
+            found[metric] = summarise_draws(per_slide, _most([track.constant(metric) for track in self._draws]))
         return found | _together([track.together for track in self._draws])
+
+
+def _most(draws: list[dict[str, int]]) -> dict[str, int]:
+    slides = dict.fromkeys(slide for counts in draws for slide in counts)
+    return {slide: max(counts.get(slide, 0) for counts in draws) for slide in slides}
 
 
 def _together(draws: list[dict[str, OverSlides]]) -> dict[str, DrawSummary]:

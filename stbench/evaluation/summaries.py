@@ -21,13 +21,23 @@ def std_of(values: Sequence[float | None]) -> float | None:
     return float(np.std(defined, ddof=1)) if len(defined) > 1 else None
 
 
-def summarise(per_slide: dict[str, float | None], n_undefined: dict[str, int] | None = None) -> Summary:
+def summarise(
+    per_slide: dict[str, float | None],
+    n_undefined: dict[str, int] | None = None,
+    n_constant: dict[str, int] | None = None,
+) -> Summary:
     """Summary of one metric; every slide counts the same, whatever its number of spots."""
     values = list(per_slide.values())
-    return Summary(mean=mean_of(values), std=std_of(values), per_slide=per_slide, n_undefined=n_undefined or {})
+    return Summary(
+        mean=mean_of(values),
+        std=std_of(values),
+        per_slide=per_slide,
+        n_undefined=n_undefined or {},
+        n_constant=n_constant or {},
+    )
 
 
-def summarise_draws(per_slide: dict[str, list[float | None]]) -> DrawSummary:
+def summarise_draws(per_slide: dict[str, list[float | None]], n_constant: dict[str, int] | None = None) -> DrawSummary:
     """Summary of one metric of single draws; ``per_slide`` holds one value per draw."""
     of_draw = [mean_of(values) for values in zip(*per_slide.values(), strict=True)]
     return DrawSummary(
@@ -36,4 +46,5 @@ def summarise_draws(per_slide: dict[str, list[float | None]]) -> DrawSummary:
         std_slides=std_of([mean_of(values) for values in per_slide.values()]),
         per_slide=per_slide,
         per_draw=of_draw,
+        n_constant=n_constant or {},
     )

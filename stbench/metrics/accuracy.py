@@ -6,17 +6,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stbench.errors import DataError
-from stbench.metrics.score import CONSTANT, Score, as_matrix, as_pair, centred, correlation, over_genes
+from stbench.metrics.score import CONSTANT, Score, as_matrix, as_pair, centred, correlation, flattened, over_genes
 
-NO_GENE = "every gene is constant in the truth or in the prediction"
+NO_GENE = "every gene is constant in the truth"
 AFFINE = 1e-9  # 1 - r^2 below which a gene map counts as a line in the depth
 
 
 def pcc(true: ArrayLike, pred: ArrayLike) -> Score:
     """Pearson correlation of truth and prediction over the spots of one slide, averaged over genes.
 
-    Range [-1, 1], higher is better. A gene that is constant in the truth or in the prediction is left out and counted
-    in ``n_undefined``; with no gene left the score is undefined.
+    Range [-1, 1], higher is better. A gene that is constant in the truth is left out and counted in ``n_undefined``;
+    with no gene left the score is undefined. A gene that is constant in the prediction alone scores 0 and is counted in
+    ``n_constant``; before rules 2 (:data:`stbench.metrics.score.RULES`) it was left out, and a prediction of the easy
+    genes alone could win.
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -29,7 +31,9 @@ def pcc(true: ArrayLike, pred: ArrayLike) -> Score:
         DataError: shapes differ or a value is not finite.
     """
     truth, prediction = as_pair(true, pred)
-    return over_genes(correlation(centred(truth), centred(prediction)), NO_GENE)
+    y, p = centred(truth), centred(prediction)
+    flat = flattened(y, p)
+    return over_genes(np.where(flat, 0.0, correlation(y, p)), NO_GENE, n_constant=int(flat.sum()))
 
 
 def mse(true: ArrayLike, pred: ArrayLike) -> Score:
@@ -68,8 +72,9 @@ def partial_pcc(true: ArrayLike, pred: ArrayLike, log_depth: ArrayLike) -> Score
     """Correlation of truth and prediction given the depth of the spot, averaged over genes.
 
     ``(r_yp - r_yd r_pd) / sqrt((1 - r_yd^2)(1 - r_pd^2))`` with y truth, p prediction, d depth, over the spots of one
-    slide. Range [-1, 1], higher is better. A gene that is constant, or affine in the depth, in the truth or in the
-    prediction is left out and counted.
+    slide. Range [-1, 1], higher is better. A gene that is constant in the truth, or affine in the depth in the truth or
+    in the prediction, is left out and counted. One that is constant in the prediction alone scores 0 and is counted in
+    ``n_constant`` (left out before rules 2, :data:`stbench.metrics.score.RULES`).
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -87,15 +92,19 @@ def partial_pcc(true: ArrayLike, pred: ArrayLike, log_depth: ArrayLike) -> Score
     r_yp, r_yd, r_pd = correlation(y, p), correlation(y, d), correlation(p, d)
     left = (1 - r_yd**2) * (1 - r_pd**2)
     defined = np.minimum(1 - r_yd**2, 1 - r_pd**2) > AFFINE
-    partial = (r_yp - r_yd * r_pd) / np.sqrt(np.where(defined, left, 1.0))
-    return over_genes(np.where(defined, partial, np.nan), "every gene is constant or a line in the depth")
+    flat = flattened(y, p) & (1 - r_yd**2 > AFFINE)
+    partial = np.where(defined, r_yp - r_yd * r_pd, np.nan) / np.sqrt(np.where(defined, left, 1.0))
+    reason = "every gene is constant in the truth or a line in the depth"
+    return over_genes(np.where(flat, 0.0, partial), reason, n_constant=int(flat.sum()))
 
 
 class PooledPcc:
     """Correlation over the spots of several slides put together, averaged over genes; slides stream through.
 
     Range [-1, 1], higher is better. It rewards knowing the level of each slide, so it is printed beside :func:`pcc`,
-    never instead of it. Genes constant over all slides are left out and counted.
+    never instead of it. Genes constant over all slides in the truth are left out and counted; those constant over all
+    slides in the prediction alone score 0 and are counted in ``n_constant`` (left out before rules 2,
+    :data:`stbench.metrics.score.RULES`).
     """
 
     def __init__(self) -> None:
@@ -132,7 +141,7 @@ class PooledPcc:
         """The score of all slides added so far; undefined before the first."""
         if not self._n:
             return Score(None, reason="no slide")
-        varies = np.sqrt(self._squares / self._n) > CONSTANT * self._largest
-        defined = varies.all(axis=0)
-        scale = np.sqrt(np.where(defined, self._squares[0] * self._squares[1], 1.0))
-        return over_genes(np.where(defined, np.clip(self._products / scale, -1, 1), np.nan), NO_GENE)
+        varies, predicted = np.sqrt(self._squares / self._n) > CONSTANT * self._largest
+        scale = np.sqrt(np.where(varies & predicted, self._squares[0] * self._squares[1], 1.0))
+        found = np.where(predicted, np.clip(self._products / scale, -1, 1), 0.0)
+        return over_genes(np.where(varies, found, np.nan), NO_GENE, n_constant=int((varies & ~predicted).sum()))

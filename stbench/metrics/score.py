@@ -15,6 +15,13 @@ CONSTANT = 1e-7
 """A gene is constant if its standard deviation is at most this times its largest absolute value (float32 rounding)."""
 
 
+RULES = 2
+"""Raised when the numbers of a metric move; a record says under which it was scored.
+
+2: a gene that the prediction leaves constant though the truth varies scores 0 in correlations; it was left out.
+"""
+
+
 class Score(float):
     """The value of a metric: a float that also says what it was averaged over.
 
@@ -22,12 +29,15 @@ class Score(float):
         value: the score; None when it is undefined, and the float is then NaN.
         n_used: genes (or gene pairs, or spots: see the metric) the value rests on.
         n_undefined: genes left out.
+        n_constant: genes that the prediction leaves constant though the truth varies; whether they score 0 or are left
+            out, the metric says.
         per_gene: (n_genes,) the metric of every gene, NaN where undefined; None for metrics that have no such thing.
         reason: why the value is undefined, empty when it is defined.
     """
 
     n_used: int
     n_undefined: int
+    n_constant: int
     per_gene: FloatArray | None
     reason: str
 
@@ -38,9 +48,10 @@ class Score(float):
         n_undefined: int = 0,
         per_gene: FloatArray | None = None,
         reason: str = "",
+        n_constant: int = 0,
     ) -> Score:
         score = super().__new__(cls, np.nan if value is None else value)
-        score.n_used, score.n_undefined = n_used, n_undefined
+        score.n_used, score.n_undefined, score.n_constant = n_used, n_undefined, n_constant
         score.per_gene, score.reason = per_gene, reason
         return score
 
@@ -50,19 +61,21 @@ class Score(float):
         return None if np.isnan(self) else float(self)
 
 
-def over_genes(per_gene: FloatArray, reason: str, *, median: bool = False) -> Score:
+def over_genes(per_gene: FloatArray, reason: str, *, median: bool = False, n_constant: int = 0) -> Score:
     """Average a per-gene metric over the genes where it is defined.
 
     Args:
         per_gene: (n_genes,) values, NaN where undefined.
         reason: why the score is undefined if no gene is left.
         median: take the median instead of the mean.
+        n_constant: genes that the prediction leaves constant though the truth varies.
     """
     defined = per_gene[~np.isnan(per_gene)]
     n_undefined = len(per_gene) - len(defined)
     if not len(defined):
-        return Score(None, 0, n_undefined, per_gene, reason)
-    return Score(float(np.median(defined) if median else defined.mean()), len(defined), n_undefined, per_gene)
+        return Score(None, 0, n_undefined, per_gene, reason, n_constant)
+    value = float(np.median(defined) if median else defined.mean())
+    return Score(value, len(defined), n_undefined, per_gene, n_constant=n_constant)
 
 
 def as_matrix(values: ArrayLike, what: str) -> FloatArray:
@@ -128,6 +141,11 @@ def centred(values: FloatArray) -> Centred:
     sum_squares: FloatArray = np.einsum("ij,ij->j", z, z)
     largest = np.maximum(values.max(axis=0), -values.min(axis=0))
     return Centred(z, sum_squares, np.sqrt(sum_squares / len(values)) <= CONSTANT * largest)
+
+
+def flattened(truth: Centred, prediction: Centred) -> NDArray[np.bool_]:
+    """(n_genes,) whether the prediction leaves a gene constant though the truth varies."""
+    return prediction.constant & ~truth.constant
 
 
 def correlation(first: Centred, second: Centred) -> FloatArray:

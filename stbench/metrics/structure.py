@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from stbench.errors import DataError
-from stbench.metrics.score import Centred, FloatArray, Score, as_matrix, as_pair, centred, correlation
+from stbench.metrics.score import Centred, FloatArray, Score, as_matrix, as_pair, centred, correlation, flattened
 
 TIE = 0.02  # neighbours this much further away than the k-th are ties
 MAX_PITCHES = 2.0  # longer edges join fragments across gaps
@@ -22,8 +24,8 @@ def gsc(true: ArrayLike, pred: ArrayLike) -> Score:
 
     Pearson correlation, over gene pairs, of the true and the predicted gene-gene correlations of one slide. Range
     [-1, 1], higher is better; invariant to shift and positive scale of each gene. Genes constant in the truth or in the
-    prediction are left out and counted. Undefined if the prediction makes more than 5 % of the panel constant, if all
-    its genes are one map (rank one), or if fewer than 3 genes are left.
+    prediction are left out and counted, the latter in ``n_constant`` too. Undefined if the prediction makes more than
+    5 % of the panel constant, if all its genes are one map (rank one), or if fewer than 3 genes are left.
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -37,15 +39,14 @@ def gsc(true: ArrayLike, pred: ArrayLike) -> Score:
     """
     truth, prediction = (centred(matrix) for matrix in as_pair(true, pred))
     used = ~(truth.constant | prediction.constant)
-    n_used, n_undefined = int(used.sum()), int((~used).sum())
+    said = _Counts(used, flattened(truth, prediction))
     if reason := _unusable(truth, prediction):
-        return Score(None, n_used, n_undefined, reason=reason)
+        return said.score(None, reason)
     v_true, v_pred = _pairs(truth, used), _pairs(prediction, used)
     if (np.abs(v_pred) > 1 - RANK_ONE).all():
-        return Score(None, n_used, n_undefined, reason="the prediction has rank one: every gene is the same map")
+        return said.score(None, "the prediction has rank one: every gene is the same map")
     value = correlation(centred(v_true[:, None]), centred(v_pred[:, None]))[0]
-    reason = "gene-gene correlations are all equal" if np.isnan(value) else ""
-    return Score(value, n_used, n_undefined, reason=reason)
+    return said.score(value, "gene-gene correlations are all equal" if np.isnan(value) else "")
 
 
 def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: bool = False) -> Score:
@@ -53,8 +54,9 @@ def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: b
 
     Pearson correlation, over genes, of true and predicted Moran's I on one slide. Range [-1, 1], higher is better. It
     does not see an overall smoothing: print :func:`moran_bias` beside it. Genes constant in the truth or in the
-    prediction are left out and counted. Undefined if the prediction makes more than 5 % of the panel constant, if the
-    predicted Moran's I are all equal (sd below 1e-6, as for rank-one predictions), or if fewer than 3 genes are left.
+    prediction are left out and counted, the latter in ``n_constant`` too. Undefined if the prediction makes more than
+    5 % of the panel constant, if the predicted Moran's I are all equal (sd below 1e-6, as for rank-one predictions), or
+    if fewer than 3 genes are left.
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -72,14 +74,13 @@ def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: b
     truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
     i_true, i_pred = _moran(truth, weights), _moran(prediction, weights)
     used = ~(np.isnan(i_true) | np.isnan(i_pred))
-    n_used, n_undefined = int(used.sum()), int((~used).sum())
-    if reason := _unusable(truth, prediction) or ("" if n_used else "no spot has a neighbour"):
-        return Score(None, n_used, n_undefined, reason=reason)
+    said = _Counts(used, flattened(truth, prediction))
+    if reason := _unusable(truth, prediction) or ("" if used.any() else "no spot has a neighbour"):
+        return said.score(None, reason)
     if i_pred[used].std() < MIN_MORAN_SD:
-        return Score(None, n_used, n_undefined, reason="the predicted Moran's I are equal up to rounding")
+        return said.score(None, "the predicted Moran's I are equal up to rounding")
     value = correlation(centred(i_true[used, None]), centred(i_pred[used, None]))[0]
-    reason = "the true Moran's I are all equal" if np.isnan(value) else ""
-    return Score(value, n_used, n_undefined, reason=reason)
+    return said.score(value, "the true Moran's I are all equal" if np.isnan(value) else "")
 
 
 def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: bool = False) -> Score:
@@ -101,9 +102,9 @@ def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, p
     truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
     difference = _moran(prediction, weights) - _moran(truth, weights)
     used = ~np.isnan(difference)
-    if not used.any():
-        return Score(None, 0, len(used), difference, "no gene has a Moran's I on both sides")
-    return Score(float(difference[used].mean()), int(used.sum()), int((~used).sum()), difference)
+    reason = "" if used.any() else "no gene has a Moran's I on both sides"
+    value = float(difference[used].mean()) if used.any() else None
+    return _Counts(used, flattened(truth, prediction)).score(value, reason, difference)
 
 
 def morans_i(values: ArrayLike, weights: csr_matrix) -> FloatArray:
@@ -188,6 +189,17 @@ def _pitch(distance: FloatArray) -> float:
     return float(np.median(nearest[np.isfinite(nearest)]))
 
 
+class _Counts(NamedTuple):
+    """(n_genes,) which genes a structure is compared on, and which the prediction leaves constant."""
+
+    used: NDArray[np.bool_]
+    flat: NDArray[np.bool_]
+
+    def score(self, value: float | None, reason: str, per_gene: FloatArray | None = None) -> Score:
+        n_used = int(self.used.sum())
+        return Score(value, n_used, len(self.used) - n_used, per_gene, reason, int(self.flat.sum()))
+
+
 def _maps(
     true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int, *, paper: bool
 ) -> tuple[Centred, Centred, csr_matrix]:
@@ -214,7 +226,7 @@ def _pairs(maps: Centred, used: NDArray[np.bool_]) -> FloatArray:
 
 def _unusable(truth: Centred, prediction: Centred) -> str:
     """Why no structure can be compared, empty if it can."""
-    flat = int((prediction.constant & ~truth.constant).sum())
+    flat = int(flattened(truth, prediction).sum())
     if flat > MAX_CONSTANT * len(prediction.constant):
         return f"the prediction is constant for {flat} of {len(prediction.constant)} genes"
     left = int((~(truth.constant | prediction.constant)).sum())

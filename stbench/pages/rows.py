@@ -55,6 +55,7 @@ class Cell:
         std_draws: sample standard deviation over draws, None but for rows of single draws.
         per_slide: slide to value, averaged over seeds and draws; empty for pooled metrics.
         n_undefined: genes left out, summed over slides; the largest of the seeds.
+        n_constant: genes predicted constant though the truth varies, summed over slides; the largest of the seeds.
         per_draw: seed to slide to one value per draw, for rows of single draws; the slide "" holds means over slides.
     """
 
@@ -63,6 +64,7 @@ class Cell:
     std_draws: float | None = None
     per_slide: dict[str, float | None] = field(default_factory=dict)
     n_undefined: int = 0
+    n_constant: int = 0
     per_draw: dict[int, dict[str, list[float | None]]] = field(default_factory=dict)
 
 
@@ -77,6 +79,7 @@ class Row:
         standing: its block, and whether it is ranked.
         cells: metric to cell.
         n_draws: draws of every slide behind the row, 0 for rows without draws.
+        rules: :data:`stbench.metrics.score.RULES` its scores were made under, the oldest of its runs.
     """
 
     method: str
@@ -85,6 +88,7 @@ class Row:
     standing: Standing
     cells: dict[str, Cell]
     n_draws: int = 0
+    rules: int = 1
 
     @property
     def name(self) -> str:
@@ -211,7 +215,8 @@ def rows_of(group: Group) -> list[Row]:
     record = group.first
 
     def row(way: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
-        return Row(group.method, group.said, way, standing(record.kind), cells, n_draws)
+        rules = min(run.rules for run in group.done)
+        return Row(group.method, group.said, way, standing(record.kind), cells, n_draws, rules)
 
     declared = _cells([run.metrics for run in group.done])
     posterior = _cells([run.metrics_posterior_mean for run in group.done])
@@ -233,10 +238,13 @@ def _cell(seeds: Sequence[Summary]) -> Cell:
     slides = dict.fromkeys(slide for summary in seeds for slide in summary.per_slide)
     per_slide = {slide: mean_of([summary.per_slide.get(slide) for summary in seeds]) for slide in slides}
     undefined = max((sum(summary.n_undefined.values()) for summary in seeds), default=0)
-    if not per_slide:
-        return Cell(mean_of([summary.mean for summary in seeds]), n_undefined=undefined)
-    values = list(per_slide.values())
-    return Cell(mean_of(values), std_of(values), per_slide=per_slide, n_undefined=undefined)
+    values = list(per_slide.values()) or [summary.mean for summary in seeds]
+    std = std_of(values) if per_slide else None
+    return Cell(mean_of(values), std, per_slide=per_slide, n_undefined=undefined, n_constant=_constant(seeds))
+
+
+def _constant(seeds: Sequence[Summary | DrawSummary]) -> int:
+    return max((sum(summary.n_constant.values()) for summary in seeds), default=0)
 
 
 def _draw_cells(runs: Mapping[int, dict[str, DrawSummary]]) -> dict[str, Cell]:
@@ -256,7 +264,7 @@ def _draw_cell(seeds: Mapping[int, DrawSummary]) -> Cell:
     if not per_slide:
         return Cell(mean_of([summary.mean for summary in runs]), std_draws=std_draws, per_draw=per_draw)
     values = list(per_slide.values())
-    return Cell(mean_of(values), std_of(values), std_draws, per_slide, per_draw=per_draw)
+    return Cell(mean_of(values), std_of(values), std_draws, per_slide, n_constant=_constant(runs), per_draw=per_draw)
 
 
 def values_by_seed(group: Group, way: str, metric: str) -> dict[int, list[float | None]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stbench.evaluation.record import Record, TaskFacts
+from stbench.evaluation.record import PRIMARY, Record, TaskFacts
+from stbench.metrics.score import RULES
 from stbench.pages.comparison import MIN_SLIDES, Unit
 from stbench.pages.facts import limits
 from stbench.pages.rows import METHODS, Group, Row, mean_text
@@ -14,11 +15,18 @@ from stbench.text import count
 
 def notes(task: TaskFacts, rows: Sequence[Row], columns: Sequence[str], unit: Unit) -> list[str]:
     """What the figures and marks mean, and what the numbers are not."""
-    lines = [_spread(task, rows), _draws(rows), _bold(task, unit), *_left_out(rows, columns)]
+    lines = [
+        _spread(task, rows),
+        _draws(rows),
+        _bold(task, unit),
+        *_left_out(rows, columns),
+        _constant(rows),
+        _older(rows),
+    ]
     if any(not row.ranked for row in rows):
         lines.append("`[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE and PCC alone.")
     if any(cell.mean is None for row in rows for name, cell in row.cells.items() if name in columns):
-        lines.append("`-` undefined on every test slide, as a correlation with a constant prediction is.")
+        lines.append(_undefined(rows))
     if "crps" in columns:
         lines.append("CRPS of a row without several draws is its mean absolute error.")
     return [line for line in [*lines, *limits(task)] if line]
@@ -72,6 +80,31 @@ def _left_out(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
             counts.setdefault(", ".join(said), []).append(row.label)
     why = "Genes left out as constant (or, in partial PCC, a line in depth), summed over test slides"
     return [f"{why}: {said} ({'; '.join(labels)})." for said, labels in counts.items()]
+
+
+def _constant(rows: Sequence[Row]) -> str:
+    """How many genes which rows leave constant; empty where none."""
+    labels: dict[int, list[str]] = {}
+    for row in rows:
+        if PRIMARY in row.cells and row.cells[PRIMARY].n_constant:
+            labels.setdefault(row.cells[PRIMARY].n_constant, []).append(row.label)
+    said = "; ".join(f"{n} ({'; '.join(names)})" for n, names in labels.items())
+    why = "Genes predicted constant though the truth varies, summed over test slides: 0 in PCC, left out of GSC and SSC"
+    return f"{why}: {said}." if said else ""
+
+
+def _undefined(rows: Sequence[Row]) -> str:
+    if any(row.rules < RULES for row in rows):
+        return "`-` undefined on every test slide, as a correlation with a constant prediction is."
+    return "`-` undefined on every test slide, as GSC and SSC of a constant prediction are."
+
+
+def _older(rows: Sequence[Row]) -> str:
+    """Which rows do not follow the rules of the others; empty where all are of one age."""
+    newest = max((row.rules for row in rows), default=RULES)
+    older = [row.label for row in rows if row.rules < newest]
+    why = "Scored under older rules, not to be put beside the other rows until `stbench rescore` has scored them again"
+    return f"{why}: {'; '.join(older)}." if older else ""
 
 
 def troubles(groups: Sequence[Group]) -> list[str]:

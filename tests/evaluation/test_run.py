@@ -43,8 +43,11 @@ def test_done(task, method, tmp_path):
     assert read_record(tmp_path / "run") == record
     assert set(record.metrics["pcc"].per_slide) == {"P2-s1", "P3-s0", "P3-s1"}
     assert len(record.metrics_single_draw["mse"].per_slide["P3-s0"]) == 3
-    assert record.metrics_posterior_mean["pcc"].mean is None
-    assert record.metrics_posterior_mean["pcc"].n_undefined == {"P2-s1": 5, "P3-s0": 5, "P3-s1": 5}
+    constant = record.metrics_posterior_mean["pcc"]
+    assert (constant.mean, constant.n_undefined) == (0, {})
+    assert constant.n_constant == {"P2-s1": 5, "P3-s0": 5, "P3-s1": 5}
+    assert record.metrics_posterior_mean["pooled-pcc"].n_constant == {"": 5}
+    assert record.metrics_posterior_mean["gsc"].mean is None
     assert record.metrics["mse"].mean < record.metrics_single_draw["mse"].mean
     assert record.peak_memory_mb > 10
     assert set(record.seconds) == {"fit", "predict", "score"}

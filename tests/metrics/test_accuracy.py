@@ -35,31 +35,74 @@ def test_pcc_ignores_spot_order_gene_order_shift_and_scale(slide):
     assert pcc(true, moved) == pytest.approx(pcc(true, pred), abs=1e-12)
 
 
-@pytest.mark.parametrize("side", ["true", "pred"])
-def test_a_constant_gene_is_left_out_and_counted(slide, side):
+def scores_of(true, pred):
+    """PCC, partial PCC and pooled PCC of one slide."""
+    pooled = PooledPcc()
+    pooled.update(true, pred)
+    depth = np.random.default_rng(3).normal(size=len(true))
+    return pcc(true, pred), partial_pcc(true, pred, depth), pooled.value()
+
+
+@pytest.mark.parametrize("pred_too", [False, True])
+def test_a_gene_constant_in_the_truth_is_left_out_and_counted(slide, pred_too):
     true, pred, _ = slide()
-    rest = pcc(true[:, 1:], pred[:, 1:])
-    (true if side == "true" else pred)[:, 0] = 0.1
-    score = pcc(true, pred)
-    assert score == pytest.approx(rest)
-    assert (score.n_used, score.n_undefined) == (11, 1)
-    assert np.isnan(score.per_gene[0])
+    rest = scores_of(true[:, 1:], pred[:, 1:])
+    true[:, 0] = 0.1
+    pred[:, 0] = 0.1 if pred_too else pred[:, 0]
+    for score, without in zip(scores_of(true, pred), rest, strict=True):
+        assert score == pytest.approx(without)
+        assert (score.n_used, score.n_undefined, score.n_constant) == (11, 1, 0)
+        assert np.isnan(score.per_gene[0])
+
+
+def test_a_gene_constant_in_the_prediction_scores_0_and_is_counted(slide):
+    true, pred, _ = slide()
+    rest = scores_of(true[:, 1:], pred[:, 1:])
+    pred[:, 0] = 0.1
+    for score, without in zip(scores_of(true, pred), rest, strict=True):
+        assert score == pytest.approx(without * 11 / 12)
+        assert (score.n_used, score.n_undefined, score.n_constant) == (12, 0, 1)
+        assert score.per_gene[0] == 0
+
+
+def test_nothing_is_won_by_predicting_the_easy_genes_alone():
+    """A linear prediction of 200 genes, flattened on the 195 that it predicts worst, once scored best of all."""
+    generator = np.random.default_rng(0)
+    features, strength = generator.normal(size=(400, 8)), np.linspace(0.1, 0.8, 200)
+    signal = features @ generator.normal(size=(8, 200)) * strength / np.sqrt(8)
+    true = signal + generator.normal(size=signal.shape)
+    weights = np.linalg.solve(features.T @ features + 10 * np.eye(8), features.T @ true)
+    honest = features @ weights
+    cheat = np.where(np.argsort(np.argsort(pcc(true, honest).per_gene)) < 195, true.mean(axis=0), honest)
+    kept = pcc(true, cheat).per_gene
+    assert kept[kept != 0].mean() > 0.65 > pcc(true, honest) > 0.3
+    for score in scores_of(true, cheat):
+        assert 0 < score <= 0.02
+        assert (score.n_used, score.n_constant) == (200, 195)
 
 
 def test_a_gene_that_varies_by_rounding_only_is_constant():
     true = np.random.default_rng(0).normal(size=(50, 2))
     pred = np.full((50, 2), 3.0, dtype=np.float32)
     pred[::2] = np.nextafter(pred[::2], np.float32(4))
-    assert pcc(true, pred).value is None
+    assert (pcc(true, pred), pcc(true, pred).n_constant) == (0, 2)
+    assert pcc(pred, true).value is None
 
 
-def test_pcc_of_a_constant_prediction_is_undefined_and_says_why(slide):
+def test_pcc_of_a_constant_truth_is_undefined_and_says_why(slide):
     true, pred, _ = slide()
-    score = pcc(true, np.ones_like(pred))
-    assert score.value is None
-    assert np.isnan(score)
-    assert score.n_undefined == 12
-    assert "constant" in score.reason
+    for score in scores_of(np.ones_like(true), pred):
+        assert score.value is None
+        assert np.isnan(score)
+        assert score.n_undefined == 12
+        assert "constant in the truth" in score.reason
+
+
+def test_a_truth_that_is_a_line_in_the_depth_says_nothing_of_a_constant_prediction():
+    depth = np.arange(9.0)
+    score = partial_pcc(np.stack([depth, depth**2], axis=1), np.ones((9, 2)), depth)
+    assert (score.value, score.n_undefined, score.n_constant) == (0, 1, 1)
+    assert partial_pcc(depth[:, None] ** 2, np.ones((9, 1)), np.ones(9)).value is None
 
 
 def test_pcc_of_one_spot_is_undefined():
@@ -112,14 +155,14 @@ def test_pooled_pcc_sees_a_patient_level_that_is_constant_within_slides():
     assert pooled.value() > 0.9
 
 
-def test_pooled_pcc_of_a_constant_prediction_or_of_nothing_is_undefined(slide):
+def test_pooled_pcc_of_nothing_is_undefined_and_of_a_constant_prediction_0(slide):
     pooled = PooledPcc()
     assert pooled.value().value is None
     for seed in range(3):
         true, _, _ = slide(seed=seed)
         pooled.update(true, np.full_like(true, 0.1))
-    assert pooled.value().value is None
-    assert pooled.value().n_undefined == 12
+    assert pooled.value().value == 0
+    assert pooled.value().n_constant == 12
 
 
 def test_pooled_pcc_refuses_another_number_of_genes(slide):
@@ -137,11 +180,13 @@ def test_pooled_scores_equal_the_official_metrics():
         pooled.update(true, pred)
     score = pooled.value()
     true, pred = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    best = np.sort(score.per_gene[~np.isnan(score.per_gene)])[::-1]
-    assert score == pytest.approx(float(reference["output/PCC-valid"]), abs=1e-6)
+    varying = ~np.isnan(score.per_gene) & (pred.std(axis=0) > 0)  # the original leaves constant predictions out
+    best = np.sort(score.per_gene[varying])[::-1]
+    assert best.mean() == pytest.approx(float(reference["output/PCC-valid"]), abs=1e-6)
     assert best[:10].mean() == pytest.approx(float(reference["output/PCC-10"]), abs=1e-6)
     assert best[:50].mean() == pytest.approx(float(reference["output/PCC-50"]), abs=1e-6)
-    assert (score.n_used, score.n_undefined) == (reference["output/valid_count"], reference["output/nan_count"])
+    assert len(best) == reference["output/valid_count"]
+    assert score.n_undefined + score.n_constant == reference["output/nan_count"]
     assert mse(true, pred) == pytest.approx(float(reference["output/MSE"]), abs=1e-6)
     assert mae(true, pred) == pytest.approx(float(reference["output/MAE"]), abs=1e-6)
 

@@ -57,7 +57,7 @@ def test_a_prediction_may_leave_one_gene_in_twenty_constant(slide, metric, const
     pred[:, :constant] = 0.3
     score = gsc(true, pred) if metric == "gsc" else ssc(true, pred, xy)
     assert (score.value is not None) == defined
-    assert (score.n_used, score.n_undefined) == (40 - constant, constant)
+    assert (score.n_used, score.n_undefined, score.n_constant) == (40 - constant, constant, constant)
     if not defined:
         assert "constant for 3 of 40 genes" in score.reason
 

@@ -298,6 +298,28 @@ def test_pooled_metrics_and_left_out_genes():
     assert "summed over test slides: pcc 3 (x)." in text
 
 
+def test_genes_predicted_constant_are_counted_by_row():
+    def flat(counts):
+        return {"pcc": summarise(dict.fromkeys(TEST, 0.1), None, counts), "gsc": summarise(dict.fromkeys(TEST))}
+
+    single = {"pcc": summarise_draws({slide: [0.1, 0.2] for slide in TEST}, {"t3": 1})}
+    page = leaderboard([
+        record("a", metrics=flat({"t1": 2, "t2": 1}), rules=2),
+        record("b", metrics=flat({"t1": 3}), rules=2),
+        record("c", metrics=flat({}), metrics_single_draw=single, draws=2, kind="generative", rules=2),
+    ])  # fmt: skip
+    assert "0 in PCC, left out of GSC and SSC: 1 (c, 1 draw); 3 (a; b)." in page
+    assert "`-` undefined on every test slide, as GSC and SSC of a constant prediction are." in page
+    assert "older rules" not in page
+
+
+def test_rows_scored_under_older_rules_are_named_beside_newer_ones():
+    newer, older = record("a", [0.1] * 4, rules=2), record("b", [0.2] * 4)
+    said = "Scored under older rules, not to be put beside the other rows until `stbench rescore` has"
+    assert f"{said} scored them again: b." in leaderboard([newer, older])
+    assert "older rules" not in leaderboard([older]) + leaderboard([newer])
+
+
 def test_pooled_single_draws():
     single = {"pooled-pcc": DrawSummary(mean=0.4, std_draws=0.02, std_slides=None, per_slide={})}
     text = leaderboard([flag(metrics={}, metrics_posterior_mean={}, metrics_single_draw=single)])

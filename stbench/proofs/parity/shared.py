@@ -9,6 +9,7 @@ from torch import Tensor
 from stbench.features import graph
 from stbench.methods.nn.time import fourier, sinusoid
 from stbench.metrics.accuracy import PooledPcc, mae, mse
+from stbench.metrics.score import centred
 from stbench.proofs.parity.reference import Reference
 from stbench.proofs.parity.steps import reference_sde
 
@@ -58,17 +59,19 @@ def metrics(reference: Reference) -> dict[str, Tensor]:
     for true, pred in pairs:
         pooled.update(true, pred)
     score = pooled.value()
-    per_gene = np.zeros(0) if score.per_gene is None else score.per_gene
-    best = np.sort(per_gene[~np.isnan(per_gene)])[::-1]
     true, pred = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    per_gene = np.full(pred.shape[1], np.nan) if score.per_gene is None else score.per_gene
+    # the original leaves out genes that are constant in the prediction; ours scores them 0
+    varying = per_gene[~np.isnan(per_gene) & ~centred(pred.astype(np.float64)).constant]
+    best = np.sort(varying)[::-1]
     # the original leaves a top score undefined where fewer genes are valid
     tops = {f"PCC-{n}": best[:n].mean() if len(best) >= n else np.nan for n in _TOP}
     values = {
-        "PCC-valid": score,
+        "PCC-valid": varying.mean() if len(varying) else np.nan,
         "MSE": mse(true, pred),
         "MAE": mae(true, pred),
-        "nan_count": score.n_undefined,
+        "nan_count": len(per_gene) - len(varying),
         **tops,
     }
     found = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
-    return found | {"valid_count": torch.tensor(score.n_used)}
+    return found | {"valid_count": torch.tensor(len(varying))}
