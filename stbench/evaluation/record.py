@@ -72,6 +72,10 @@ class Summary(_Part):
         default={},
         description="genes predicted constant though the truth varies, per slide (empty if pooled), where any",
     )
+    dressed: bool = Field(
+        default=False,
+        description="whether it is of a normal law around a point, as wide as its residuals on validation slides",
+    )
 
 
 class DrawSummary(_Part):

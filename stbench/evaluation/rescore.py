@@ -27,6 +27,7 @@ from stbench.evaluation.record import (
     read_record,
 )
 from stbench.evaluation.scoring import ScoreBook
+from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import TestSlide
 from stbench.features.encoders import needs_pictures
 from stbench.methods.base import SlideInputs
@@ -93,7 +94,7 @@ def _other_data(cohort: Cohort, facts: TaskFacts, how: str = "") -> DataError:
 
 
 def scored_slide(slide: Slide, facts: TaskFacts) -> TestSlide:
-    """A test slide for scores alone: positions, truth, depth and domains."""
+    """A validation or test slide for scores alone: positions, truth, depth and domains."""
     scale = facts.normalization.partition(":")[0]
     inputs = SlideInputs(slide.id, facts.patients.get(slide.id), slide.xy[:, :0], slide.xy)
     truth = normalize(slide.counts, slide.total_counts, scale)
@@ -116,11 +117,22 @@ def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) 
     if record.status != "done":
         return record
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
-    book = ScoreBook(sampler=bool(record.metrics_single_draw), scorer=scorer)
+    sampler = record.draws == 1 and bool(record.metrics_single_draw)
+    book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
     for slide_id in record.task.test:
         stored = scored_prediction(folder, record, slide_id)
         book.add(truth_of(folder, record, stored, truths), stored.prediction)
     return record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
+
+
+def _spread(folder: Path, record: Record, truths: Truths) -> Spread:
+    """Residuals on validation slides; unknown for schema 1, which kept no predictions of them."""
+    residuals = Residuals()
+    for slide_id in record.task.validation:
+        if slide_id in record.predictions:
+            stored = scored_prediction(folder, record, slide_id)
+            residuals.add(truth_of(folder, record, stored, truths).expression, stored.prediction)
+    return residuals.spread()
 
 
 def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPrediction:
@@ -143,7 +155,7 @@ def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPred
 
 
 def truth_of(folder: Path, record: Record, stored: StoredPrediction, truths: Truths) -> TestSlide:
-    """The test slide of a prediction, its spots in the same order; from the file itself where schema 1 stored it there.
+    """The slide of a prediction, its spots in the same order; from the file itself where schema 1 stored it there.
 
     Raises:
         DataError: the prediction is of other spots.

@@ -14,9 +14,10 @@ from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
-from stbench.evaluation.predictions import digest_of, read_prediction
+from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.record import FILE_NAME, Record, read_record, write_record
 from stbench.evaluation.scoring import ScoreBook
+from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import NO_ENCODER, Task
 from stbench.evaluation.worker import Job, Report, work
 from stbench.methods.registry import method_class, resolve_settings
@@ -51,8 +52,12 @@ def declared_draws(card: MethodCard, asked: int | None) -> int:
     """
     if asked is not None and asked < 1:
         raise SettingError(f"expected at least 1 draw, found {asked}; leave --draws out for the method's own number")
-    samples = card.kind == "generative" or card.draws > 1
-    return asked if asked is not None and samples else card.draws
+    return asked if asked is not None and samples(card) else card.draws
+
+
+def samples(card: MethodCard) -> bool:
+    """Whether what a method draws are samples, not one point prediction."""
+    return card.kind == "generative" or card.draws > 1
 
 
 def run_method(
@@ -193,9 +198,9 @@ def lacks_pictures(task: Task, card: MethodCard) -> str | None:
 def _scored(prepared: Prepared, report: Report) -> Record:
     """The record of a run that is done; predictions that are not there or damaged make it a failed one."""
     job, start = prepared.job, time.perf_counter()
-    book = ScoreBook(sampler=job.folder.key.draws == 1 and job.card.kind == "generative")
     try:
-        digests = {id_: digest_of(_read(job, id_)) for id_ in job.given.validation}
+        digests, spread = _validated(prepared)
+        book = ScoreBook(sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread)
         for slide in prepared.task.test:
             prediction = _read(job, slide.inputs.slide_id)
             digests[slide.inputs.slide_id] = digest_of(prediction)
@@ -207,7 +212,17 @@ def _scored(prepared: Prepared, report: Report) -> Record:
     return _record(prepared, done, book, digests)
 
 
-def _read(job: Job, slide_id: str) -> Any:
+def _validated(prepared: Prepared) -> tuple[dict[str, str], Spread]:
+    """Hashes of the predictions of validation slides, and how far they lie from the truth."""
+    truth, digests, residuals = prepared.task.validation, {}, Residuals()
+    for id_ in prepared.job.given.validation:
+        prediction = _read(prepared.job, id_)
+        digests[id_] = digest_of(prediction)
+        residuals.add(truth[id_], prediction)
+    return digests, residuals.spread()
+
+
+def _read(job: Job, slide_id: str) -> SlidePrediction:
     spots = job.given.facts[slide_id].spot_ids
     return read_prediction(job.folder.path, slide_id, spot_ids=spots, genes=job.genes, facts=job.facts).prediction
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stbench.evaluation.predictions import SlidePrediction
 from stbench.evaluation.record import DrawSummary, Summary
+from stbench.evaluation.spread import UNKNOWN, Spread
 from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_draws
 from stbench.evaluation.task import TestSlide
 from stbench.metrics import Score, score_slide
@@ -27,11 +28,12 @@ class _Track:
     """Scores of one prediction per slide, for one way of predicting."""
 
     scorer: Scorer
+    spread: NDArray[np.float64] | None = None
     per_slide: dict[str, dict[str, Score]] = field(default_factory=dict)
     together: dict[str, OverSlides] = field(default_factory=over_slides)
 
     def add(self, slide: TestSlide, prediction: FloatArray, draws: FloatArray | None = None) -> None:
-        scores = self.scorer(slide.expression, prediction, draws=draws, **slide.facts())
+        scores = self.scorer(slide.expression, prediction, draws=draws, spread=self.spread, **slide.facts())
         self.per_slide[slide.inputs.slide_id] = scores
         for metric in self.together.values():
             metric.update(slide.expression, prediction)
@@ -52,12 +54,14 @@ class _Track:
         return {slide: scores[metric] for slide, scores in self.per_slide.items() if metric in scores}
 
     def summaries(self) -> dict[str, Summary]:
-        found = {
-            name: summarise(self.values(name), self.undefined(name), self.constant(name)) for name in self.metrics()
-        }
+        found = {name: self._summary(name) for name in self.metrics()}
         if self.per_slide:
             found |= {name: _pooled(metric.value()) for name, metric in self.together.items()}
         return found
+
+    def _summary(self, metric: str) -> Summary:
+        dressed = any(score.dressed for score in self._of(metric).values())
+        return summarise(self.values(metric), self.undefined(metric), self.constant(metric), dressed=dressed)
 
     def per_gene(self) -> dict[str, dict[str, list[float | None]]]:
         found: dict[str, dict[str, list[float | None]]] = {}
@@ -88,14 +92,15 @@ class ScoreBook:
 
     Args:
         sampler: whether a lone draw is a sample, and is scored as one; several draws always are.
+        spread: how wide the predictions' residuals are on validation slides; a lone sample is never dressed with it.
         scorer: scores one prediction of one slide, as :func:`stbench.metrics.score_slide` does.
     """
 
-    def __init__(self, *, sampler: bool, scorer: Scorer = score_slide) -> None:
+    def __init__(self, *, sampler: bool, spread: Spread = UNKNOWN, scorer: Scorer = score_slide) -> None:
         self._sampler, self._scorer = sampler, scorer
         self.n_draws = 0
-        self._mean = _Track(scorer)
-        self._posterior_mean = _Track(scorer)
+        self._mean = _Track(scorer, None if sampler else spread.prediction)
+        self._posterior_mean = _Track(scorer, spread.posterior_mean)
         self._draws: list[_Track] = []
 
     def add(self, slide: TestSlide, prediction: SlidePrediction) -> None:

@@ -25,6 +25,8 @@ def summarise(
     per_slide: dict[str, float | None],
     n_undefined: dict[str, int] | None = None,
     n_constant: dict[str, int] | None = None,
+    *,
+    dressed: bool = False,
 ) -> Summary:
     """Summary of one metric; every slide counts the same, whatever its number of spots."""
     values = list(per_slide.values())
@@ -34,6 +36,7 @@ def summarise(
         per_slide=per_slide,
         n_undefined=n_undefined or {},
         n_constant=n_constant or {},
+        dressed=dressed,
     )
 
 

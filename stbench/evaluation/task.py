@@ -121,6 +121,16 @@ class Task:
         inputs, truth = given.inputs(), self._expression_of("test", self.facts.test).fresh()
         return [self._test_slide(inputs[id_], truth[id_]) for id_ in self.facts.test]
 
+    @property
+    def validation(self) -> dict[str, FloatArray]:
+        """(n_spots, n_genes) truth of the validation slides, in fresh arrays."""
+        labels = self._labels.fresh()
+        return {id_: labels[id_] for id_ in self.facts.validation}
+
+    @property
+    def _labels(self) -> KeptArrays:
+        return self._expression_of("labels", [*self.facts.train, *self.facts.validation])
+
     def given(self, encoder: str | None = None, sight: Sight = "inputs") -> Given:
         """What a method gets of the task.
 
@@ -136,7 +146,7 @@ class Task:
             key,
             {id_: self._slide_facts(slide, key) for id_, slide in self._kept.items()},
             features,
-            self._expression_of("labels", [*self.facts.train, *self.facts.validation]),
+            self._labels,
             self.facts.train,
             self.facts.validation,
             self.facts.test,

@@ -6,32 +6,42 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import erf
 
-from stbench.metrics.score import Score, as_draws, as_pair, centred, over_genes
+from stbench.errors import DataError
+from stbench.metrics.score import FloatArray, Score, as_draws, as_pair, centred, over_genes
 
 ONE_DRAW = "needs at least two draws, found one"
+NO_SPREAD = "needs at least two draws, or the residuals of a point prediction on validation slides; found neither"
 _BLOCK = 1024  # spots sorted at once; bounds the memory
 _PAIRS = 2000  # gene pairs of the variogram score
 _PAIR_BLOCK = 2**16  # spots x pairs at once, small enough for a cache
 
 
-def crps(true: ArrayLike, draws: ArrayLike) -> Score:
-    """Fair continuous ranked probability score, averaged over spots and genes of one slide.
+def crps(true: ArrayLike, draws: ArrayLike, spread: ArrayLike | None = None) -> Score:
+    """Continuous ranked probability score of draws or of a normal law, averaged over spots and genes of one slide.
 
-    ``(1/M) sum_i |x_i - y| - (1/(2M(M-1))) sum_ij |x_i - x_j|``; with one draw the mean absolute error. Range
-    (-inf, inf) with expectation in [0, inf), lower is better, unit: the expression scale. Constant genes count like
-    others.
+    Several draws: the fair estimate, ``(1/M) sum_i |x_i - y| - (1/(2M(M-1))) sum_ij |x_i - x_j|``. One, a point
+    prediction p: that of the normal law N(p, s^2), ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi))`` with
+    z = (y - p)/s (Gneiting and Raftery 2007, Eq. 5), and the score says that it is ``dressed``; undefined without s.
+    Before rules 2 (:data:`stbench.metrics.score.RULES`) a point prediction had its mean absolute error, with which no
+    sampler could be compared. Range (-inf, inf) with expectation in [0, inf), lower is better, unit: the expression
+    scale. Constant genes count like others.
 
     Args:
         true: (n_spots, n_genes) expression.
         draws: (n_draws, n_spots, n_genes), same scale.
+        spread: (n_genes,) the s of a point prediction, e.g. the standard deviation of its residuals on validation
+            slides; 0 gives the absolute error. Several draws do not need it.
 
     Raises:
-        DataError: shapes do not fit or a value is not finite.
+        DataError: shapes do not fit, a value is not finite, or a spread is negative.
     """
     truth, stack = as_draws(true, draws)
     n_draws, n_spots = len(stack), len(truth)
-    weight = (2 * np.arange(1, n_draws + 1) - n_draws - 1) / (n_draws * max(n_draws - 1, 1))
+    if n_draws < 2:
+        return _dressed(truth, stack[0], spread)
+    weight = (2 * np.arange(1, n_draws + 1) - n_draws - 1) / (n_draws * (n_draws - 1))
     total = np.zeros(truth.shape[1])
     for start in range(0, n_spots, _BLOCK):
         y, x = truth[start : start + _BLOCK], stack[:, start : start + _BLOCK].astype(np.float64)
@@ -39,6 +49,22 @@ def crps(true: ArrayLike, draws: ArrayLike) -> Score:
         x.sort(axis=0)
         total -= np.tensordot(weight, x, axes=1).sum(axis=0)
     return over_genes(total / n_spots, "")
+
+
+def _dressed(truth: FloatArray, point: NDArray[np.floating], spread: ArrayLike | None) -> Score:
+    """CRPS of normal laws around a point prediction, undefined where their spread is not known."""
+    n_genes = truth.shape[1]
+    if spread is None:
+        return Score(None, 0, n_genes, reason=NO_SPREAD)
+    s = np.asarray(spread, dtype=np.float64)
+    if s.shape != (n_genes,) or not (np.isfinite(s) & (s >= 0)).all():
+        raise DataError(f"expected a finite spread of each of {n_genes} genes, 0 or more, found {s.shape}: {s}")
+    error = truth - point
+    z = error / np.where(s > 0, s, 1.0)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    normal = error * erf(z / np.sqrt(2)) + s * (2 * density - 1 / np.sqrt(np.pi))
+    per_gene = np.where(s > 0, normal, np.abs(error)).mean(axis=0)
+    return Score(float(per_gene.mean()), n_genes, 0, per_gene, dressed=True)
 
 
 def energy_score(true: ArrayLike, draws: ArrayLike) -> Score:

@@ -18,7 +18,8 @@ CONSTANT = 1e-7
 RULES = 2
 """Raised when the numbers of a metric move; a record says under which it was scored.
 
-2: a gene that the prediction leaves constant though the truth varies scores 0 in correlations; it was left out.
+2: a gene that the prediction leaves constant though the truth varies scores 0 in correlations; it was left out. The
+CRPS of a point prediction is that of a normal law around it, and one draw has none; both had their mean absolute error.
 """
 
 
@@ -33,6 +34,7 @@ class Score(float):
             out, the metric says.
         per_gene: (n_genes,) the metric of every gene, NaN where undefined; None for metrics that have no such thing.
         reason: why the value is undefined, empty when it is defined.
+        dressed: whether the score is of a law put around a point prediction, not of the prediction alone.
     """
 
     n_used: int
@@ -40,6 +42,7 @@ class Score(float):
     n_constant: int
     per_gene: FloatArray | None
     reason: str
+    dressed: bool
 
     def __new__(
         cls,
@@ -49,10 +52,11 @@ class Score(float):
         per_gene: FloatArray | None = None,
         reason: str = "",
         n_constant: int = 0,
+        dressed: bool = False,
     ) -> Score:
         score = super().__new__(cls, np.nan if value is None else value)
         score.n_used, score.n_undefined, score.n_constant = n_used, n_undefined, n_constant
-        score.per_gene, score.reason = per_gene, reason
+        score.per_gene, score.reason, score.dressed = per_gene, reason, dressed
         return score
 
     @property

@@ -24,11 +24,13 @@ class OverSlides(Protocol):
 
 DRAWS = "draws"
 SLIDES = "slides"
-KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains"}
+SPREAD = "spread"
+KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains", SPREAD: "spread"}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
-Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and ``slides`` marks a metric of
-several slides together, which no single slide can be scored by.
+A metric is left out where a fact it needs is missing. Only ``spread`` may be None: what a metric makes of a prediction
+without is its own. Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and
+``slides`` marks a metric of several slides together, which no single slide can be scored by.
 """
 
 
@@ -46,13 +48,15 @@ def score_slide(
     draws: ArrayLike | None = None,
     log_depth: ArrayLike | None = None,
     domains: ArrayLike | None = None,
+    spread: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Score]:
     """Score one prediction of one slide by registered metrics.
 
     A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
-    ``xy=``, ``log_depth=`` and ``domains=`` where the card asks for them, and returns a :class:`Score` or a float.
+    ``xy=``, ``log_depth=``, ``domains=`` and ``spread=`` where the card asks for them, and returns a :class:`Score` or
+    a float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -61,6 +65,8 @@ def score_slide(
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None leaves metrics that need it out.
+        spread: (n_genes,) standard deviation of the prediction's residuals on validation slides; None where there are
+            none, and for single draws.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
         parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 
@@ -71,7 +77,7 @@ def score_slide(
         UnknownNameError: a name is not registered.
         DataError: shapes do not fit or a value is not finite.
     """
-    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains}
+    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, SPREAD: spread}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}
@@ -83,7 +89,7 @@ def score_slide(
 
 
 def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
-    return all(need == DRAWS or given.get(need) is not None for need in card.needs)
+    return all(need in (DRAWS, SPREAD) or given.get(need) is not None for need in card.needs)
 
 
 def _score(

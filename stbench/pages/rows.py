@@ -56,6 +56,7 @@ class Cell:
         per_slide: slide to value, averaged over seeds and draws; empty for pooled metrics.
         n_undefined: genes left out, summed over slides; the largest of the seeds.
         n_constant: genes predicted constant though the truth varies, summed over slides; the largest of the seeds.
+        dressed: whether it is of a normal law around a point prediction.
         per_draw: seed to slide to one value per draw, for rows of single draws; the slide "" holds means over slides.
     """
 
@@ -65,6 +66,7 @@ class Cell:
     per_slide: dict[str, float | None] = field(default_factory=dict)
     n_undefined: int = 0
     n_constant: int = 0
+    dressed: bool = False
     per_draw: dict[int, dict[str, list[float | None]]] = field(default_factory=dict)
 
 
@@ -240,7 +242,8 @@ def _cell(seeds: Sequence[Summary]) -> Cell:
     undefined = max((sum(summary.n_undefined.values()) for summary in seeds), default=0)
     values = list(per_slide.values()) or [summary.mean for summary in seeds]
     std = std_of(values) if per_slide else None
-    return Cell(mean_of(values), std, per_slide=per_slide, n_undefined=undefined, n_constant=_constant(seeds))
+    dressed = any(summary.dressed for summary in seeds)
+    return Cell(mean_of(values), std, None, per_slide, undefined, _constant(seeds), dressed)
 
 
 def _constant(seeds: Sequence[Summary | DrawSummary]) -> int:

@@ -28,7 +28,7 @@ def notes(task: TaskFacts, rows: Sequence[Row], columns: Sequence[str], unit: Un
     if any(cell.mean is None for row in rows for name, cell in row.cells.items() if name in columns):
         lines.append(_undefined(rows))
     if "crps" in columns:
-        lines.append("CRPS of a row without several draws is its mean absolute error.")
+        lines += _crps(rows)
     return [line for line in [*lines, *limits(task)] if line]
 
 
@@ -96,7 +96,19 @@ def _constant(rows: Sequence[Row]) -> str:
 def _undefined(rows: Sequence[Row]) -> str:
     if any(row.rules < RULES for row in rows):
         return "`-` undefined on every test slide, as a correlation with a constant prediction is."
-    return "`-` undefined on every test slide, as GSC and SSC of a constant prediction are."
+    return "`-` undefined on every test slide, as GSC and SSC of a constant prediction and CRPS of one draw are."
+
+
+def _crps(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    if any(row.rules < RULES for row in rows):
+        lines.append("CRPS of a row without several draws is its mean absolute error.")
+    if any("crps" in row.cells and row.cells["crps"].dressed for row in rows):
+        lines.append(
+            "CRPS of a point prediction is that of a normal law around it, per gene with the standard deviation of its "
+            "residuals on the validation slides."
+        )
+    return lines
 
 
 def _older(rows: Sequence[Row]) -> str:

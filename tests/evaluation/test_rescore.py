@@ -53,6 +53,21 @@ def test_it_agrees_with_the_run(task, generative, truths, tmp_path):
     assert rescore(tmp_path, truths()) == record
 
 
+@pytest.mark.parametrize(("kind", "draws"), [("discriminative", 1), ("generative", 1), ("control", 1)])
+def test_points_and_lone_draws_are_told_apart(task, method, truths, tmp_path, kind, draws):
+    card = method("SlideMean", kind=kind, draws=1 if kind == "discriminative" else 2)
+    record = run_method(task, card, folder=tmp_path, draws=draws)
+    assert record.metrics["crps"].dressed == (kind == "discriminative")
+    assert rescore(tmp_path, truths()) == record
+
+
+def test_a_point_without_predictions_of_validation_slides_has_no_crps(task, method, truths, tmp_path):
+    record = run_method(task, method("SlideMean"), folder=tmp_path)
+    as_schema_1(tmp_path, task)
+    again = rescore(tmp_path, truths([]))
+    assert (again.metrics["crps"].mean, again.metrics["mae"]) == (None, record.metrics["mae"])
+
+
 def test_parameters_of_a_metric(task, generative, truths, tmp_path):
     record = run_method(task, generative, folder=tmp_path)
     usual, three = (rescore(tmp_path, truths(), {"ssc": {"k": k}}) for k in (8, 3))

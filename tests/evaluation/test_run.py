@@ -6,6 +6,7 @@ from dataclasses import replace
 import anndata
 import numpy as np
 import pytest
+import scoringrules
 from safetensors import safe_open
 
 from stbench.data.semisynthetic import SemisyntheticSettings
@@ -16,6 +17,7 @@ from stbench.evaluation.record import read_record
 from stbench.evaluation.run import conclude, declared_draws, prepare, run_method
 from stbench.evaluation.task import build_task
 from stbench.evaluation.worker import Report
+from stbench.metrics import crps
 from stbench.text import duration
 
 from .conftest import make_cohort, scrambled
@@ -89,6 +91,42 @@ def test_the_record_holds_every_gene_and_what_was_asked(task, method, tmp_path):
             assert len(values) == task.facts.n_genes
             assert np.mean(values) == pytest.approx(record.metrics[metric].per_slide[slide], rel=1e-5)
     assert "gsc" not in record.per_gene  # of pairs of genes
+
+
+def validation_sd(task, folder, layer=None):
+    """Per gene, the standard deviation of the residuals on the only validation slide."""
+    (slide_id,) = task.facts.validation
+    adata = anndata.read_h5ad(folder / "predictions" / f"{slide_id}.h5ad")
+    slide = task.kept(slide_id)
+    truth = np.log1p(slide.counts.toarray())
+    return (truth - (adata.X if layer is None else adata.layers[layer])).std(axis=0)
+
+
+def test_the_crps_of_a_point_is_dressed_with_its_residuals_on_validation_slides(task, method, tmp_path):
+    record = run_method(task, method("SlideMean"), folder=tmp_path)
+    adata = anndata.read_h5ad(tmp_path / "predictions" / "P3-s0.h5ad")
+    truth = truth_of(task, "P3-s0").astype(float)
+    for scores, layer in ((record.metrics, "draw_0"), (record.metrics_posterior_mean, "posterior_mean")):
+        expected = scoringrules.crps_normal(truth, adata.layers[layer], validation_sd(task, tmp_path, layer)).mean()
+        assert scores["crps"].per_slide["P3-s0"] == pytest.approx(expected, rel=1e-5)
+        assert scores["crps"].dressed
+        assert not scores["mae"].dressed
+    assert record.rules == 2
+
+
+def test_draws_are_not_dressed_and_one_draw_has_no_crps(task, method, tmp_path):
+    card = method("SlideMean", kind="generative", draws=2)
+    record = run_method(task, card, folder=tmp_path / "two")
+    adata = anndata.read_h5ad(tmp_path / "two" / "predictions" / "P3-s0.h5ad")
+    draws = np.stack([adata.layers["draw_0"], adata.layers["draw_1"]])
+    truth = truth_of(task, "P3-s0")
+    assert record.metrics["crps"].per_slide["P3-s0"] == pytest.approx(crps(truth, draws))
+    assert (record.metrics["crps"].dressed, record.metrics_posterior_mean["crps"].dressed) == (False, True)
+    assert record.metrics_single_draw["crps"].mean is None
+    for kind in ("generative", "control"):
+        lone = run_method(task, method("SlideMean", kind=kind, draws=2), folder=tmp_path / kind, draws=1)
+        assert (lone.metrics["crps"].mean, lone.metrics_single_draw["crps"].mean) == (None, None)
+        assert lone.metrics_single_draw["mae"].mean is not None
 
 
 def test_a_record_of_schema_1_is_read(task, method, tmp_path):

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+import scoringrules
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from stbench.errors import DataError
 from stbench.metrics import (
@@ -23,9 +26,66 @@ def test_fair_crps_of_hand_sized_draws(draws, truth, expected):
     assert crps([[truth]], stack(*draws)) == pytest.approx(expected)
 
 
-def test_crps_of_one_draw_is_the_mean_absolute_error(slide):
+def test_scores_of_draws_equal_scoringrules():
+    generator = np.random.default_rng(0)
+    true, draws = generator.normal(size=(50, 12)), generator.normal(size=(5, 50, 12))
+    expected = scoringrules.crps_ensemble(true, draws, m_axis=0, estimator="fair")
+    np.testing.assert_allclose(crps(true, draws).per_gene, expected.mean(axis=0))
+    assert not crps(true, draws).dressed
+    energy = scoringrules.es_ensemble(true, draws, m_axis=0, estimator="fair").mean()
+    assert energy_score(true, draws) == pytest.approx(energy / np.sqrt(12))
+    variogram = scoringrules.vs_ensemble(true, draws, m_axis=0, p=0.5, estimator="fair").mean()  # both orders of a pair
+    assert variogram_score(true, draws) == pytest.approx(variogram / (12 * 11))
+
+
+def test_crps_of_a_point_prediction_is_that_of_a_normal_law_around_it(slide):
     true, pred, _ = slide()
-    assert crps(true, pred[None]) == pytest.approx(mae(true, pred))
+    spread = np.linspace(0.1, 2, 12)
+    score = crps(true, pred[None], spread)
+    expected = scoringrules.crps_normal(true.astype(float), pred.astype(float), spread)
+    np.testing.assert_allclose(score.per_gene, expected.mean(axis=0))
+    assert score == pytest.approx(expected.mean())
+    assert (score.dressed, score.n_used, score.n_undefined) == (True, 12, 0)
+
+
+@pytest.mark.parametrize(("point", "spread", "truth"), [(0.0, 1.0, 0.0), (1.5, 0.4, 2.0), (0.2, 3.0, -4.0)])
+def test_crps_of_a_normal_law_is_the_integral_of_squared_differences_of_laws(point, spread, truth):
+    law, reach = norm(point, spread), 12 * spread
+    below = quad(lambda x: law.cdf(x) ** 2, min(point, truth) - reach, truth)[0]
+    above = quad(lambda x: law.sf(x) ** 2, truth, max(point, truth) + reach)[0]
+    assert crps([[truth]], stack(point), [spread]) == pytest.approx(below + above, abs=1e-7)
+
+
+def test_many_draws_of_the_law_around_a_point_score_as_the_point_does():
+    generator = np.random.default_rng(0)
+    true, point, spread = generator.normal(size=(2000, 2)), generator.normal(size=(2000, 2)), np.array([0.5, 1.5])
+    draws = point + spread * generator.normal(size=(100, 2000, 2))
+    assert crps(true, draws) == pytest.approx(crps(true, point[None], spread), abs=0.005)
+
+
+def test_a_point_dressed_as_wide_as_its_errors_scores_best():
+    generator = np.random.default_rng(0)
+    point, spread = generator.normal(size=(20000, 3)), np.array([0.3, 1.0, 2.0])
+    true = point + spread * generator.normal(size=point.shape)
+    factors = [0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0]
+    scores = np.array([crps(true, point[None], factor * spread).per_gene for factor in factors])
+    assert list(scores.argmin(axis=0)) == [3, 3, 3]
+    np.testing.assert_allclose(scores[3], spread / np.sqrt(np.pi), rtol=0.02)
+
+
+def test_crps_of_a_point_without_spread(slide):
+    true, pred, _ = slide()
+    assert crps(true, pred[None], np.zeros(12)) == pytest.approx(mae(true, pred))
+    score = crps(true, pred[None])
+    assert (score.value, score.dressed) == (None, False)
+    assert "residuals of a point prediction on validation slides" in score.reason
+
+
+@pytest.mark.parametrize("spread", [[1.0], [-1.0] * 12, [np.nan] * 12])
+def test_a_spread_that_does_not_fit_is_refused(slide, spread):
+    true, pred, _ = slide()
+    with pytest.raises(DataError, match="expected a finite spread of each of 12 genes"):
+        crps(true, pred[None], spread)
 
 
 @pytest.mark.parametrize("n_draws", [2, 8, 20])

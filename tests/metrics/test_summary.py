@@ -34,7 +34,9 @@ def test_a_slide_is_scored_by_every_metric_of_single_slides(slide):
 def test_a_point_prediction_is_its_own_only_draw_and_depth_is_optional(slide):
     true, pred, xy = slide()
     scores = score_slide(true, pred, xy)
-    assert scores["crps"] == pytest.approx(mae(true, pred))
+    assert scores["mae"] == mae(true, pred)
+    assert scores["crps"].value is None
+    assert score_slide(true, pred, xy, spread=np.ones(12))["crps"] == crps(true, pred[None], np.ones(12))
     assert scores["coverage-error"].value is None
     assert "partial-pcc" not in scores
 

@@ -309,8 +309,22 @@ def test_genes_predicted_constant_are_counted_by_row():
         record("c", metrics=flat({}), metrics_single_draw=single, draws=2, kind="generative", rules=2),
     ])  # fmt: skip
     assert "0 in PCC, left out of GSC and SSC: 1 (c, 1 draw); 3 (a; b)." in page
-    assert "`-` undefined on every test slide, as GSC and SSC of a constant prediction are." in page
+    assert (
+        "`-` undefined on every test slide, as GSC and SSC of a constant prediction and CRPS of one draw are." in page
+    )
     assert "older rules" not in page
+
+
+def test_what_a_crps_is_follows_from_its_records():
+    values = dict.fromkeys(TEST, 0.4)
+    dressed, plain = summarise(values, dressed=True), summarise(values)
+    point, sampler = (record(name, metrics={"pcc": plain, "crps": crps}, rules=2) for name, crps in
+                      (("a", dressed), ("b", plain)))  # fmt: skip
+    old = record("c", metrics={"crps": plain})
+    assert "that of a normal law around it" in leaderboard([point, sampler])
+    assert "mean absolute error" not in leaderboard([point, sampler])
+    assert "normal law" not in leaderboard([sampler])
+    assert "CRPS of a row without several draws is its mean absolute error." in leaderboard([old])
 
 
 def test_rows_scored_under_older_rules_are_named_beside_newer_ones():
