@@ -15,7 +15,7 @@ METHOD_NEEDS = (
     *("total_counts", "oracle_expression", "source"),
 )
 """What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
-METRIC_NEEDS = ("xy", "depth", "domains", "draws", "spread", "slides")
+METRIC_NEEDS = ("xy", "depth", "domains", "patient", "draws", "spread", "slides")
 """What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
 
 

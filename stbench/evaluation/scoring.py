@@ -16,7 +16,7 @@ from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_d
 from stbench.evaluation.task import TestSlide
 from stbench.metrics import Score, score_slide
 from stbench.metrics.score import RULES
-from stbench.metrics.summary import OverSlides, over_slides
+from stbench.metrics.summary import OverSlides, add_slide, over_slides
 
 FloatArray = NDArray[np.float32]
 Scorer = Callable[..., dict[str, Score]]
@@ -33,10 +33,9 @@ class _Track:
     together: dict[str, OverSlides] = field(default_factory=over_slides)
 
     def add(self, slide: TestSlide, prediction: FloatArray, draws: FloatArray | None = None) -> None:
-        scores = self.scorer(slide.expression, prediction, draws=draws, spread=self.spread, **slide.facts())
-        self.per_slide[slide.inputs.slide_id] = scores
-        for metric in self.together.values():
-            metric.update(slide.expression, prediction)
+        facts = {**slide.facts(), "spread": self.spread}
+        self.per_slide[slide.inputs.slide_id] = self.scorer(slide.expression, prediction, draws=draws, **facts)
+        add_slide(self.together, slide.expression, prediction, facts)
 
     def metrics(self) -> list[str]:
         return list(dict.fromkeys(name for scores in self.per_slide.values() for name in scores))

@@ -84,7 +84,8 @@ class TestSlide:
 
     def facts(self) -> dict[str, Any]:
         """What metrics may ask for, as keywords of :func:`stbench.metrics.score_slide`."""
-        return {"xy": self.inputs.xy, "log_depth": self.log_depth, "domains": self.domains}
+        inputs = self.inputs
+        return {"xy": inputs.xy, "log_depth": self.log_depth, "domains": self.domains, "patient": inputs.patient}
 
     @property
     def log_depth(self) -> NDArray[np.float64]:

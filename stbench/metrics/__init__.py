@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stbench.metrics.accuracy import PooledPcc, mae, mse, partial_pcc, pcc
+    from stbench.metrics.accuracy import PooledBetween, PooledPcc, PooledWithin, mae, mse, partial_pcc, pcc
     from stbench.metrics.generative import (
         coverage_error,
         crps,
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from stbench.metrics.summary import score_slide
 
 __all__ = [
+    "PooledBetween",
     "PooledPcc",
+    "PooledWithin",
     "Score",
     "coverage_error",
     "crps",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "accuracy": ("PooledPcc", "mae", "mse", "partial_pcc", "pcc"),
+    "accuracy": ("PooledBetween", "PooledPcc", "PooledWithin", "mae", "mse", "partial_pcc", "pcc"),
     "generative": (
         "coverage_error",
         "crps",

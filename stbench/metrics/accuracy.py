@@ -6,7 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stbench.errors import DataError
-from stbench.metrics.score import CONSTANT, Score, as_matrix, as_pair, centred, correlation, flattened, over_genes
+from stbench.metrics.score import (
+    CONSTANT,
+    FloatArray,
+    Score,
+    as_matrix,
+    as_pair,
+    centred,
+    correlation,
+    flattened,
+    over_genes,
+)
 
 NO_GENE = "every gene is constant in the truth"
 AFFINE = 1e-9  # 1 - r^2 below which a gene map counts as a line in the depth
@@ -98,6 +108,29 @@ def partial_pcc(true: ArrayLike, pred: ArrayLike, log_depth: ArrayLike) -> Score
     return over_genes(np.where(flat, 0.0, partial), reason, n_constant=int(flat.sum()))
 
 
+class _Moments:
+    """Moments of truth and prediction over all spots added so far."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.mean = np.zeros((2, 1))  # truth, prediction
+        self.squares = np.zeros((2, 1))
+        self.products = np.zeros(1)
+        self.largest = np.zeros((2, 1))
+
+    def add(self, pair: FloatArray) -> None:
+        """Add (2, n_spots, n_genes) truth and prediction."""
+        n = pair.shape[1]
+        mean = pair.mean(axis=1)
+        z = pair - mean[:, None]
+        shift, weight = mean - self.mean, self.n * n / (self.n + n)
+        self.squares = self.squares + np.einsum("sij,sij->sj", z, z) + weight * shift**2
+        self.products = self.products + np.einsum("ij,ij->j", z[0], z[1]) + weight * shift[0] * shift[1]
+        self.mean = self.mean + shift * n / (self.n + n)
+        self.largest = np.maximum(self.largest, np.abs(pair).max(axis=1))
+        self.n += n
+
+
 class PooledPcc:
     """Correlation over the spots of several slides put together, averaged over genes; slides stream through.
 
@@ -108,11 +141,7 @@ class PooledPcc:
     """
 
     def __init__(self) -> None:
-        self._n = 0
-        self._mean = np.zeros((2, 1))  # truth, prediction
-        self._squares = np.zeros((2, 1))
-        self._products = np.zeros(1)
-        self._largest = np.zeros((2, 1))
+        self._all = _Moments()
 
     def update(self, true: ArrayLike, pred: ArrayLike) -> None:
         """Add the spots of one slide.
@@ -124,24 +153,74 @@ class PooledPcc:
         Raises:
             DataError: shapes differ, a value is not finite, or the number of genes differs from earlier slides.
         """
+        self._add(true, pred)
+
+    def _add(self, true: ArrayLike, pred: ArrayLike) -> FloatArray:
         pair = np.stack(as_pair(true, pred))
-        n, n_genes = pair.shape[1:]
-        if self._n and self._products.shape != (n_genes,):
-            raise DataError(f"expected {len(self._products)} genes as in earlier slides, found {n_genes}")
-        mean = pair.mean(axis=1)
-        z = pair - mean[:, None]
-        shift, weight = mean - self._mean, self._n * n / (self._n + n)
-        self._squares = self._squares + np.einsum("sij,sij->sj", z, z) + weight * shift**2
-        self._products = self._products + np.einsum("ij,ij->j", z[0], z[1]) + weight * shift[0] * shift[1]
-        self._mean = self._mean + shift * n / (self._n + n)
-        self._largest = np.maximum(self._largest, np.abs(pair).max(axis=1))
-        self._n += n
+        if self._all.n and self._all.products.shape != (pair.shape[2],):
+            raise DataError(f"expected {len(self._all.products)} genes as in earlier slides, found {pair.shape[2]}")
+        self._all.add(pair)
+        return pair
 
     def value(self) -> Score:
         """The score of all slides added so far; undefined before the first."""
-        if not self._n:
+        if not self._all.n:
             return Score(None, reason="no slide")
-        varies, predicted = np.sqrt(self._squares / self._n) > CONSTANT * self._largest
-        scale = np.sqrt(np.where(varies & predicted, self._squares[0] * self._squares[1], 1.0))
-        found = np.where(predicted, np.clip(self._products / scale, -1, 1), 0.0)
+        return self._share(self._all.products)
+
+    def _share(self, products: FloatArray) -> Score:
+        """A (n_genes,) part of the sums of products as a part of the correlation."""
+        varies, predicted = np.sqrt(self._all.squares / self._all.n) > CONSTANT * self._all.largest
+        scale = np.sqrt(np.where(varies & predicted, self._all.squares[0] * self._all.squares[1], 1.0))
+        found = np.where(predicted, np.clip(products / scale, -1, 1), 0.0)
         return over_genes(np.where(varies, found, np.nan), NO_GENE, n_constant=int((varies & ~predicted).sum()))
+
+
+class PooledWithin(PooledPcc):
+    """The part of :class:`PooledPcc` that comes from differences of spots within patients, averaged over genes.
+
+    ``W = sum_k sum_i (y_ki - y_k)(p_ki - p_k) / (N sd_y sd_p)`` with y truth, p prediction, y_k and p_k their means
+    over the spots i of patient k, and both sd over all N spots: pooled PCC = :class:`PooledBetween` + W exactly, gene
+    by gene and on average. Range [-1, 1], higher is better; 0 for a prediction that knows the patient alone. Constant
+    genes count as in :class:`PooledPcc`. Undefined where the patient of a slide is not known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: dict[str | None, _Moments] = {}
+
+    def update(self, true: ArrayLike, pred: ArrayLike, patient: str | None = None) -> None:
+        """Add the spots of one slide.
+
+        Args:
+            true: (n_spots, n_genes) expression.
+            pred: (n_spots, n_genes), same scale.
+            patient: whose slide it is, None where that is not known.
+
+        Raises:
+            DataError: as of :meth:`PooledPcc.update`.
+        """
+        self._of.setdefault(patient, _Moments()).add(self._add(true, pred))
+
+    def value(self) -> Score:
+        """The score of all slides added so far; undefined before the first."""
+        if None in self._of:
+            return Score(None, reason="the patient of a slide is not known")
+        if not self._of:
+            return Score(None, reason="no slide")
+        return self._share(self._part(np.sum([moments.products for moments in self._of.values()], axis=0)))
+
+    def _part(self, within: FloatArray) -> FloatArray:
+        return within
+
+
+class PooledBetween(PooledWithin):
+    """The part of :class:`PooledPcc` that comes from differences between patients, averaged over genes.
+
+    ``B = sum_k N_k (y_k - y)(p_k - p) / (N sd_y sd_p)`` in the letters of :class:`PooledWithin`, N_k the spots of
+    patient k, y and p means over all spots. Range [-1, 1], higher is better: a prediction that knows the level of each
+    patient and nothing of its slides has it all here. Constant genes and unknown patients as in :class:`PooledWithin`.
+    """
+
+    def _part(self, within: FloatArray) -> FloatArray:
+        return self._all.products - within

@@ -15,8 +15,8 @@ from stbench.metrics.score import Score
 class OverSlides(Protocol):
     """A metric of several slides together; slides stream through."""
 
-    def update(self, true: ArrayLike, pred: ArrayLike) -> None:
-        """Add a slide: (n_spots, n_genes) truth and prediction."""
+    def update(self, true: ArrayLike, pred: ArrayLike, **facts: Any) -> None:
+        """Add a slide: (n_spots, n_genes) truth and prediction, and what the card needs, None where it is not known."""
 
     def value(self) -> Score:
         """The score of all slides added so far."""
@@ -25,7 +25,7 @@ class OverSlides(Protocol):
 DRAWS = "draws"
 SLIDES = "slides"
 SPREAD = "spread"
-KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains", SPREAD: "spread"}
+KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains", "patient": "patient", SPREAD: "spread"}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
 A metric is left out where a fact it needs is missing. Only ``spread`` may be None: what a metric makes of a prediction
@@ -40,6 +40,24 @@ def over_slides() -> dict[str, OverSlides]:
     return {card.name: load_entry(card.entry)() for card in cards}
 
 
+def add_slide(metrics: Mapping[str, OverSlides], true: ArrayLike, pred: ArrayLike, facts: Mapping[str, Any]) -> None:
+    """Add a slide to metrics of several slides together.
+
+    Args:
+        metrics: what :func:`over_slides` made.
+        true: (n_spots, n_genes) expression.
+        pred: (n_spots, n_genes), same scale.
+        facts: keyword to fact, as :func:`score_slide` takes them; a card receives those it needs, None where missing.
+
+    Raises:
+        DataError: shapes do not fit or a value is not finite.
+    """
+    cards = metric_cards()
+    for name, metric in metrics.items():
+        keywords = [KEYWORDS[need] for need in cards[name].needs if need in KEYWORDS]
+        metric.update(true, pred, **{keyword: facts.get(keyword) for keyword in keywords})
+
+
 def score_slide(
     true: ArrayLike,
     pred: ArrayLike,
@@ -48,6 +66,7 @@ def score_slide(
     draws: ArrayLike | None = None,
     log_depth: ArrayLike | None = None,
     domains: ArrayLike | None = None,
+    patient: str | None = None,
     spread: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
@@ -55,8 +74,8 @@ def score_slide(
     """Score one prediction of one slide by registered metrics.
 
     A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
-    ``xy=``, ``log_depth=``, ``domains=`` and ``spread=`` where the card asks for them, and returns a :class:`Score` or
-    a float.
+    ``xy=``, ``log_depth=``, ``domains=``, ``patient=`` and ``spread=`` where the card asks for them, and returns a
+    :class:`Score` or a float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -65,6 +84,7 @@ def score_slide(
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None leaves metrics that need it out.
+        patient: whose slide it is; None leaves metrics that need it out.
         spread: (n_genes,) standard deviation of the prediction's residuals on validation slides; None where there are
             none, and for single draws.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
@@ -77,7 +97,7 @@ def score_slide(
         UnknownNameError: a name is not registered.
         DataError: shapes do not fit or a value is not finite.
     """
-    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, SPREAD: spread}
+    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "patient": patient, SPREAD: spread}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}

@@ -114,6 +114,15 @@ def test_the_crps_of_a_point_is_dressed_with_its_residuals_on_validation_slides(
     assert record.rules == 2
 
 
+def test_pooled_scores_are_taken_apart_by_patient(task, method, tmp_path):
+    card = method("SlideMean", kind="generative", draws=2)
+    record = run_method(task, card, folder=tmp_path)
+    for scores in (record.metrics, record.metrics_posterior_mean, record.metrics_single_draw):
+        whole, *parts = (scores[f"pooled-{part}"].mean for part in ("pcc", "between", "within"))
+        assert sum(parts) == pytest.approx(whole, abs=1e-12)
+    assert record.metrics["pooled-within"].mean != 0
+
+
 def test_draws_are_not_dressed_and_one_draw_has_no_crps(task, method, tmp_path):
     card = method("SlideMean", kind="generative", draws=2)
     record = run_method(task, card, folder=tmp_path / "two")
