@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stbench.catalogue import (
     METHOD_NEEDS,
@@ -304,3 +304,39 @@ def test_an_entry_point_is_listed_without_importing_it(monkeypatch):
     assert method_cards()["far"].entry == "no_such_module:Far"
     with pytest.raises(DataError, match="no_such_module"):
         find_method("far")
+
+
+def neighbouring(*series, patients=("p", "p", "p", "q")):
+    slides = [
+        {"id": f"S{n}", "section": f"A{n}", "patient": patient, "n_spots": 1} for n, patient in enumerate(patients, 1)
+    ]
+    return {"name": "mine", "title": "Mine", "slides": slides, "neighbours": series}
+
+
+def test_neighbours_are_the_cuts_before_and_after():
+    card = DatasetCard.model_validate(neighbouring(["S3", "S1", "S2"]))
+    assert card.neighbours_of("S1") == ["S3", "S2"]
+    assert card.neighbours_of("A3") == ["A1"]  # named as asked
+    assert card.neighbours_of("S4") == card.neighbours_of("") == card.neighbours_of("other") == []
+
+
+@pytest.mark.parametrize(
+    ("series", "said"),
+    [
+        ([["S1", "S9"]], "expected ids of slides of the card, found 'S9'"),
+        ([["S1", "S2"], ["S2", "S3"]], "expected every slide in one series, found 'S2' twice"),
+        ([["S3", "S4"]], "expected two or more slides of one patient, found S3, S4"),
+        ([["S3"]], "expected two or more slides of one patient, found S3"),
+    ],
+)
+def test_neighbours_that_cannot_be(series, said):
+    with pytest.raises(ValidationError, match=said):
+        DatasetCard.model_validate(neighbouring(*series))
+
+
+def test_neighbours_of_the_cohorts():
+    assert find_dataset("her2st").neighbours_of("C5") == ["C4", "C6"]
+    assert find_dataset("her2st").neighbours_of("SPA121") == ["SPA120"]
+    assert find_dataset("dlpfc").neighbours_of("151674") == ["151673"]  # 151675 lies 300 um away
+    assert find_dataset("her2st-semisynthetic").neighbours_of("C5") == ["C4", "C6"]
+    assert find_dataset("kidney").neighbours == []

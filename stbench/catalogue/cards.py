@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stbench.catalogue.ablations import Ablation, check_tables
 
@@ -120,10 +120,36 @@ class DatasetCard(_Card):
     )
     patch: dict[str, float] = Field(default={"um": 112}, description="default patch side, in um or in px")
     slides: list[SlideEntry] = []
+    neighbours: list[list[str]] = Field(
+        default=[], description="ids of slides cut one after the other from one block: each is a neighbour of the next"
+    )
     n_slides: int = 0
     n_spots: int = 0
     simulated: bool = False
     semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
+
+    @model_validator(mode="after")
+    def _neighbours_are_slides(self) -> Self:
+        patients = {slide.id: slide.patient for slide in self.slides}
+        cuts = [cut for series in self.neighbours for cut in series]
+        if unknown := sorted(set(cuts) - set(patients)):
+            raise ValueError(f"neighbours: expected ids of slides of the card, found {unknown[0]!r}")
+        if twice := [cut for cut in patients if cuts.count(cut) > 1]:
+            raise ValueError(f"neighbours: expected every slide in one series, found {twice[0]!r} twice")
+        for series in self.neighbours:
+            if len(series) < 2 or len({patients[cut] for cut in series}) > 1:
+                raise ValueError(f"neighbours: expected two or more slides of one patient, found {', '.join(series)}")
+        return self
+
+    def neighbours_of(self, slide: str) -> list[str]:
+        """Slides cut just before and after one, named as it is named, by id or by section; none where unknown."""
+        section = {entry.id: entry.section for entry in self.slides}
+        for series in self.neighbours:
+            for names in (series, [section[cut] for cut in series]):
+                if slide and slide in names:
+                    place = names.index(slide)
+                    return [*names[max(place - 1, 0) : place], *names[place + 1 : place + 2]]
+        return []
 
 
 class MetricCard(_Card):

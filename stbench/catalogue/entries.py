@@ -137,7 +137,8 @@ def _with_slides(card: DatasetCard, cards: dict[str, DatasetCard]) -> DatasetCar
     if card.made_from is None:
         return card
     base = cards[card.made_from]
-    return card.model_copy(update={"slides": base.slides, "n_slides": base.n_slides, "n_spots": base.n_spots})
+    taken = ("slides", "neighbours", "n_slides", "n_spots")
+    return card.model_copy(update={field: getattr(base, field) for field in taken})
 
 
 def metric_cards() -> Mapping[str, MetricCard]:
