@@ -17,6 +17,8 @@ _SCALES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[
     "log2p1": lambda counts, depth: np.log2(1 + counts),
     "cp10k-log1p": lambda counts, depth: np.log1p(1e4 * counts / np.maximum(depth, 1)[:, None]),
 }
+DEPTH_NORMALISED = frozenset({"cp10k-log1p"})
+"""Scales on which the depth of a spot is divided out."""
 DESCRIPTIONS = {
     "log1p": "natural log of 1 + raw counts",
     "log2p1": "log2 of 1 + raw counts",

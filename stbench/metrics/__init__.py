@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stbench.metrics.accuracy import PooledBetween, PooledPcc, PooledWithin, mae, mse, partial_pcc, pcc
+    from stbench.metrics.ceiling import Ceiling, Cut
     from stbench.metrics.generative import (
         coverage_error,
         crps,
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
         variogram_score,
     )
     from stbench.metrics.score import Score
+    from stbench.metrics.serial import serial_sections
+    from stbench.metrics.splitting import count_split, seed_of
     from stbench.metrics.structure import gsc, moran_bias, morans_i, spatial_weights, ssc
     from stbench.metrics.summary import score_slide
 
 __all__ = [
+    "Ceiling",
+    "Cut",
     "PooledBetween",
     "PooledPcc",
     "PooledWithin",
     "Score",
+    "count_split",
     "coverage_error",
     "crps",
     "draw_variance",
@@ -39,6 +45,8 @@ __all__ = [
     "partial_pcc",
     "pcc",
     "score_slide",
+    "seed_of",
+    "serial_sections",
     "spatial_weights",
     "ssc",
     "variance_ratio",
@@ -47,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "accuracy": ("PooledBetween", "PooledPcc", "PooledWithin", "mae", "mse", "partial_pcc", "pcc"),
+    "ceiling": ("Ceiling", "Cut"),
     "generative": (
         "coverage_error",
         "crps",
@@ -57,6 +66,8 @@ _HOMES = {
         "variogram_score",
     ),
     "score": ("Score",),
+    "serial": ("serial_sections",),
+    "splitting": ("count_split", "seed_of"),
     "structure": ("gsc", "moran_bias", "morans_i", "spatial_weights", "ssc"),
     "summary": ("score_slide",),
 }
