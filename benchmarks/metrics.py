@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from stbench import metrics
 
@@ -45,6 +46,8 @@ def main() -> None:
 
     true, draws, xy = slide(options.spots, options.genes, options.draws, seed=0)
     pred, depth = draws[0], np.log1p(np.expm1(true).sum(axis=1))
+    counts = csr_matrix(np.rint(np.expm1(true)).astype(np.int32))
+    cut = metrics.Cut(counts, 4 * np.asarray(counts.sum(axis=1)).ravel(), xy)
     jobs: dict[str, Callable[[], object]] = {
         "pcc": lambda: metrics.pcc(true, pred),
         "mse": lambda: metrics.mse(true, pred),
@@ -56,6 +59,8 @@ def main() -> None:
         f"draw-variance, {options.draws} draws": lambda: metrics.draw_variance(true, draws),
         f"coverage-error, {options.draws} draws": lambda: metrics.coverage_error(true, draws),
         "every registered metric": lambda: metrics.score_slide(true, pred, xy, draws=draws, log_depth=depth),
+        "ceiling by count splitting, log1p": lambda: metrics.count_split(cut, "log1p"),
+        "ceiling by count splitting, cp10k-log1p": lambda: metrics.count_split(cut, "cp10k-log1p"),
     }
     best = {name: seconds(job, options.repeats) for name, job in jobs.items()}
     print(f"{options.spots} spots, {options.genes} genes, best of {options.repeats}\n\n| metric | s |\n| --- | --- |")
