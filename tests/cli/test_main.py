@@ -68,7 +68,7 @@ def test_a_failure_that_is_no_mistake_of_the_user(stbench, monkeypatch):
 def test_process_ends_with_one_line_and_code_2():
     ended = subprocess.run([sys.executable, "-m", "stbench", "methods", "show", "ridg"], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("stbench: error: unknown method 'ridg': did you mean ridge, ridge-rgb?")
+    assert ended.stderr.startswith("stbench: error: unknown method 'ridg': did you mean ridge, ridge-rgb, ridge-slide?")
     assert ended.stderr.count("\n") == 1
 
 

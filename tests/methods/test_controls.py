@@ -18,6 +18,7 @@ NAMES = (
     "spatial-neighbours",
     "ridge",
     "ridge-rgb",
+    "ridge-slide",
     "total-counts",
 )
 CONTEXT = Context(genes=("A", "B", "C"))

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stbench.errors import SettingError
+from stbench.methods.base import Context, LabelledSlide, SlideInputs
+from stbench.methods.controls.ridge_slide import RidgeSlide, RidgeSlideSettings
+
+CONTEXT = Context(genes=("A", "B", "C"))
+
+
+def labelled(slide_id, patient, seed, n_spots=30, level=0.0, stain=0.0):
+    """Expression is linear in the features; ``stain`` moves the features of a slide, ``level`` its expression."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(n_spots, 4)) * [1, 3, 0.2, 1]
+    slopes = np.random.default_rng(99).normal(size=(4, 3))
+    expression = 5 + level + features @ slopes + 0.1 * generator.normal(size=(n_spots, 3))
+    xy = np.stack(np.divmod(np.arange(n_spots), 6), axis=1).astype(np.float32)
+    inputs = SlideInputs(slide_id, patient, (features + stain).astype(np.float32), xy)
+    return LabelledSlide(inputs, expression.astype(np.float32))
+
+
+@pytest.fixture
+def slides():
+    return [
+        labelled("A1", "A", 1),
+        labelled("A2", "A", 2, n_spots=12, level=1),
+        labelled("B1", "B", 3, level=-2, stain=1),
+        labelled("C1", "C", 4, stain=-1),
+    ]
+
+
+TEST = labelled("D1", "D", 5, stain=2).inputs
+
+
+def fitted(train, validation=(), **settings):
+    method = RidgeSlide(RidgeSlideSettings(**settings))
+    method.fit(train, list(validation), CONTEXT)
+    return method
+
+
+def predicted(train, inputs=TEST, validation=(), **settings):
+    return fitted(train, validation, **settings).predict(inputs, 1, 0)[0]
+
+
+def moved(slide, features=0.0, expression=0.0):
+    inputs = replace(slide.inputs, features=(slide.inputs.features + features).astype(np.float32))
+    return LabelledSlide(inputs, (slide.expression + expression).astype(np.float32))
+
+
+def test_one_feature_by_hand():
+    inputs = SlideInputs("S", "P", np.array([[1.0], [3.0]], dtype=np.float32), np.zeros((2, 2), dtype=np.float32))
+    train = [LabelledSlide(inputs, np.array([[10.0], [14.0]], dtype=np.float32))]
+    test = replace(inputs, features=np.array([[2.0], [5.0], [5.0]], dtype=np.float32), xy=np.zeros((3, 2)))
+    # sigma 1, w^2 = 153, z = -w, w: B w = (153 * 2 * 2) / (153 * 2 + 306) = 1; m = 12, u = 2; the slide's mean is 4
+    assert predicted(train, test, alpha=306.0)[:, 0] == pytest.approx([12 + 2 - 2, 12 + 2 + 1, 12 + 2 + 1])
+
+
+@pytest.mark.parametrize("blocks", [(), (1, 3)])
+def test_equals_least_squares_with_an_indicator_of_every_slide(slides, blocks):
+    """Without clipping, centring is the same as a free intercept per slide, and weights are penalties per feature."""
+    two = slides[:3]
+    method = fitted(two, alpha=7.0, clip=1e9, blocks=blocks)
+    x, y = (
+        np.concatenate(part).astype(float)
+        for part in zip(*[(s.inputs.features, s.expression) for s in two], strict=True)
+    )
+    slide_of_spot = np.repeat(np.arange(3), [s.inputs.n_spots for s in two])
+    within = x - np.stack([x[slide_of_spot == s].mean(axis=0) for s in range(3)])[slide_of_spot]
+    weights = np.sqrt(153 / np.repeat(blocks or (4,), blocks or (4,))) / np.sqrt((within**2).mean(axis=0))
+    design = np.block(
+        [[x * weights, np.eye(3)[slide_of_spot]], [np.sqrt(7.0) * np.eye(4), np.zeros((4, 3))]]
+    )  # fmt: skip
+    solution = np.linalg.lstsq(design, np.concatenate([y, np.zeros((4, 3))]), rcond=None)[0]
+    np.testing.assert_allclose(method.coefficients_, solution[:4], atol=1e-9)
+
+
+def test_validation_slides_are_training_slides(slides):
+    np.testing.assert_allclose(predicted(slides), predicted(slides[:2], validation=slides[2:]), rtol=1e-6)
+
+
+def test_a_shift_of_a_training_slide_moves_nothing_but_the_level(slides):
+    before = predicted(slides)
+    after = predicted([moved(slides[0], [4, -2, 0.5, 1], [1, 2, 3]), *slides[1:]])
+    np.testing.assert_allclose(after - after.mean(axis=0), before - before.mean(axis=0), atol=1e-4)
+
+
+def test_a_shift_of_all_expression_shifts_the_prediction(slides):
+    after = predicted([moved(slide, expression=[1, 2, 3]) for slide in slides])
+    np.testing.assert_allclose(after, predicted(slides) + np.array([1, 2, 3]), atol=1e-4)
+
+
+def test_a_shift_of_the_test_slide_moves_nothing_but_the_level(slides):
+    test = replace(TEST, features=TEST.features + np.float32(1.5))
+    two_patients = slides[:3]
+    before, after = predicted(two_patients), predicted(two_patients, test)
+    np.testing.assert_allclose(after - after.mean(axis=0), before - before.mean(axis=0), atol=1e-4)
+    assert np.abs(after - before).max() > 0.1
+
+
+def test_patients_weigh_the_same_whatever_their_slides(slides):
+    method = fitted(slides)
+    of_slide = [slide.expression.mean(axis=0) for slide in slides]
+    wanted = ((of_slide[0] + of_slide[1]) / 2 + of_slide[2] + of_slide[3]) / 3
+    np.testing.assert_allclose(method.expression_mean_, wanted, rtol=1e-6)
+
+
+def test_order_of_slides_and_spots_does_not_matter(slides):
+    turned = [
+        LabelledSlide(
+            replace(slide.inputs, features=slide.inputs.features[::-1], xy=slide.inputs.xy[::-1]),
+            slide.expression[::-1],
+        )
+        for slide in reversed(slides)
+    ]
+    np.testing.assert_allclose(predicted(turned), predicted(slides), atol=1e-5)
+    flipped = replace(TEST, features=TEST.features[::-1], xy=TEST.xy[::-1])
+    np.testing.assert_allclose(predicted(slides, flipped)[::-1], predicted(slides), atol=1e-5)
+
+
+def test_levels_that_follow_the_features_are_believed_and_others_are_not(slides):
+    def cohort(sign):
+        shifts = np.array([-2.0, -1, 0, 1, 2])
+        slopes = np.random.default_rng(99).normal(size=(4, 3))
+        made = [labelled(f"{p}1", p, 10 + i, 200) for i, p in enumerate("ABCDE")]
+        return [
+            moved(slide, [shift, 0, 0, 0], sign * shift * slopes[0])
+            for slide, shift in zip(made, shifts, strict=True)
+        ]  # fmt: skip
+
+    assert fitted(cohort(1), alpha=1.0, level_clip=1e9).rho_ == pytest.approx(1, abs=0.05)
+    assert fitted(cohort(-1)).rho_ == 0
+    assert fitted(slides[:3]).rho_ == 1
+
+
+def test_unknown_patients_are_not_one_patient(slides):
+    unknown = [replace(slide, inputs=replace(slide.inputs, patient=None)) for slide in slides]
+    np.testing.assert_allclose(
+        fitted(unknown).expression_mean_, np.mean([s.expression.mean(axis=0) for s in slides], axis=0), rtol=1e-6
+    )
+
+
+def test_a_lone_spot_gets_the_level_of_its_slide(slides):
+    alone = replace(TEST, features=TEST.features[:1], xy=TEST.xy[:1])
+    method = fitted(slides)
+    z = np.clip((TEST.features[0] - method.feature_mean_) / method.scale_, -3, 3) * np.sqrt(153 / 4)
+    wanted = method.expression_mean_ + method.rho_ * z @ method.coefficients_
+    np.testing.assert_allclose(method.predict(alone, 1, 0)[0, 0], wanted, rtol=1e-5)
+
+
+def test_features_that_vary_between_slides_alone_count_for_nothing(slides):
+    flat = [
+        replace(s, inputs=replace(s.inputs, features=np.c_[s.inputs.features, np.full(s.inputs.n_spots, i * 1e4)]))
+        for i, s in enumerate(slides)
+    ]
+    method = fitted(flat)
+    np.testing.assert_array_equal(method.coefficients_[4], 0)
+    assert np.isfinite(method.predict(flat[0].inputs, 1, 0)).all()
+
+
+def test_blocks_must_add_up(slides):
+    with pytest.raises(SettingError, match=r"add up to the 4 features, found \[2, 3\]"):
+        fitted(slides, blocks=(2, 3))
