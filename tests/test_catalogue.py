@@ -218,7 +218,7 @@ def test_needs_are_what_the_harness_hands_over():
 def test_controls_run_beside_every_method():
     names = [card.name for card in usual_controls()]
     assert names == [
-        *("random-spot", "ridge", "ridge-rgb", "ridge-slide", "same-patient-mean"),
+        *("linear-gaussian", "random-spot", "ridge", "ridge-rgb", "ridge-slide", "same-patient-mean"),
         *("spatial-neighbours", "total-counts", "training-mean"),
     ]
     assert not MethodCard(name="m", title="m", entry="m:M", kind="ceiling").runs_beside

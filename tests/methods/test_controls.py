@@ -19,6 +19,7 @@ NAMES = (
     "ridge",
     "ridge-rgb",
     "ridge-slide",
+    "linear-gaussian",
     "total-counts",
 )
 CONTEXT = Context(genes=("A", "B", "C"))
@@ -82,7 +83,7 @@ def test_slides_are_not_modified(cohort, name):
         np.testing.assert_array_equal(array, copy)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("ridge")])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("ridge", "linear"))])
 def test_validation_labels_do_not_matter(cohort, name):
     train, validation, test = cohort
     other = [replace(slide, expression=slide.expression[::-1] * 3) for slide in validation]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial import cKDTree
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs, draw_seed
-from stbench.methods.controls.pool import number_patients, spots_of, stack_expression
+from stbench.methods.controls.pool import number_patients, pitches_from_centroid, spots_of, stack_expression
 
 
 class RandomSpot(Method):
@@ -67,13 +67,13 @@ class SpatialNeighbours(Method):
         self.expression_ = stack_expression(train)
         self.patients_, self.patient_of_spot_ = number_patients(train)
         self.array_ = np.concatenate([_array_positions(slide.inputs) for slide in train])
-        self.centred_ = np.concatenate([_pitches_from_centroid(slide.inputs) for slide in train])
+        self.centred_ = np.concatenate([pitches_from_centroid(slide.inputs) for slide in train])
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         pool = spots_of(inputs.patient, self.patients_, self.patient_of_spot_)
         known, wanted = self.array_[pool], _array_positions(inputs)
         if np.isnan(known).any() or np.isnan(wanted).any():
-            known, wanted = self.centred_[pool], _pitches_from_centroid(inputs)
+            known, wanted = self.centred_[pool], pitches_from_centroid(inputs)
         k = min(self.settings.k, len(pool))
         nearest = cKDTree(known).query(wanted, k=np.arange(1, k + 1))[1]
         mean: FloatArray = self.expression_[pool[nearest]].mean(axis=1, dtype=np.float64).astype(np.float32)
@@ -84,12 +84,3 @@ def _array_positions(inputs: SlideInputs) -> NDArray[np.float64]:
     if inputs.array_xy is None:
         return np.full((inputs.n_spots, 2), np.nan)
     return np.asarray(inputs.array_xy, dtype=np.float64)
-
-
-def _pitches_from_centroid(inputs: SlideInputs) -> NDArray[np.float64]:
-    xy = np.asarray(inputs.xy, dtype=np.float64)
-    away = xy - xy.mean(axis=0)
-    if len(xy) < 2:
-        return away
-    pitch = float(np.median(cKDTree(xy).query(xy, k=[2])[0]))
-    return away / pitch if pitch > 0 else away

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from stbench.methods.base import LabelledSlide
+from stbench.methods.base import LabelledSlide, SlideInputs
 
 
 def number_patients(train: Sequence[LabelledSlide]) -> tuple[list[str], NDArray[np.int64]]:
@@ -31,3 +32,13 @@ def spots_of(patient: str | None, patients: Sequence[str], number_of_spot: NDArr
 def stack_expression(train: Sequence[LabelledSlide]) -> NDArray[np.float32]:
     """(n_training_spots, n_genes) expression of all training slides, on their scale."""
     return np.concatenate([slide.expression for slide in train]).astype(np.float32)
+
+
+def pitches_from_centroid(inputs: SlideInputs) -> NDArray[np.float64]:
+    """(n_spots, 2) positions around their mean in pitches, the median distance to the nearest spot."""
+    xy = np.asarray(inputs.xy, dtype=np.float64)
+    away = xy - xy.mean(axis=0)
+    if len(xy) < 2:
+        return away
+    pitch = float(np.median(cKDTree(xy).query(xy, k=[2])[0]))
+    return away / pitch if pitch > 0 else away
