@@ -53,6 +53,8 @@ def main() -> None:
         "mse": lambda: metrics.mse(true, pred),
         "gsc": lambda: metrics.gsc(true, pred),
         "ssc": lambda: metrics.ssc(true, pred, xy),
+        "pc1-share": lambda: metrics.pc1_share(true, pred),
+        "pc1-pcc": lambda: metrics.pc1_pcc(true, pred),
         "partial-pcc": lambda: metrics.partial_pcc(true, pred, depth),
         "variance-ratio": lambda: metrics.variance_ratio(true, pred),
         f"crps, {options.draws} draws": lambda: metrics.crps(true, draws),

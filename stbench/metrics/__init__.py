@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stbench.metrics.accuracy import PooledBetween, PooledPcc, PooledWithin, mae, mse, partial_pcc, pcc
     from stbench.metrics.ceiling import Ceiling, Cut
+    from stbench.metrics.components import pc1_pcc, pc1_share
     from stbench.metrics.generative import (
         coverage_error,
         crps,
@@ -43,6 +44,8 @@ __all__ = [
     "morans_i",
     "mse",
     "partial_pcc",
+    "pc1_pcc",
+    "pc1_share",
     "pcc",
     "score_slide",
     "seed_of",
@@ -56,6 +59,7 @@ __all__ = [
 _HOMES = {
     "accuracy": ("PooledBetween", "PooledPcc", "PooledWithin", "mae", "mse", "partial_pcc", "pcc"),
     "ceiling": ("Ceiling", "Cut"),
+    "components": ("pc1_pcc", "pc1_share"),
     "generative": (
         "coverage_error",
         "crps",
