@@ -89,7 +89,9 @@ def _constant(rows: Sequence[Row]) -> str:
         if PRIMARY in row.cells and row.cells[PRIMARY].n_constant:
             labels.setdefault(row.cells[PRIMARY].n_constant, []).append(row.label)
     said = "; ".join(f"{n} ({'; '.join(names)})" for n, names in labels.items())
-    why = "Genes predicted constant though the truth varies, summed over test slides: 0 in PCC, left out of GSC and SSC"
+    why = (
+        "Genes predicted constant though the truth varies (0 in PCC, left out of GSC and SSC), summed over test slides"
+    )
     return f"{why}: {said}." if said else ""
 
 

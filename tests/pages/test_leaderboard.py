@@ -308,7 +308,7 @@ def test_genes_predicted_constant_are_counted_by_row():
         record("b", metrics=flat({"t1": 3}), rules=2),
         record("c", metrics=flat({}), metrics_single_draw=single, draws=2, kind="generative", rules=2),
     ])  # fmt: skip
-    assert "0 in PCC, left out of GSC and SSC: 1 (c, 1 draw); 3 (a; b)." in page
+    assert "(0 in PCC, left out of GSC and SSC), summed over test slides: 1 (c, 1 draw); 3 (a; b)." in page
     assert (
         "`-` undefined on every test slide, as GSC and SSC of a constant prediction and CRPS of one draw are." in page
     )
