@@ -98,11 +98,11 @@ def draw_noise(field: Field, positions: Array, generator: np.random.Generator) -
     frequencies = direction / (LENGTHS[:, None] * radius)[..., None]
     phases = generator.uniform(0, 2 * np.pi, (len(LENGTHS), N_WAVES))
     amplitudes = generator.standard_normal((N_WAVES, len(field.smooth)))
-    cosines = np.cos(np.einsum("lwx,nx->lnw", frequencies, _some(positions)) + phases[:, None])
-    variance = 2 * cosines.var(axis=1).mean(axis=1)
-    alone = variance < 1e-9  # a single spot has no level apart from itself
-    level = np.where(alone[:, None], 0, cosines.mean(axis=1))
-    return Noise(offset, frequencies, phases, amplitudes, level, np.sqrt(np.where(alone, 1, variance)))
+    level, scale = np.zeros(phases.shape), np.ones(len(LENGTHS))
+    for place in np.unique(field.length) if len(positions) > 1 else ():  # a lone spot has no level apart from itself
+        cosines = np.cos(_some(positions) @ frequencies[place].T + phases[place])
+        level[place], scale[place] = cosines.mean(axis=0), np.sqrt(2 * cosines.var(axis=0).mean())
+    return Noise(offset, frequencies, phases, amplitudes, level, np.maximum(scale, 1e-6))
 
 
 def waves(field: Field, noise: Noise, positions: Array) -> Array:
@@ -125,19 +125,19 @@ def _correlations(factors: Sequence[Array], positions: Sequence[Array]) -> tuple
     """Correlation of factors at lags of whole pitches, and what exponential correlations would be there.
 
     Returns:
-        (lags, n_factors) empirical, and (lags, lengths) the mean of :func:`_within_slide` over the same pairs; lags
-        without pairs are left out.
+        (lags, n_factors) empirical, and (lags, lengths) the mean over the same pairs of ``exp(-distance / length)``,
+        once the slide's mean is taken off as it is from scores; lags without pairs are left out.
     """
     products, decays = np.zeros((len(LAGS), factors[0].shape[1])), np.zeros((len(LAGS), len(LENGTHS)))
     pairs = np.zeros((len(LAGS), 1))
     for values, place in zip(factors, positions, strict=True):
         first, second = cKDTree(place).query_pairs(LAGS[-1] + 0.5, output_type="ndarray").T
-        distance = np.linalg.norm(place[first] - place[second], axis=1)
+        distance, level = np.linalg.norm(place[first] - place[second], axis=1), _mean_decay(place)
         for row, lag in enumerate(LAGS):
             apart = np.flatnonzero(np.rint(distance) == lag)
             shape, ones = (len(values), len(values)), np.ones(len(apart))
             products[row] += (values * (csr_matrix((ones, (first[apart], second[apart])), shape) @ values)).sum(axis=0)
-            decays[row] += _within_slide(distance[apart], place).sum(axis=0)
+            decays[row] += ((np.exp(-distance[apart, None] / LENGTHS) - level) / (1 - level)).sum(axis=0)
             pairs[row] += len(apart)
     there = pairs[:, 0] > 0
     variance = np.square(np.concatenate(factors)).mean(axis=0)
@@ -146,13 +146,11 @@ def _correlations(factors: Sequence[Array], positions: Sequence[Array]) -> tuple
     return found, decays[there] / pairs[there]
 
 
-def _within_slide(distance: Array, positions: Array) -> Array:
-    """(n_pairs, lengths) exponential correlations at some distances, once the slide's mean is taken off."""
+def _mean_decay(positions: Array) -> Array:
+    """(lengths,) exponential correlation of two spots of a slide, on average."""
     some = _some(positions)
-    everywhere = np.linalg.norm(some[:, None] - some, axis=2)
-    level = np.array([np.exp(-everywhere / length).mean() for length in LENGTHS])
-    found: Array = (np.exp(-distance[:, None] / LENGTHS) - level) / (1 - level)
-    return found
+    distance = np.linalg.norm(some[:, None] - some, axis=2)
+    return np.array([np.exp(-distance / length).mean() for length in LENGTHS])
 
 
 def _some(positions: Array) -> Array:

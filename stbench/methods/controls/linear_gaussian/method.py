@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,8 +42,8 @@ class LinearGaussianSettings(RidgeSettings):
     )
 
 
-Noises = list[tuple[Noise, Array, Array]]
-"""Noise of every draw, with its waves and its white noise at the spots of a slide."""
+Parts = tuple[Noise, Array, Array]
+"""Noise of a draw, with its waves and its white noise at some spots."""
 
 
 class LinearGaussian(Ridge):
@@ -103,12 +103,13 @@ class LinearGaussian(Ridge):
         return kind(*(getattr(self, f"margin_{name}_") for name in kind._fields))
 
     def _fit_noise(self, train: Sequence[LabelledSlide]) -> None:
-        means = held_out(train, folds_of(train), self._standardise, self.alpha_)
-        residuals = [slide.expression - mean for slide, mean in zip(train, means, strict=True)]
-        margin = MARGINS[self.settings.margin].fit(np.concatenate(means), np.concatenate(residuals))
+        mean = np.concatenate(held_out(train, folds_of(train), self._standardise, self.alpha_))
+        residuals = np.concatenate([slide.expression for slide in train]) - mean
+        margin = MARGINS[self.settings.margin].fit(mean, residuals)
         for name, values in margin._asdict().items():
             setattr(self, f"margin_{name}_", values.astype(np.float32))
-        scores = [margin.scores(mean, residual) for mean, residual in zip(means, residuals, strict=True)]
+        ends = np.cumsum([slide.inputs.n_spots for slide in train])[:-1]
+        scores = np.split(margin.scores(mean, residuals), ends)
         field = fit_field(scores, [pitches_from_centroid(slide.inputs) for slide in train])
         self.offsets_, self.loadings_, self.smooth_, self.length_ = field
 
@@ -116,29 +117,25 @@ class LinearGaussian(Ridge):
         """The spread by CRPS with the shares as fitted, then their gain by Moran's I."""
         self.spread_ = 1.0 if self.settings.spread is None else self.settings.spread
         self.gain_ = 1.0 if self.settings.gain is None else self.settings.gain
-        means = [self._mean(slide.inputs) for slide in validation]
-        noises = [self._noises(slide.inputs, seed) for slide in validation]
-        slides = list(zip(validation, means, noises, strict=True))
-        if self.settings.spread is None and slides:
-            losses = [self._crps_of_spreads(*one) for one in slides]
-            self.spread_ = float(SPREADS[np.mean(losses, axis=0).argmin()])
-        if self.settings.gain is None and slides:
-            biases = np.mean([self._moran_bias_of_gains(*one) for one in slides], axis=0)
+        if self.settings.spread is None and validation:
+            scores = [self._crps_of_spreads(slide, seed) for slide in validation]
+            self.spread_ = float(SPREADS[np.mean(scores, axis=0).argmin()])
+        if self.settings.gain is None and validation:
+            biases = np.mean([self._moran_bias_of_gains(slide, seed) for slide in validation], axis=0)
             self.gain_ = float(GAINS[np.abs(biases).argmin()]) if np.isfinite(biases).all() else self.gain_
 
-    def _noises(self, inputs: SlideInputs, seed: int) -> Noises:
-        found, positions = [], pitches_from_centroid(inputs)
+    def _parts(self, inputs: SlideInputs, seed: int) -> Iterator[Parts]:
+        positions = pitches_from_centroid(inputs)
         for k in range(CALIBRATION_DRAWS):
             generator = np.random.default_rng(draw_seed(seed, inputs.slide_id, k))
             noise = draw_noise(self._field, positions, generator)
-            found.append((noise, *self._at(noise, positions, generator)))
-        return found
+            yield noise, *self._at(noise, positions, generator)
 
     def _at(self, noise: Noise, positions: Array, generator: np.random.Generator) -> tuple[Array, Array]:
         """(n_spots, n_factors) waves and white noise at (n_spots, 2) positions."""
         return waves(self._field, noise, positions), generator.standard_normal((len(positions), len(self.smooth_)))
 
-    def _residuals(self, mean: Array, parts: tuple[Noise, Array, Array], gain: float) -> Array:
+    def _residuals(self, mean: Array, parts: Parts, gain: float) -> Array:
         return self._margin.residuals(mean, mixed(self._field, *parts, gain))
 
     def _expression(self, values: Array) -> Array:
@@ -146,18 +143,25 @@ class LinearGaussian(Ridge):
         found = np.maximum(values, self.floor_)
         return np.log1p(np.rint(np.expm1(found))) if self.counts_ else found
 
-    def _crps_of_spreads(self, slide: LabelledSlide, mean: Array, noises: Noises) -> list[float]:
-        residuals = np.stack([self._residuals(mean, parts, self.gain_) for parts in noises])
+    def _crps_of_spreads(self, slide: LabelledSlide, seed: int) -> list[float]:
+        mean = self._mean(slide.inputs)
+        drawn = [self._residuals(mean, parts, self.gain_) for parts in self._parts(slide.inputs, seed)]
+        residuals = np.stack(drawn)
         scores = [crps(slide.expression, self._expression(mean + spread * residuals)) for spread in SPREADS]
         return [float(score.value or 0) for score in scores]
 
-    def _moran_bias_of_gains(self, slide: LabelledSlide, mean: Array, noises: Noises) -> list[float]:
+    def _moran_bias_of_gains(self, slide: LabelledSlide, seed: int) -> Array:
         """Predicted minus true Moran's I of single draws, NaN where no gene has one."""
-        weights = spatial_weights(slide.inputs.xy)
-        truth, found = morans_i(slide.expression, weights), []
-        for gain in GAINS:
-            residuals = [self.spread_ * self._residuals(mean, parts, float(gain)) for parts in noises]
-            bias = np.stack([morans_i(self._expression(mean + one), weights) - truth for one in residuals])
-            used = bias[np.isfinite(bias)]
-            found.append(float(used.mean()) if len(used) else np.nan)
-        return found
+        mean, weights = self._mean(slide.inputs), spatial_weights(slide.inputs.xy)
+        truth = morans_i(slide.expression, weights)
+        drawn = [
+            [
+                morans_i(self._expression(mean + self.spread_ * self._residuals(mean, parts, float(gain))), weights)
+                for gain in GAINS
+            ]
+            for parts in self._parts(slide.inputs, seed)
+        ]
+        bias = np.array(drawn) - truth  # (draws, gains, n_genes)
+        known = np.isfinite(bias)
+        total, count = np.where(known, bias, 0).sum(axis=(0, 2)), known.sum(axis=(0, 2))
+        return np.divide(total, count, out=np.full(len(GAINS), np.nan), where=count > 0)
