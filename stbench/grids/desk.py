@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from stbench.evaluation.run import Prepared, encoder_of, prepare
 from stbench.evaluation.task import Task, TaskSettings, build_task
 from stbench.features.encoder import Encoder
 from stbench.grids.cells import Cell
-from stbench.reporting import SILENT, Reporter
+from stbench.reporting import Reporter
 
 _BUDGET_BYTES = 1024**3
 
@@ -39,7 +38,6 @@ class Desk:
     encoder: Encoder
     cache_dir: Path | None
     device: str
-    _looked_at: set[Cell] = field(default_factory=set, init=False)
     _built: tuple[TaskSettings, Task | StbenchError] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -85,20 +83,6 @@ class Desk:
         task = self.task(cells[0].task, reporter)
         if any(encoder_of(cell.run.card) is None for cell in cells):
             task.given()
-
-    def look_ahead(self, cells: Iterable[Cell]) -> None:
-        """Make what the next cells of one task will ask for while others are at work, the longest of them first.
-
-        What goes wrong is said when a cell's turn comes.
-        """
-        for cell in cells:
-            if cell in self._looked_at:
-                continue
-            if self._built is not None and cell.task != self._built[0]:
-                return
-            self._looked_at.add(cell)
-            with suppress(StbenchError):
-                self.task(cell.task, SILENT).given(encoder_of(cell.run.card))
 
     def task(self, settings: TaskSettings, reporter: Reporter) -> Task:
         """The task of some settings; the one built last is kept, and so is why there is none.

@@ -62,8 +62,6 @@ class _Engine:
             while waiting or self._running:
                 while waiting and self._crew.has_room:
                     self._start(waiting.popleft())
-                if self._running and waiting and self._desk.device != "cpu":  # there it would take cores from training
-                    self._desk.look_ahead(waiting)
                 if self._running:
                     self._listen()
         finally:

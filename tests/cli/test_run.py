@@ -207,7 +207,7 @@ def test_seeds_scales_and_folds_are_cells(stbench):
     assert "18 in all, 12 finished, 6 to run" in grown.out
 
 
-def test_a_network_is_loaded_once_and_never_to_look_ahead(stbench, monkeypatch):
+def test_a_network_is_loaded_once_and_not_by_a_dry_run(stbench, monkeypatch):
     from safetensors.torch import save_file
 
     from stbench.features import timm_encoder
