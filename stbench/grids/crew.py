@@ -228,7 +228,8 @@ class _Here:
         import torch
         from threadpoolctl import threadpool_limits
 
-        torch.set_num_threads(self.threads)
+        if torch.get_num_threads() != self.threads:  # to say the number again slows a step by a seventh
+            torch.set_num_threads(self.threads)
         threadpool_limits(self.threads)
 
 
