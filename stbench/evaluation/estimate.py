@@ -17,6 +17,7 @@ from stbench.evaluation.plan import Plan
 from stbench.evaluation.request import parse_patch
 from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_ENCODER, TaskSettings
+from stbench.evaluation.worker import VALIDATION_DRAWS
 from stbench.features.encoders import width_of
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.registry import method_class, resolve_settings
@@ -140,7 +141,9 @@ def _estimate(plan: Plan, cells: Sequence[Planned], sizes: dict[str, int], width
             seconds = method.estimate_seconds(train, test, draws, context)
         except StbenchError:  # what it lacks on made-up slides says nothing of the real ones
             seconds = None
-    disk = sum(sizes[slide] for slide in (*split.test, *split.validation)) * genes * (draws + 2) * 4
+    stored = [(slide, draws) for slide in split.test]
+    stored += [(slide, min(draws, VALIDATION_DRAWS)) for slide in split.validation]
+    disk = sum(sizes[slide] * (n_draws + 2) for slide, n_draws in stored) * genes * 4
     return Estimate(card.name, len(cells), seconds, memory.mb, disk * len(cells) / _MB)
 
 

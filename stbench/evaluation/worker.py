@@ -27,6 +27,7 @@ from stbench.text import duration, first_line, one_line
 Status = Literal["done", "refused", "failed", "misused"]
 _WORTH_SAYING_S = 20
 _LONG_S = 600
+VALIDATION_DRAWS = 2  # fewest that show a spread: validation slides are scored on no page
 
 
 @dataclass(frozen=True)
@@ -230,15 +231,16 @@ def _predict_slide(state: _Work, inputs: SlideInputs) -> None:
 
 
 def predicted(method: Method, inputs: SlideInputs, job: Job) -> SlidePrediction:
-    """What a method says of a slide, checked.
+    """What a method says of a slide, checked; of a validation slide in ``VALIDATION_DRAWS`` draws at most.
 
     Raises:
         RunFailedError: another shape or type than the interface promises, or a value that is not finite.
     """
     key, shape = job.folder.key, (inputs.n_spots, len(job.genes))
-    drawn = method.predict(inputs, key.draws, key.seed)
+    asked = min(key.draws, VALIDATION_DRAWS) if inputs.slide_id in job.given.validation else key.draws
+    drawn = method.predict(inputs, asked, key.seed)
     # a sampler may be switched to one point prediction, e.g. FLAG without diffusion
-    n_draws = 1 if np.ndim(drawn) == 3 and len(drawn) == 1 else key.draws
+    n_draws = 1 if np.ndim(drawn) == 3 and len(drawn) == 1 else asked
     drawn = check_prediction(drawn, (n_draws, *shape), inputs.slide_id)
     mean = method.predict_mean(inputs, key.seed)
     return SlidePrediction(drawn, None if mean is None else check_prediction(mean, shape, inputs.slide_id))

@@ -82,6 +82,15 @@ def test_prediction_file(task, method, tmp_path):
     np.testing.assert_array_equal(adata.obsm["spatial"], truth.inputs.xy)
 
 
+def test_validation_slides_get_two_draws_at_most(task, method, tmp_path):
+    for draws in (1, 5):
+        run_method(task, method("SlideMean", kind="generative", draws=8), folder=tmp_path / str(draws), draws=draws)
+        for slide_id in (*task.facts.validation, *task.facts.test):
+            layers = anndata.read_h5ad(tmp_path / str(draws) / "predictions" / f"{slide_id}.h5ad").layers
+            expected = draws if slide_id in task.facts.test else min(draws, 2)
+            assert sum(name.startswith("draw_") for name in layers) == expected
+
+
 def test_the_record_holds_every_gene_and_what_was_asked(task, method, tmp_path):
     asked = {"methods": ["SlideMean"], "seeds": [0]}
     record = run_method(task, method("SlideMean", kind="generative", draws=2), folder=tmp_path, request=asked)
