@@ -25,7 +25,8 @@ from prior import anonymous_mb
 from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide, SlideRef
-from stbench.evaluation.task import TaskSettings, build_task
+from stbench.evaluation.build import build_task
+from stbench.evaluation.task import TaskSettings
 from stbench.methods.base import Context
 from stbench.methods.registry import find_method, method_class, resolve_settings
 

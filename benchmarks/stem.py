@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
+from stbench.evaluation.build import build_task
 from stbench.evaluation.plan import plan
 from stbench.evaluation.request import Request, default_cache
-from stbench.evaluation.task import build_task
 from stbench.features.linear import linear
 from stbench.methods.base import Context, LabelledSlide, Method
 from stbench.methods.nn.discrete import linear_schedule

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stbench.data.cohort import Cohort
 from stbench.data.splits import split_without_test
 from stbench.errors import DataError, RunFailedError, StbenchError, UserError
+from stbench.evaluation.build import build_task
 from stbench.evaluation.fit_request import ASKED, FitRequest, bare
 from stbench.evaluation.folder import HISTORY, WORK
 from stbench.evaluation.given import Given, sight_of
@@ -23,7 +24,7 @@ from stbench.evaluation.plan import Fold, Plan, PlannedRun, plan
 from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws, encoder_of, lacks_pictures
-from stbench.evaluation.task import NO_ENCODER, Task, build_task
+from stbench.evaluation.task import NO_ENCODER, Task
 from stbench.evaluation.worker import announce, named
 from stbench.files import check_unused, new_folder, remove
 from stbench.methods.base import Context, Method

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
+from stbench.evaluation.build import choose_panel, make_split
 from stbench.evaluation.plan import choose_device, open_asked
 from stbench.evaluation.request import Request, default_cache
-from stbench.evaluation.task import TaskSettings, choose_panel, make_split
+from stbench.evaluation.task import TaskSettings
 from stbench.priors.extract import Context, extract_prior
 from stbench.priors.models import GeneModel, ModelOptions, load_model
 from stbench.reporting import SILENT, Reporter

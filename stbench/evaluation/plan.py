@@ -15,11 +15,12 @@ from stbench.data.opening import find_card, open_dataset
 from stbench.data.readers.layout import missing_slides
 from stbench.data.splits import PROTOCOLS, Split, folds_of, is_protocol, is_rule_of_folds, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.build import make_split
 from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request, parse_patch
 from stbench.evaluation.run import declared_draws
-from stbench.evaluation.task import NO_PATCH, TaskSettings, make_split
+from stbench.evaluation.task import NO_PATCH, TaskSettings
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder, needs_pictures
 from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings

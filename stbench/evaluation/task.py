@@ -9,18 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
-from stbench.catalogue import DatasetCard
-from stbench.data.cohort import Cohort
 from stbench.data.image import PatchSpec
-from stbench.data.normalize import DESCRIPTIONS, check_normalization, normalize
-from stbench.data.panel import Moments, candidate_genes, hmhvg
+from stbench.data.normalize import normalize
 from stbench.data.slide import Slide
-from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
 from stbench.evaluation.given import Given, Secrets, Sight, SlideFacts
-from stbench.evaluation.identity import data_digest, default_patch, patch_text, protocol_hash, slide_digest, task_hash
-from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
@@ -95,7 +88,7 @@ class TestSlide:
 
 @dataclass
 class Task:
-    """A task ready to run; made by :func:`build_task`.
+    """A task ready to run; made by :func:`stbench.evaluation.build.build_task`.
 
     Args:
         facts: what decides whether two numbers may be compared.
@@ -204,146 +197,3 @@ class Task:
             for id_, slide in self._kept.items():
                 yield id_, slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
                 advance(note=id_)
-
-
-def build_task(
-    cohort: Cohort,
-    card: DatasetCard,
-    settings: TaskSettings,
-    cache_dir: Path | None = None,
-    reporter: Reporter = SILENT,
-    device: str = "cpu",
-    encoder: Encoder | None = None,
-    split: Split | None = None,
-) -> Task:
-    """Split a cohort, choose its panel on the training slides and keep what a run needs.
-
-    The cohort is read twice, one slide in memory at a time: first for the gene names of all slides and the moments of
-    the training ones, then for the columns of the panel. The candidates of the panel are the genes that every slide
-    names, test slides included: names are no labels. What is ranked is training counts alone.
-
-    Args:
-        cohort: the slides.
-        card: the cohort's card.
-        settings: what the user chose.
-        cache_dir: folder of the feature cache, None computes anew.
-        reporter: where progress goes.
-        device: torch device of the encoder; no part of the task's identity.
-        encoder: the encoder the settings name where somebody has it already, so that it is loaded once.
-        split: who trains, validates and tests; what the settings name when None.
-
-    Returns:
-        The task. Features are extracted when a method first asks for them.
-
-    Raises:
-        UserError: the split, the panel or a slide is not possible; the message says where.
-    """
-    check_normalization(settings.normalization)
-    patch = settings.patch or default_patch(card)
-    encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
-    split = split or make_split(cohort, settings)
-    encoder = encoder.of(split.slides)
-    genes = choose_panel(cohort, split, settings.genes, reporter)
-    kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), genes, cache_dir)
-    facts = _facts(cohort, card, settings, split, list(kept.values()), encoder, patch)
-    return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
-
-
-def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
-    """The split the settings name; raises UserError where it is not possible on the cohort."""
-    if is_protocol(settings.split):
-        return split_by_protocol(settings.split, cohort.refs, settings.seed, cohort.left_out)
-    return read_split(Path(settings.split), cohort.refs, cohort.left_out)
-
-
-def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> Iterator[Slide]:
-    with reporter.track(what, len(ids)) as advance:
-        for id_ in ids:
-            yield cohort.load(id_)
-            advance(note=id_)
-
-
-def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter = SILENT) -> list[str]:
-    """Genes of the panel in order: named by every slide, ranked on the training slides alone."""
-    train, others = sorted(split.train), sorted(split.validation + split.test)
-    common: set[str] | None = None
-    moments = Moments([])
-    for slide in _read(cohort, train + others, "reading gene names", reporter):
-        if common is None:
-            moments = Moments(candidate_genes(slide.genes))
-            common = set(moments.genes)
-        common &= set(slide.genes)
-        if slide.id in split.train:
-            moments.update(_aligned(slide, moments.genes))
-    shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ())]
-    chosen = hmhvg(moments.mean[shared], moments.std[shared], n_genes)
-    return [moments.genes[shared[i]] for i in chosen]
-
-
-def _aligned(slide: Slide, genes: Sequence[str]) -> csr_matrix:
-    """(n_spots, len(genes)) counts; genes the slide lacks are zero here and no candidates later."""
-    column = {gene: i for i, gene in enumerate(genes)}
-    pairs = [(i, column[gene]) for i, gene in enumerate(slide.genes) if gene in column]
-    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
-    pick = csr_matrix((np.ones(len(pairs), dtype=np.int64), (rows, columns)), shape=(len(slide.genes), len(genes)))
-    return csr_matrix(slide.counts @ pick)
-
-
-def _facts(
-    cohort: Cohort,
-    card: DatasetCard,
-    settings: TaskSettings,
-    split: Split,
-    kept: Sequence[Slide],
-    encoder: Encoder,
-    patch: PatchSpec,
-) -> TaskFacts:
-    patient = {ref.id: ref.patient for ref in cohort.refs}
-    patients = {slide.id: patient[slide.id] for slide in kept}
-    genes = kept[0].genes
-    parts = {part: sorted(getattr(split, part)) for part in PARTS}
-    digest = data_digest({slide.id: slide_digest(slide) for slide in kept})
-    unused = {id_: "not named by the split" for id_ in cohort.ids if id_ not in patients}
-    identity = task_hash(
-        dataset=cohort.name,
-        genes=genes,
-        **parts,
-        patients=patients,
-        normalization=settings.normalization,
-        encoder=encoder.key,
-        patch=patch,
-        digest=digest,
-    )
-    rule = rule_of(settings.split) if is_protocol(settings.split) else Path(settings.split).name
-    shared = protocol_hash(
-        dataset=cohort.name,
-        about=cohort.about,
-        rule=rule,
-        seed=settings.seed,
-        n_genes=len(genes),
-        encoder=encoder.key,
-        patch=patch,
-        patients=patients,
-    )
-    return TaskFacts(
-        hash=identity,
-        rule=rule,
-        protocol_hash=shared,
-        dataset=cohort.name,
-        simulated=card.simulated,
-        semi_synthetic=card.semi_synthetic,
-        about=cohort.about,
-        n_genes=len(genes),
-        genes=genes,
-        normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
-        encoder=encoder.key,
-        feature_files=dict(encoder.sources),
-        patch=patch_text(patch) if any(slide.image is not None for slide in kept) else NO_PATCH,
-        protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
-        **parts,
-        patients=patients,
-        leak_fraction=leak_fraction(split, cohort.refs),
-        left_out={**cohort.left_out, **unused},
-        n_spots={slide.id: slide.n_spots for slide in kept},
-        data_digest=digest,
-    )

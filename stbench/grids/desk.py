@@ -10,10 +10,11 @@ from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
 from stbench.errors import DataError, StbenchError
+from stbench.evaluation.build import build_task
 from stbench.evaluation.plan import Plan
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import Prepared, encoder_of, prepare
-from stbench.evaluation.task import Task, TaskSettings, build_task
+from stbench.evaluation.task import Task, TaskSettings
 from stbench.features.encoder import Encoder
 from stbench.grids.cells import Cell
 from stbench.reporting import Reporter

@@ -10,7 +10,8 @@ from stbench.catalogue import DatasetCard
 from stbench.data.opening import open_folder
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.errors import SettingError
-from stbench.evaluation.task import TaskSettings, build_task
+from stbench.evaluation.build import build_task
+from stbench.evaluation.task import TaskSettings
 
 from .layouts import write_her2st
 

@@ -15,7 +15,8 @@ from stbench.catalogue import DatasetCard, MethodCard
 from stbench.data.cohort import Cohort
 from stbench.data.image import ImageSource
 from stbench.data.slide import Slide, SlideRef
-from stbench.evaluation.task import TaskSettings, build_task
+from stbench.evaluation.build import build_task
+from stbench.evaluation.task import TaskSettings
 
 N_SPOTS = 16
 GENES = [f"G{i}" for i in range(12)]

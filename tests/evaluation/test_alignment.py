@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from stbench.evaluation.build import build_task
 from stbench.evaluation.run import run_method
-from stbench.evaluation.task import build_task
 from stbench.methods.registry import find_method
 
 from .conftest import GENES, N_SPOTS, make_cohort, scrambled

@@ -9,10 +9,11 @@ from stbench.catalogue import find_dataset
 from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.data.simulator import SimulationSettings, open_simulated
+from stbench.evaluation.build import build_task
 from stbench.evaluation.plan import ceilings_of
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import run_method
-from stbench.evaluation.task import TaskSettings, build_task
+from stbench.evaluation.task import TaskSettings
 from stbench.pages.leaderboard import sections
 
 from .conftest import make_cohort

@@ -29,7 +29,7 @@ def planned(slides, card, monkeypatch, tmp_path):
 
 def inputs_of(planned, genes):
     """Training and validation slides of a plan, made without the harness of a fit."""
-    from stbench.evaluation.task import build_task
+    from stbench.evaluation.build import build_task
 
     task = build_task(
         planned.cohort, planned.card, planned.task(planned.folds[0], 5, "log1p"), encoder=planned.encoder,

@@ -5,8 +5,8 @@ from mmap import mmap
 import numpy as np
 import pytest
 
+from stbench.evaluation.build import build_task
 from stbench.evaluation.run import run_method
-from stbench.evaluation.task import build_task
 from stbench.methods.base import Context
 from stbench.methods.flag import Flag
 from stbench.methods.flag.settings import FlagSettings

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from stbench.data.semisynthetic import SemisyntheticSettings
 from stbench.data.semisynthetic.cohort import make_slides
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.build import build_task
 from stbench.evaluation.predictions import digest_of, read_prediction
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import conclude, declared_draws, prepare, run_method
-from stbench.evaluation.task import build_task
 from stbench.evaluation.worker import Report
 from stbench.metrics import crps
 from stbench.text import duration

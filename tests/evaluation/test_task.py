@@ -8,8 +8,9 @@ import pytest
 from stbench.data.image import PatchSpec
 from stbench.data.slide import Slide
 from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.evaluation.build import build_task
 from stbench.evaluation.identity import default_patch
-from stbench.evaluation.task import TaskSettings, build_task
+from stbench.evaluation.task import TaskSettings
 
 from .conftest import GENES, labelled, make_cohort, make_slide, scrambled
 

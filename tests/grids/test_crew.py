@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stbench.catalogue import MethodCard
+from stbench.evaluation.build import build_task
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import prepare
-from stbench.evaluation.task import build_task
 from stbench.features.encoders import load_encoder
 from stbench.grids.cells import Cell, MethodRun
 from stbench.grids.crew import Crew, share_of_cores
