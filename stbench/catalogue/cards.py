@@ -79,6 +79,10 @@ class MethodCard(_Card):
         default=[], description="of the data it is defined on; empty for any"
     )
     presets: dict[str, dict[str, Any]] = {}
+    tuned: dict[str, dict[str, list[str]]] = Field(
+        default={},
+        description="preset to cohort to patients whose slides it was chosen on, by whichever method's score",
+    )
     differences: list[Difference] = []
     ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = Field(
         default=[], description="of a third-party method; those that a paper reports stand in papers/"

@@ -17,11 +17,13 @@ def compare(
     from stbench.catalogue import find_metric
     from stbench.cli.console import draw, say
     from stbench.pages.archive import read_records
-    from stbench.pages.differences import boards_of, differences_table
-    from stbench.pages.protocol_page import why_not
+    from stbench.pages.differences import differences_table
+    from stbench.pages.protocol import boards_of
+    from stbench.pages.sections import sections
+    from stbench.pages.wording import why_not
 
     find_metric(metric)
-    for board in boards_of(list(read_records(runs))):
+    for board in boards_of(sections(list(read_records(runs)))):
         say(board.name)
         draw(differences_table(board, metric, to))
         if not board.has_intervals:

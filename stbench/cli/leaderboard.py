@@ -41,22 +41,18 @@ def leaderboard(
     from stbench.catalogue import find_metric
     from stbench.cli.console import draw, say
     from stbench.pages.columns import DRAW_SD
-    from stbench.pages.leaderboard import columns_of, sections, table_of, write_leaderboards
-    from stbench.pages.protocol import protocols
-    from stbench.pages.protocol_page import table_of_protocol, write_protocols
+    from stbench.pages.leaderboard import columns_of, table_of, write_leaderboards
+    from stbench.pages.protocol import boards_of
+    from stbench.pages.sections import sections
 
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))
     chosen = [word for name in metric or [] for word in ("--metric", name)]
     again = ["--rescore"] if rescore else []
     command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, *again, "--out", str(out)])
-    found = sections(_records(runs, request.data_root, rescore=rescore))
-    boards, alone = protocols(found)
-    shown = [(board.name, table_of_protocol(board, metric)) for board in boards]
-    shown += [(section.name, table_of(section, columns_of(section, metric))) for section in alone]
-    written = write_protocols(boards, out, metrics=metric, command=command, with_csv=with_csv)
-    if alone or not boards:
-        written += write_leaderboards(alone, out, metrics=metric, command=command, with_csv=with_csv)
+    boards = boards_of(sections(_records(runs, request.data_root, rescore=rescore)))
+    shown = [(board.name, table_of(board, columns_of(board, metric))) for board in boards]
+    written = write_leaderboards(boards, out, metrics=metric, command=command, with_csv=with_csv)
     for name, table in shown:
         say(name)
         draw(table.without("#"))

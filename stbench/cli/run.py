@@ -47,16 +47,12 @@ def run(
 
 
 def _show_scores(records: Sequence[Record]) -> None:
-    """One table per task; folds that meet have one together."""
-    from stbench.pages.columns import columns
-    from stbench.pages.leaderboard import columns_of, sections, table_of
-    from stbench.pages.protocol import protocols
-    from stbench.pages.protocol_page import table_of_protocol, verdict
+    """One table per board: folds that meet and scales of one fold have one together."""
+    from stbench.pages.leaderboard import columns_of, table_of
+    from stbench.pages.protocol import boards_of
+    from stbench.pages.sections import sections
+    from stbench.pages.wording import verdict
 
-    boards, alone = protocols(sections(records))
-    for board in boards:
+    for board in boards_of(sections(records)):
         say(f"{board.name}\n{verdict(board)}")
-        draw(table_of_protocol(board, columns("run")).without("#"))
-    for section in alone:
-        say(section.name)
-        draw(table_of(section, columns_of(section, place="run")).without("#"))
+        draw(table_of(board, columns_of(board, place="run")).without("#"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.summaries import mean_of
-from stbench.pages.rows import Cell, Row
+from stbench.pages.rows import Cell
 
 MIN_PATIENTS = 4
 MIN_SLIDES = 3
@@ -79,34 +79,3 @@ def half_width(values: Sequence[float]) -> float:
     from scipy.stats import t
 
     return float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
-def best_row(rows: Sequence[Row], metric: str, direction: str, unit: Unit) -> Row | None:
-    """The row to print bold: better than every other ranked row by more than the uncertainty of the difference.
-
-    Args:
-        rows: candidates; oracles and ceilings among them are passed over, and so are rows without a value.
-        metric: name of the column.
-        direction: ``higher``, ``lower`` or ``none``.
-        unit: what is counted.
-
-    Returns:
-        None when nothing can be told apart, or there is nothing to compare with.
-    """
-    sign = {"higher": 1.0, "lower": -1.0}.get(direction)
-    able = {row.label: mean for row in rows if row.ranked and (mean := _mean(row, metric)) is not None}
-    if sign is None or not unit.enough or len(able) < 2:
-        return None
-    candidates = [row for row in rows if row.label in able and row.ranked]
-    best = max(candidates, key=lambda row: (sign * able[row.label], row.label))
-    for other in candidates:
-        if other is best:
-            continue
-        found = interval(best.cells[metric], other.cells[metric], unit)
-        if found is None or sign * found[0] <= found[1]:
-            return None
-    return best
-
-
-def _mean(row: Row, metric: str) -> float | None:
-    return row.cells[metric].mean if metric in row.cells else None

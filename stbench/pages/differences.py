@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stbench.errors import UnknownNameError, UserError
-from stbench.evaluation.record import PRIMARY, Record
+from stbench.evaluation.record import PRIMARY
 from stbench.pages.columns import decimals, title
-from stbench.pages.leaderboard import sections
+from stbench.pages.marks import best_control
 from stbench.pages.patients import Difference, difference
-from stbench.pages.protocol import Line, Protocol, best_control, lines_of, protocols
+from stbench.pages.protocol import Line, Protocol
 from stbench.pages.tables import NONE, Table
-
-
-def boards_of(records: Sequence[Record]) -> list[Protocol]:
-    """Protocols whose folds meet, and every other task as a protocol of one fold."""
-    met, alone = protocols(sections(records))
-    return [*met, *(Protocol([section], lines_of([section])) for section in alone)]
 
 
 def differences_table(board: Protocol, metric: str = PRIMARY, to: str | None = None) -> Table:

@@ -20,10 +20,17 @@ _ORIGINS = {
 _LOCAL_ENCODERS = ("handcrafted", "mean-rgb")
 
 
-def title_of(task: TaskFacts, *more: str) -> str:
-    """``her2st (origin), protocol, more`` with ``L`` where test slides share a patient with training."""
+def title_of(task: TaskFacts, *more: str, leaky: bool | None = None) -> str:
+    """``her2st (origin), more`` with ``L`` where a test patient trains or validates; in that task unless it is said."""
     origin = "" if task.origin in ("real", task.dataset) else f" ({task.origin})"
-    return f"{listed([task.dataset + origin, task.protocol, *more])}{' `L`' if task.leak_fraction else ''}"
+    marked = bool(leaking(task)) if leaky is None else leaky
+    return f"{listed([task.dataset + origin, *more])}{' `L`' if marked else ''}"
+
+
+def leaking(task: TaskFacts) -> list[str]:
+    """Test slides whose patient trains or validates."""
+    known = {task.patients.get(slide) for slide in [*task.train, *task.validation]}
+    return [slide for slide in task.test if (patient := task.patients.get(slide)) is not None and patient in known]
 
 
 def facts_of(task: TaskFacts, seeds: Sequence[int] = ()) -> dict[str, str]:
@@ -82,13 +89,13 @@ def _slides(task: TaskFacts, ids: list[str]) -> str:
 
 
 def _leak(task: TaskFacts) -> str:
-    if task.leak_fraction is None:
-        return "patients unknown: whether test patients are in training cannot be said"
-    if task.leak_fraction == 0:
-        return "no test slide shares a patient with training"
+    if any(task.patients.get(slide) is None for slide in task.test):
+        return "unknown: whether test patients train or validate cannot be said"
+    if not (shared := leaking(task)):
+        return "no test slide shares a patient with training or validation"
     return (
-        f"`L` {task.leak_fraction:.0%} of test slides share a patient with training: the numbers say how well known "
-        "patients are filled in, not how well new ones are predicted"
+        f"`L` {len(shared) / len(task.test):.0%} of test slides share a patient with training or validation: the "
+        "numbers say how well known patients are filled in, not how well new ones are predicted"
     )
 
 

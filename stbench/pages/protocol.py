@@ -1,22 +1,18 @@
-"""Protocols: all folds of one rule together, means over patients on every scale, and which rows are told apart."""
+"""Boards: folds of one rule and scales of one fold together, means over patients on every scale."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stbench.evaluation.record import PRIMARY, Record, TaskFacts
 from stbench.evaluation.summaries import mean_of, std_of
-from stbench.pages.columns import direction
-from stbench.pages.leaderboard import Section
-from stbench.pages.patients import LEAST, Estimate, by_patient, difference, estimate, group_of_best, holm, paired_p
-from stbench.pages.rows import CEILINGS, CONTROLS, METHODS, Group, Row, Standing, values_by_seed
-
-_ELSEWHERE = "choose another --out"
-_DEPTH = "cp10k-log1p"
-BEST, NOT_ABOVE = "=", "!"
+from stbench.pages.facts import leaking
+from stbench.pages.patients import LEAST, Estimate, by_patient, estimate
+from stbench.pages.rows import CEILINGS, Group, Row, Standing, values_by_seed
+from stbench.pages.sections import Section
 
 
 @dataclass(frozen=True)
@@ -24,12 +20,25 @@ class Number:
     """One metric of one row, over all folds.
 
     Args:
-        over: its mean over patients; None where it is defined on none, or a patient is unknown.
+        over: its mean over patients, over slides where a patient is unknown; None where it is defined on none.
         seeds: sample standard deviation over seeds of the mean over slides, None below two.
+        draws: sample standard deviation over draws of a draw's mean over slides, None but for single draws.
+        pooled: its value where it has none per slide, as metrics over all spots of a task; None over several folds.
+        n_missing: test slides on which it is undefined, of the folds that were run.
+        dressed: whether it is of a normal law around a point prediction.
     """
 
     over: Estimate | None
-    seeds: float | None
+    seeds: float | None = None
+    draws: float | None = None
+    pooled: float | None = None
+    n_missing: int = 0
+    dressed: bool = False
+
+    @property
+    def mean(self) -> float | None:
+        """The value that is printed first."""
+        return self.pooled if self.over is None else self.over.mean
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,26 @@ class Line:
         standing: its block, and whether it is ranked.
         numbers: scale to metric to number.
         folds: how many folds it was run on.
+        rows: scale to the rows of every fold it was made from.
+        records: the runs behind it.
     """
 
     label: str
     standing: Standing
     numbers: dict[str, dict[str, Number]]
     folds: int
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return next(row.method for rows in self.rows.values() for row in rows)
+
+    @property
+    def way(self) -> str:
+        """Way of predicting."""
+        return next(row.way for rows in self.rows.values() for row in rows)
 
     def patients(self, scale: str, metric: str = PRIMARY) -> dict[str, float]:
         """Patient to mean; empty where the metric is undefined."""
@@ -54,9 +77,13 @@ class Line:
         return {} if number is None or number.over is None else number.over.per_patient
 
     def mean(self, scale: str, metric: str = PRIMARY) -> float | None:
-        """Mean over patients."""
-        found = self.patients(scale, metric)
-        return mean_of(list(found.values()))
+        """Mean over patients, None where there is none."""
+        return mean_of(list(self.patients(scale, metric).values()))
+
+    def is_whole(self, scale: str, metric: str, folds: int) -> bool:
+        """Whether it was run on all folds and the metric is defined on every test slide of them."""
+        number = self.numbers.get(scale, {}).get(metric)
+        return self.folds == folds and number is not None and number.over is not None and not number.n_missing
 
 
 @dataclass(frozen=True)
@@ -83,6 +110,16 @@ class Protocol:
         return sorted(found, key=lambda scale: (scale != "log1p", scale))
 
     @property
+    def rule(self) -> str:
+        """What the folds were made by; the fold itself where there is one."""
+        return self.task.rule if len(self.folds) > 1 else self.task.protocol
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no test patient is known to train or validate in its fold."""
+        return not any(_leaks(section.task) for section in self.sections)
+
+    @property
     def folds(self) -> list[str]:
         """Names of the folds."""
         return list(dict.fromkeys(section.task.protocol for section in self.sections))
@@ -105,7 +142,7 @@ class Protocol:
     @property
     def name(self) -> str:
         """File name without its ending: dataset, panel size, rule, first digits of the hash."""
-        if not self.task.protocol_hash:
+        if len(self.sections) == 1:
             return self.sections[0].name
         rule = re.sub(r"[^A-Za-z0-9.]+", "-", Path(self.task.rule).stem).strip("-")
         return f"{self.task.dataset}-g{self.task.n_genes}-{rule}-{self.task.protocol_hash[:8]}"
@@ -118,22 +155,29 @@ def scale_of(section: Section) -> str:
 
 def intervals_of(sections: Sequence[Section]) -> bool:
     """Whether no test patient is unknown, trains or validates in its fold."""
-    for section in sections:
-        task = section.task
-        known = {task.patients.get(slide) for slide in [*task.train, *task.validation]}
-        if any((patient := task.patients.get(slide)) is None or patient in known for slide in task.test):
-            return False
-    return True
+    tested = [(section.task, slide) for section in sections for slide in section.task.test]
+    return all(task.patients.get(slide) is not None for task, slide in tested) and not any(
+        _leaks(section.task) for section in sections
+    )
 
 
-def protocols(found: Sequence[Section]) -> tuple[list[Protocol], list[Section]]:
-    """Sections whose folds meet in one table, and those that stand alone."""
+def _leaks(task: TaskFacts) -> bool:
+    return bool(leaking(task))
+
+
+def boards_of(found: Sequence[Section]) -> list[Protocol]:
+    """Boards in the order of their first section: folds of one rule and scales of one fold meet, all else is alone.
+
+    Two tasks of one fold on one scale never meet, e.g. of two versions of the data: those of their protocol stay alone.
+    """
     by_hash: dict[str, list[Section]] = {}
     for section in found:
-        by_hash.setdefault(section.task.protocol_hash, []).append(section)
-    meeting = {key for key, some in by_hash.items() if key and len({one.task.protocol for one in some}) > 1}
-    boards = [Protocol(by_hash[key], lines_of(by_hash[key])) for key in by_hash if key in meeting]
-    return boards, [section for section in found if section.task.protocol_hash not in meeting]
+        by_hash.setdefault(section.task.protocol_hash or section.task.hash, []).append(section)
+    boards = []
+    for some in by_hash.values():
+        meet = len({(one.task.protocol, scale_of(one)) for one in some}) == len(some)
+        boards += [Protocol(group, lines_of(group)) for group in ([some] if meet else [[one] for one in some])]
+    return boards
 
 
 def lines_of(sections: Sequence[Section]) -> list[Line]:
@@ -154,54 +198,41 @@ def lines_of(sections: Sequence[Section]) -> list[Line]:
 
 def _line(label: str, members: Sequence[tuple[Section, Group, Row]], *, legal: bool) -> Line:
     numbers: dict[str, dict[str, Number]] = {}
+    rows: dict[str, list[Row]] = {}
     for scale in dict.fromkeys(scale_of(section) for section, _, _ in members):
         mine = [member for member in members if scale_of(member[0]) == scale]
-        metrics = dict.fromkeys(name for _, _, row in mine for name, cell in row.cells.items() if cell.per_slide)
+        metrics = dict.fromkeys(name for _, _, row in mine for name in row.cells)
         numbers[scale] = {name: _number(name, mine, legal=legal) for name in metrics}
-    return Line(label, members[0][2].standing, numbers, len({section.task.protocol for section, _, _ in members}))
+        rows[scale] = [row for _, _, row in mine]
+    return Line(
+        label,
+        members[0][2].standing,
+        numbers,
+        len({section.task.protocol for section, _, _ in members}),
+        rows,
+        [record for _, group, _ in members for record in group.done],
+    )
 
 
 def _number(metric: str, members: Sequence[tuple[Section, Group, Row]], *, legal: bool) -> Number:
     """Slides of all folds together by patient: never a pool of spots over folds."""
+    having = [(section, group, row, row.cells[metric]) for section, group, row in members if metric in row.cells]
     slides: dict[str, float | None] = {}
     patients: dict[str, str | None] = {}
     seeds: dict[int, list[float | None]] = {}
-    for section, group, row in members:
-        if metric not in row.cells:
-            continue
-        slides |= row.cells[metric].per_slide
+    for section, group, row, cell in having:
+        slides |= cell.per_slide
         patients |= section.task.patients
         for seed, values in values_by_seed(group, row.way, metric).items():
             seeds.setdefault(seed, []).extend(values)
     means = by_patient(slides, patients)
-    over = estimate(means, interval=legal) if means else None
-    return Number(over, std_of([mean_of(values) for values in seeds.values()]))
-
-
-def marks(board: Protocol) -> dict[str, str]:
-    """Label to its marks in the primary metric: ``=`` not told from the best, ``!`` not above the best control."""
-    scale = board.scales[0]
-    complete = [line for line in board.lines if line.standing.ranked and line.folds == len(board.folds)]
-    able = {line.label: line.patients(scale) for line in complete if line.patients(scale)}
-    if not board.has_intervals or len(able) < 2:
-        return {}
-    best = set(group_of_best(able, higher=direction(PRIMARY) != "lower"))
-    control = best_control(board)
-    methods = [line.label for line in complete if line.standing.block == METHODS and line.label in able]
-    below: set[str] = set()
-    if control is not None:
-        reference = control.patients(scale)
-        above = holm([paired_p(able[label], reference) for label in methods])
-        gaps = {label: difference(able[label], reference) for label in methods}
-        below = {
-            label
-            for label, told in zip(methods, above, strict=True)
-            if not told or (gap := gaps[label]) is None or gap.mean <= 0
-        }
-    return {label: (BEST if label in best else "") + (NOT_ABOVE if label in below else "") for label in able}
-
-
-def best_control(board: Protocol) -> Line | None:
-    """The best legal control by the primary metric, None where there is none."""
-    legal = [line for line in board.lines if line.standing.block == CONTROLS and line.standing.ranked]
-    return next((line for line in legal if line.mean(board.scales[0]) is not None), None)
+    if means is None:
+        means, legal = {slide: value for slide, value in slides.items() if value is not None}, False
+    return Number(
+        estimate(means, interval=legal) if means else None,
+        std_of([mean_of(values) for values in seeds.values()]) if slides else None,
+        mean_of([cell.std_draws for *_, cell in having]),
+        having[0][3].mean if len(having) == 1 and not slides else None,
+        sum(len(section.task.test) for section, *_ in having) - sum(value is not None for value in slides.values()),
+        any(cell.dressed for *_, cell in having),
+    )

@@ -1,52 +1,157 @@
-"""What a leaderboard says around its table: what was compared, what the marks mean, what a number is not."""
+"""What a page says around its table: who is best, what was compared, what marks mean, what a number is not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from stbench.evaluation.record import PRIMARY, Record, TaskFacts
+from stbench.evaluation.record import PRIMARY, Record
 from stbench.metrics.score import RULES
-from stbench.pages.comparison import MIN_SLIDES, Unit
+from stbench.pages.columns import title
 from stbench.pages.facts import limits
-from stbench.pages.rows import METHODS, Group, Row, mean_text
+from stbench.pages.marks import (
+    DRESSED,
+    MEANINGS,
+    TUNED,
+    against,
+    best_control,
+    ceiling,
+    marks,
+    ranked,
+    samplers_not_better,
+    tuned_on,
+)
+from stbench.pages.patients import LEAST, Difference, difference
+from stbench.pages.protocol import Protocol, intervals_of
+from stbench.pages.rows import METHODS, Cell, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
-from stbench.text import count
+from stbench.text import count, listed
 
 
-def notes(task: TaskFacts, rows: Sequence[Row], columns: Sequence[str], unit: Unit) -> list[str]:
-    """What the figures and marks mean, and what the numbers are not."""
-    lines = [
-        _spread(task, rows),
-        _draws(rows),
-        _bold(task, unit),
-        *_left_out(rows, columns),
-        _constant(rows),
-        _older(rows),
-    ]
-    if any(not row.ranked for row in rows):
-        lines.append("`[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE and PCC alone.")
-    if any(cell.mean is None for row in rows for name, cell in row.cells.items() if name in columns):
-        lines.append(_undefined(rows))
-    if "crps" in columns:
-        lines += _crps(rows)
-    return [line for line in [*lines, *limits(task)] if line]
-
-
-def _spread(task: TaskFacts, rows: Sequence[Row]) -> str:
+def verdict(board: Protocol) -> str:
+    """In words: who is best, by how much over the best control, whether that is more than noise."""
+    scale, name = board.scales[0], title(PRIMARY).split()[0]
+    best = next((line for line in ranked(board) if line.standing.block == METHODS), None)
+    control = best_control(board)
+    if best is None or control is None:
+        return _nobody(board)
+    gap = difference(best.patients(scale), control.patients(scale))
+    if gap is None:
+        return f"`{best.label}` and `{control.label}` have no patient in common."
+    where = "above" if gap.mean > 0 else "below"
     said = (
-        "One test slide: no spread over slides."
-        if len(task.test) == 1
-        else f"Mean ± sample standard deviation over {len(task.test)} test slides, not a standard error."
+        f"The best method in {name} is `{best.label}`, {abs(gap.mean):.3f} {where} the best control, `{control.label}`"
     )
-    if any(cell.std_draws is not None for row in rows for cell in row.cells.values()):
+    if not board.has_intervals or gap.half is None or gap.p is None:
+        return f"{said}; whether that is more than noise cannot be said from {why_not(board)}."
+    return f"{said}: {_told(gap, len(best.patients(scale)))}"
+
+
+def _nobody(board: Protocol) -> str:
+    """Why nothing can be said: no rows, or something against those that there are; the highest of them is named."""
+    methods = [line for line in board.lines if line.standing.block == METHODS and against(board, line)]
+    control, scale = best_control(board), board.scales[0]
+    if not methods:
+        return "No method and control to compare."
+    barred = dict.fromkeys(mark for line in methods for mark in against(board, line))
+    said = "No method may be ranked here: " + "; ".join(f"`{mark}` {MEANINGS[mark]}" for mark in barred)
+    mine, least = methods[0].mean(scale), None if control is None else control.mean(scale)
+    if control is None or mine is None or least is None:
+        return f"{said}."
+    where = "above" if mine > least else "below"
+    return f"{said}. The highest, `{methods[0].label}`, is {abs(mine - least):.3f} {where} `{control.label}`."
+
+
+def _told(gap: Difference, n_patients: int) -> str:
+    assert gap.half is not None
+    assert gap.p is not None
+    told = "more than noise" if gap.p < 0.05 and gap.mean > 0 else "not above it by more than noise"
+    low, high = gap.mean - gap.half, gap.mean + gap.half
+    flips = f", sign-flip p {gap.sign_flip:.3f}" if gap.sign_flip is not None else ""
+    return (
+        f"{told} (95 % interval of the paired difference over {n_patients} patients {low:+.3f} to {high:+.3f}, "
+        f"p {gap.p:.3f}{flips}; {gap.detectable:.3f} could have been shown)."
+    )
+
+
+def why_not(board: Protocol) -> str:
+    """What keeps a board from intervals, in words."""
+    if None in board.patients.values():
+        return "unknown patients"
+    if not intervals_of(board.sections):
+        return "test patients that train or validate (`L`)"
+    return f"{count(len(set(board.patients.values())), 'patient')}, at least {LEAST} are needed"
+
+
+def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
+    """What the figures and marks mean, and what the numbers are not."""
+    scale = board.scales[0]
+    lines = [
+        _means(board),
+        *_marks(board),
+        *_tuned(board),
+        _draws(board),
+        *_counted(board, columns, "n_undefined", "Genes left out as constant (or, in partial PCC, a line in depth)"),
+        *_counted(
+            board, [PRIMARY], "n_constant",
+            "Genes predicted constant though the truth varies (0 in PCC, left out of GSC and SSC)",
+        ),
+        _older(board),
+        "*Controls* stand in the ranking; `[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE "
+        "and PCC alone.",
+        *_share(board, columns),
+    ]  # fmt: skip
+    if any(number.mean is None for line in board.lines for number in line.numbers.get(scale, {}).values()):
+        lines.append(f"`{NONE}` undefined, as GSC and SSC of a constant prediction and CRPS of one draw are.")
+    if "crps" in columns and any(row.rules < RULES for row in _rows(board)):
+        lines.append("CRPS of a row without several draws is its mean absolute error.")
+    return [line for line in [*lines, *limits(board.task)] if line]
+
+
+def _means(board: Protocol) -> str:
+    """What is averaged over what, and what ``±``, ``[ ]`` and ``s`` are."""
+    if None in board.patients.values():
+        said = "Patients are unknown: mean over slides, [lowest, highest] slide."
+    else:
+        said = "Mean over patients with equal weight; slides of a patient are averaged first, spots are never pooled"
+        said += " over folds." if len(board.folds) > 1 else "."
+    if board.has_intervals:
+        said += " ± half the 95 % t interval over patients"
+        said += "; folds share training data, for which it does not account." if len(board.folds) > 1 else "."
+    elif intervals_of(board.sections) or None not in board.patients.values():
+        said += f" [lowest, highest] patient; no interval and no comparison: {why_not(board)}."
+    numbers = [number for line in board.lines for number in line.numbers.get(board.scales[0], {}).values()]
+    if any(number.seeds for number in numbers):
+        said += " `s`: sample standard deviation over seeds of the mean over slides."
+    if any(number.draws is not None for number in numbers):
         said += " In brackets, ± sample standard deviation over draws of a draw's mean over slides (paper, Table 9)."
     return said
 
 
-def _draws(rows: Sequence[Row]) -> str:
+def _marks(board: Protocol) -> list[str]:
+    """The meaning of every mark on the page."""
+    scale = board.scales[0]
+    numbers = [number for line in board.lines for number in line.numbers.get(scale, {}).values()]
+    found = "".join(marks(board).values())
+    found += "!" if samplers_not_better(board, scale) else ""
+    found += DRESSED if any(number.dressed for number in numbers) else ""
+    said = [f"`{mark}` {meaning}" for mark, meaning in MEANINGS.items() if mark in found]
+    return ["; ".join(said) + "."] if said else []
+
+
+def _tuned(board: Protocol) -> list[str]:
+    """Which rows were tuned on which patients."""
+    found: dict[str, list[str]] = {}
+    for line in board.lines:
+        patients = {patient for record in line.records for patient in tuned_on(record)}
+        if patients:
+            found.setdefault(listed(sorted(patients)), []).append(line.method)
+    return [f"`{TUNED}` {who}: {listed(dict.fromkeys(methods))}." for who, methods in found.items()]
+
+
+def _draws(board: Protocol) -> str:
     """How many draws there are and how they were combined; empty where nothing was drawn."""
     drawn: dict[int, list[str]] = {}
-    for row in rows:
+    for row in _rows(board):
         if row.n_draws:
             drawn.setdefault(row.n_draws, []).append(row.name)
     if not drawn:
@@ -56,80 +161,65 @@ def _draws(rows: Sequence[Row]) -> str:
     return said + (" `mean of M`: the score of the mean of the M draws." if max(drawn) > 1 else "")
 
 
-def _bold(task: TaskFacts, unit: Unit) -> str:
-    if not unit.enough:
-        return f"Nothing is bold: {count(len(task.test), 'test slide')}, at least {MIN_SLIDES} are needed to compare."
-    n_units = len(set(unit.of_slide.values()))
-    said = (
-        f"Bold: better than every other ranked row by more than the 95 % t interval of the paired difference over "
-        f"{n_units} {unit.name}s."
-    )
-    caveat = " Slides of one patient are alike: bold speaks of these slides, not of other patients."
-    return said + (caveat if unit.name == "slide" else "")
-
-
-def _left_out(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    counts: dict[str, list[str]] = {}
-    for row in rows:
-        said = [
-            f"{name} {row.cells[name].n_undefined}"
-            for name in columns
-            if name in row.cells and row.cells[name].n_undefined
-        ]
+def _counted(board: Protocol, columns: Sequence[str], what: str, why: str) -> list[str]:
+    """How many genes were counted in which columns of which rows, summed over test slides."""
+    value: Callable[[Cell], int] = lambda cell: int(getattr(cell, what))  # noqa: E731
+    found: dict[str, list[str]] = {}
+    for line in board.lines:
+        rows = line.rows.get(board.scales[0], [])
+        counts = {name: sum(value(row.cells[name]) for row in rows if name in row.cells) for name in columns}
+        said = ", ".join(f"{name} {n}" if len(columns) > 1 else str(n) for name, n in counts.items() if n)
         if said:
-            counts.setdefault(", ".join(said), []).append(row.label)
-    why = "Genes left out as constant (or, in partial PCC, a line in depth), summed over test slides"
-    return [f"{why}: {said} ({'; '.join(labels)})." for said, labels in counts.items()]
+            found.setdefault(said, []).append(line.label)
+    said = "; ".join(f"{counts} ({'; '.join(labels)})" for counts, labels in found.items())
+    return [f"{why}, summed over test slides: {said}."] if said else []
 
 
-def _constant(rows: Sequence[Row]) -> str:
-    """How many genes which rows leave constant; empty where none."""
-    labels: dict[int, list[str]] = {}
-    for row in rows:
-        if PRIMARY in row.cells and row.cells[PRIMARY].n_constant:
-            labels.setdefault(row.cells[PRIMARY].n_constant, []).append(row.label)
-    said = "; ".join(f"{n} ({'; '.join(names)})" for n, names in labels.items())
-    why = (
-        "Genes predicted constant though the truth varies (0 in PCC, left out of GSC and SSC), summed over test slides"
-    )
-    return f"{why}: {said}." if said else ""
-
-
-def _undefined(rows: Sequence[Row]) -> str:
-    if any(row.rules < RULES for row in rows):
-        return "`-` undefined on every test slide, as a correlation with a constant prediction is."
-    return "`-` undefined on every test slide, as GSC and SSC of a constant prediction and CRPS of one draw are."
-
-
-def _crps(rows: Sequence[Row]) -> list[str]:
-    lines = []
-    if any(row.rules < RULES for row in rows):
-        lines.append("CRPS of a row without several draws is its mean absolute error.")
-    if any("crps" in row.cells and row.cells["crps"].dressed for row in rows):
-        lines.append(
-            "CRPS of a point prediction is that of a normal law around it, per gene with the standard deviation of its "
-            "residuals on the validation slides."
-        )
-    return lines
-
-
-def _older(rows: Sequence[Row]) -> str:
+def _older(board: Protocol) -> str:
     """Which rows do not follow the rules of the others; empty where all are of one age."""
-    newest = max((row.rules for row in rows), default=RULES)
-    older = [row.label for row in rows if row.rules < newest]
+    ages = {line.label: min(row.rules for rows in line.rows.values() for row in rows) for line in board.lines}
+    newest = max(ages.values(), default=RULES)
+    older = [label for label, age in ages.items() if age < newest]
     why = "Scored under older rules, not to be put beside the other rows until `stbench rescore` has scored them again"
     return f"{why}: {'; '.join(older)}." if older else ""
 
 
-def troubles(groups: Sequence[Group]) -> list[str]:
-    """Reasons of the runs that were refused or failed."""
+def _share(board: Protocol, columns: Sequence[str]) -> list[str]:
+    if ceiling(board) is None or PRIMARY not in columns:
+        return []
     return [
-        f"`{'x' if record.status == 'failed' else '-'}` {group.name}, seed {record.seed}: {record.status}: "
+        "`share`: the way from the best legal control to the count-split ceiling in PCC; GSC and SSC of ceilings are a "
+        "replicate's, which a mean may exceed."
+    ]
+
+
+def _rows(board: Protocol) -> list[Row]:
+    return [row for line in board.lines for rows in line.rows.values() for row in rows]
+
+
+def troubled(board: Protocol) -> list[tuple[str, str]]:
+    """Name and mark, ``x`` failed or ``-`` refused, of runs that gave no row in any fold."""
+    have = {group.name for section in board.sections for group in section.groups if group.done}
+    found: dict[str, str] = {}
+    for section in board.sections:
+        for group in section.groups:
+            if group.name not in have:
+                failed = any(record.status == "failed" for record in group.records)
+                found[group.name] = "x" if failed or found.get(group.name) == "x" else NONE
+    return sorted(found.items())
+
+
+def troubles(board: Protocol) -> list[str]:
+    """Reasons of the runs that were refused or failed, each once."""
+    said = (
+        f"`{'x' if record.status == 'failed' else NONE}` {group.name}, seed {record.seed}: {record.status}: "
         f"{record.reason}"
-        for group in groups
+        for section in board.sections
+        for group in section.groups
         for record in group.records
         if record.status != "done"
-    ]
+    )
+    return list(dict.fromkeys(said))
 
 
 def costs(groups: Sequence[Group]) -> Table:

@@ -14,7 +14,7 @@ from stbench.evaluation.plan import ceilings_of
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings
-from stbench.pages.leaderboard import sections
+from stbench.pages.sections import sections
 
 from .conftest import make_cohort
 

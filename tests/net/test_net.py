@@ -8,7 +8,8 @@ import pytest
 
 from stbench.catalogue import method_cards
 from stbench.pages.archive import ENDING, read_records
-from stbench.pages.leaderboard import leaderboard, leaderboard_csv
+from stbench.pages.leaderboard import leaderboard
+from stbench.pages.sections import leaderboard_csv
 from stbench.studies.ablation.report import write_ablated
 from stbench.studies.ablation.results import read_ablation
 from stbench.studies.sweep.report import write_report

@@ -7,7 +7,9 @@ from stbench.evaluation.summaries import summarise
 from stbench.grids.manifest import write_manifest
 from stbench.pages import columns as module
 from stbench.pages.columns import columns, decimals, direction, title
-from stbench.pages.leaderboard import columns_of, leaderboard, sections
+from stbench.pages.leaderboard import columns_of, leaderboard
+from stbench.pages.protocol import boards_of
+from stbench.pages.sections import sections
 from stbench.studies.sweep.curves import draw
 from stbench.studies.sweep.page import page
 from stbench.studies.sweep.results import read_results
@@ -42,9 +44,9 @@ def test_the_usual_columns():
 def test_a_made_up_card_is_on_the_board_and_in_the_table_of_a_run(made_up):
     text = leaderboard([made_up])
     assert "| # | row | PCC ↑ | Made up ↓ |" in text
-    assert "| 1 | x | 0.500 ± 0.000 | 2.0 ± 1.0 |" in text
-    (section,) = sections([made_up])
-    assert columns_of(section, place="run") == ["pcc", "made-up"]
+    assert "| 1 | x | 0.500 | 2.0 |" in text
+    (found,) = boards_of(sections([made_up]))
+    assert columns_of(found, place="run") == ["pcc", "made-up"]
 
 
 def test_a_made_up_card_has_a_curve(made_up, tmp_path):

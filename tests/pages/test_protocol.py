@@ -9,10 +9,12 @@ from scipy import stats
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import DrawSummary, Record, TaskFacts
 from stbench.evaluation.summaries import summarise
-from stbench.pages.differences import boards_of, differences_table
-from stbench.pages.leaderboard import sections
-from stbench.pages.protocol import marks, protocols
-from stbench.pages.protocol_page import protocol_page, table_of_protocol, verdict
+from stbench.pages.differences import differences_table
+from stbench.pages.leaderboard import columns_of, protocol_page, table_of
+from stbench.pages.marks import marks
+from stbench.pages.protocol import boards_of
+from stbench.pages.sections import sections
+from stbench.pages.wording import verdict
 
 PATIENTS = [f"P{i}" for i in range(6)]
 NAMES = {"log1p": "log1p: natural log", "cp10k-log1p": "cp10k-log1p: natural log"}
@@ -57,9 +59,12 @@ def record(method, values, patient, kind="discriminative", seed=0, scale="log1p"
 
 
 def board(*records):
-    (found,), alone = protocols(sections(records))
-    assert alone == []
+    (found,) = boards_of(sections(records))
     return found
+
+
+def table(found):
+    return table_of(found, columns_of(found))
 
 
 def everywhere(method, level, spread=0.0, patients=PATIENTS, **changes):
@@ -90,29 +95,38 @@ def test_a_method_no_better_than_the_control():
     assert "not above it by more than noise" in verdict(found)
 
 
-def test_a_fold_alone_stays_a_task():
-    boards, alone = protocols(sections([record("good", [0.1, 0.2], "P0")]))
-    assert (boards, len(alone)) == ([], 1)
+def test_a_fold_alone_and_folds_of_unknown_rules():
+    (alone,) = boards_of(sections([record("good", [0.1, 0.2], "P0")]))
+    assert (alone.rule, alone.name[:14]) == ("lopo-P0", "tiny-g2-lopo-P")
     old = [one.model_copy(update={"task": one.task.model_copy(update={"protocol_hash": ""})})
            for one in everywhere("good", 0.5)]  # fmt: skip
-    assert protocols(sections(old))[0] == []
+    assert len(boards_of(sections(old))) == len(PATIENTS)
+
+
+def test_two_scales_of_one_fold_meet_and_two_versions_of_the_data_do_not():
+    scales = [record("good", [0.1, 0.2], "P0", scale=scale) for scale in NAMES]
+    (both,) = boards_of(sections(scales))
+    assert (both.scales, both.folds) == (["log1p", "cp10k-log1p"], ["lopo-P0"])
+    newer = record("good", [0.3, 0.4], "P0", task=facts("P0", hash="e" * 64, data_digest="other"))
+    assert [found.scales for found in boards_of(sections([scales[0], newer]))] == [["log1p"], ["log1p"]]
 
 
 def test_a_row_that_lacks_folds_is_said_and_not_marked():
     found = board(*everywhere("half", 0.9, patients=PATIENTS[:3]), *everywhere("good", 0.5, 0.01),
                   *everywhere("ridge", 0.3, kind="control"))  # fmt: skip
-    labels = [row[1] for row in table_of_protocol(found).rows]
+    labels = [row[1] for row in table(found).rows]
     assert labels[0] == "half (3 of 6 folds)"
-    assert "half" not in marks(found)
+    assert table(found).rows[0][0] == ""  # listed, and without a place
+    assert marks(found)["half"] == ""
 
 
 def test_both_scales_stand_beside_each_other():
     records = [*everywhere("good", 0.5), *everywhere("ridge", 0.3, kind="control")]
     records += [record("good", [0.1, 0.2], p, scale="cp10k-log1p") for p in PATIENTS]
-    table = table_of_protocol(board(*records))
-    assert table.head == ["#", "row", "PCC ↑", "PCC dep ↑"]
-    assert table.rows[0][3].startswith("0.150")
-    assert table.rows[1][3] == "-"
+    shown = table(board(*records))
+    assert shown.head == ["#", "row", "PCC ↑", "PCC dep ↑"]
+    assert shown.rows[0][3].startswith("0.150")
+    assert shown.rows[1][3] == "-"
 
 
 def test_seeds_never_raise_the_number_of_patients():
@@ -134,7 +148,7 @@ def test_no_interval_under_a_leak():
     ]
     found = board(*records)
     assert not found.has_intervals
-    assert marks(found) == {}
+    assert set(marks(found).values()) == {""}
     text = protocol_page(found)
     assert "## tiny, lopo, 2 genes `L`" in text
     assert "cannot be said from test patients that train or validate (`L`)" in text
@@ -144,7 +158,7 @@ def test_no_interval_under_a_leak():
 def test_few_patients_are_listed():
     few = PATIENTS[:3]
     found = board(*everywhere("good", 0.5, patients=few), *everywhere("ridge", 0.3, patients=few, kind="control"))
-    assert re.match(r"0\.\d+ \[0\.\d+, 0\.\d+\]$", table_of_protocol(found).rows[0][2])
+    assert re.match(r"0\.\d+ \[0\.\d+, 0\.\d+\]$", table(found).rows[0][2])
     assert "3 patients, at least 4 are needed" in verdict(found)
 
 
@@ -155,14 +169,15 @@ def test_unknown_patients():
     records = [one.model_copy(update={"task": unknown(one.task)}) for one in everywhere("good", 0.5)]
     found = board(*records, *[one.model_copy(update={"task": unknown(one.task)}) for one in
                               everywhere("ridge", 0.3, kind="control")])  # fmt: skip
-    assert table_of_protocol(found).rows[0][2] == "-"
-    assert verdict(found) == "No method and control to compare."
+    assert re.match(r"0\.\d+ \[0\.\d+, 0\.\d+\]$", table(found).rows[0][2])
+    assert "cannot be said from unknown patients" in verdict(found)
+    assert "Patients are unknown: mean over slides" in protocol_page(found)
 
 
 def test_who_sees_the_truth_has_no_rank():
     records = [*everywhere("good", 0.5, 0.01), *everywhere("ridge", 0.3, kind="control")]
     records += [*everywhere("depth", 0.8, kind="oracle"), *everywhere("best", 0.9, kind="ceiling")]
-    rows = table_of_protocol(board(*records)).rows
+    rows = table(board(*records)).rows
     assert [(row[0], row[1].split(" ")[0]) for row in rows] == [
         ("", "best"), ("", "[depth]"), ("1", "good"), ("2", "ridge"),
     ]  # fmt: skip
@@ -183,7 +198,7 @@ def test_single_draws_are_rows_of_their_own():
 
 def test_differences_of_rows():
     records = [*everywhere("good", 0.5, 0.02), *everywhere("ridge", 0.3, kind="control")]
-    (found,) = boards_of(records)
+    (found,) = boards_of(sections(records))
     (row,) = differences_table(found).rows
     assert (row[:3], row[3][:3]) == (["good", "log1p", "6"], "+0.")
     gaps = np.array([found.lines[0].patients("log1p")[p] - found.lines[1].patients("log1p")[p] for p in PATIENTS])
@@ -197,10 +212,10 @@ def test_differences_of_rows():
     with pytest.raises(UnknownNameError, match="unknown metric 'mse'"):
         differences_table(found, "mse")
     with pytest.raises(UserError, match="expected a control to compare with"):
-        differences_table(boards_of(everywhere("good", 0.5))[0])
+        differences_table(boards_of(sections(everywhere("good", 0.5)))[0])
 
 
 def test_one_task_is_compared_without_intervals():
     records = [record("good", [0.5, 0.6], "P0"), record("ridge", [0.3, 0.5], "P0", "control")]
-    (found,) = boards_of(records)
+    (found,) = boards_of(sections(records))
     assert differences_table(found).rows[0][2:] == ["1", "+0.150", "-", "-", "-", "-"]

@@ -40,7 +40,7 @@ def page(results: Results) -> str:
 def cohort_title(results: Results) -> str:
     """``her2st, patient `L` ``, with the origin of generated data."""
     task, manifest = results.task, results.manifest
-    return f"{manifest.cohort}, {manifest.asked.split}" if task is None else title_of(task)
+    return f"{manifest.cohort}, {manifest.asked.split}" if task is None else title_of(task, task.protocol)
 
 
 def caption(results: Results) -> str:
