@@ -148,7 +148,7 @@ class Request:
         "--simulate", group=TASK, role="shared", order=27, metavar="KEY=VALUE",
     )  # fmt: skip
     controls: bool = option(
-        True, "Run the usual controls too, and the ceilings of a generated cohort.", "--controls/--no-controls",
+        True, "Run the usual controls too, and the ceilings of the data.", "--controls/--no-controls",
         group=METHOD, role="cells", order=28,
     )  # fmt: skip
     data_root: Path | None = option(

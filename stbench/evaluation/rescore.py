@@ -15,6 +15,7 @@ from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
+from stbench.evaluation.measured import measured
 from stbench.evaluation.predictions import StoredPrediction, digest_of, read_prediction, read_truth
 from stbench.evaluation.record import (
     FILE_NAME,
@@ -31,6 +32,7 @@ from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import TestSlide
 from stbench.features.encoders import needs_pictures
 from stbench.methods.base import SlideInputs
+from stbench.methods.registry import find_method
 from stbench.metrics import score_slide
 from stbench.reporting import SILENT, Reporter
 from stbench.text import count
@@ -116,6 +118,8 @@ def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) 
     record = read_record(folder)
     if record.status != "done":
         return record
+    if record.kind == "ceiling" and not record.predictions and record.rules > 1:
+        return _measured_again(record, truths)
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
     sampler = record.draws == 1 and bool(record.metrics_single_draw)
     book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
@@ -123,6 +127,12 @@ def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) 
         stored = scored_prediction(folder, record, slide_id)
         book.add(truth_of(folder, record, stored, truths), stored.prediction)
     return record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
+
+
+def _measured_again(record: Record, truths: Truths) -> Record:
+    """A ceiling that predicts nothing, as it is measured today."""
+    book = measured(record.task, truths.of(record), find_method(record.method))
+    return record if book is None else record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
 
 
 def _spread(folder: Path, record: Record, truths: Truths) -> Spread:

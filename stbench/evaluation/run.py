@@ -14,6 +14,7 @@ from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
+from stbench.evaluation.measured import NO_NEIGHBOUR, measured
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.record import FILE_NAME, Record, read_record, write_record
 from stbench.evaluation.scoring import ScoreBook
@@ -141,7 +142,8 @@ def prepare(
     place.log("start", resumed=place.continues, preset=preset, **key.model_dump())
     blind = lacks_pictures(task, card)
     try:
-        given = task.given(NO_ENCODER if blind else encoder_of(card), sight_of(card.kind))
+        sight = sight_of(card.kind) if method_class(card).predicts else "inputs"
+        given = task.given(NO_ENCODER if blind else encoder_of(card), sight)
     except UserError:
         place.abandon()
         raise
@@ -199,6 +201,8 @@ def _scored(prepared: Prepared, report: Report) -> Record:
     """The record of a run that is done; predictions that are not there or damaged make it a failed one."""
     job, start = prepared.job, time.perf_counter()
     try:
+        if not method_class(job.card).predicts:
+            return _measured(prepared, report)
         digests, spread = _validated(prepared)
         book = ScoreBook(sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread)
         for slide in prepared.task.test:
@@ -210,6 +214,17 @@ def _scored(prepared: Prepared, report: Report) -> Record:
     seconds = {**report.seconds, "score": time.perf_counter() - start}
     done = Report("done", None, seconds, report.notes, report.peak_mb, report.peak_gpu_mb)
     return _record(prepared, done, book, digests)
+
+
+def _measured(prepared: Prepared, report: Report) -> Record:
+    """The record of a ceiling that predicts nothing."""
+    task, start = prepared.task, time.perf_counter()
+    slides = {id_: task.kept(id_) for id_ in task.facts.patients}
+    book = measured(task.facts, slides, prepared.job.card)
+    seconds = {**report.seconds, "score": time.perf_counter() - start}
+    if book is None:
+        return _record(prepared, Report("refused", NO_NEIGHBOUR, seconds, report.notes))
+    return _record(prepared, Report("done", None, seconds, report.notes, report.peak_mb), book)
 
 
 def _validated(prepared: Prepared) -> tuple[dict[str, str], Spread]:

@@ -118,6 +118,11 @@ class ScoreBook:
             for track, draw in zip(self._draws, prediction.draws, strict=True):
                 track.add(slide, draw)
 
+    def put(self, slide_id: str, scores: dict[str, Score]) -> None:
+        """Take scores of a slide that follow from no prediction, as those of measured ceilings."""
+        self.n_draws, self._mean.together = 1, {}
+        self._mean.per_slide[slide_id] = scores
+
     def scores(self) -> dict[str, Any]:
         """What a record holds of scores, by the names of its fields."""
         return {

@@ -135,7 +135,8 @@ def _steps(state: _Work) -> str | None:
     if not _restore(state):
         _announce(state, state.method.estimate_seconds(train, test, job.folder.key.draws, context))
         _fit(state, train, validation, context)
-    _predict(state, inputs)
+    if state.method.predicts:
+        _predict(state, inputs)
     return None
 
 

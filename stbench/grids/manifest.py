@@ -16,6 +16,7 @@ from stbench.errors import DataError, UserError
 from stbench.evaluation.plan import ceilings_of, origin_of
 from stbench.evaluation.request import Request
 from stbench.files import write_text
+from stbench.methods.registry import method_class
 from stbench.text import first_line
 
 SCHEMA_VERSION = 2
@@ -233,7 +234,7 @@ def _upgraded(kind: type[Manifest], said: dict[str, Any]) -> dict[str, Any]:
 
 def _old_ceilings(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Ceilings as series; schema 1 said only that there were some."""
-    cards = ceilings_of(origin_of(find_card(str(said["dataset"]))))
+    cards = [card for card in ceilings_of(origin_of(find_card(str(said["dataset"])))) if method_class(card).predicts]
     facts = {"variant": False, "control": True, "overrides": {}, "settings": {}, "draws": 1}
     return [{"name": card.name, "method": card.name, "kind": "ceiling", **facts} for card in cards]
 

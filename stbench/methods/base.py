@@ -121,6 +121,7 @@ class Method(ABC):
     """
 
     Settings: ClassVar[type[BaseModel]] = NoSettings
+    predicts: ClassVar[bool] = True  # but for ceilings that are measured on the truth
 
     def __init__(self, settings: BaseModel | None = None) -> None:
         self.settings: Any = self.Settings() if settings is None else settings

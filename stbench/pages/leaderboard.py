@@ -109,14 +109,15 @@ def _cell(number: Number | None, metric: str) -> str:
 
 
 def _share(board: Protocol, line: Line) -> str:
+    """Nothing for rows below the best control, which have gone none of the way."""
     found = share(board, line)
-    return NONE if found is None else f"{found:.0%}"
+    return NONE if found is None or found < 0 else f"{found:.0%}"
 
 
 def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, command: str = "") -> str:
     """Markdown: who is best in words, what was compared, the table, what its figures mean, how to repeat it."""
     shown, repeat = columns_of(board, metrics), wording.commands(board.records, command)
-    alone = board.sections[0].groups if len(board.sections) == 1 else None
+    alone = board.sections[0].groups if len(board.folds) == 1 else None
     parts = [
         f"## {title_of(board.task, board.rule, f'{board.task.n_genes} genes', leaky=not board.is_clean)}",
         wording.verdict(board),
@@ -134,8 +135,10 @@ def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, comm
 def _facts(board: Protocol) -> dict[str, str]:
     task, patients = board.task, board.patients
     seeds = sorted({record.seed for record in board.records})
-    if len(board.sections) == 1:
-        return facts_of(task, seeds)
+    if len(board.folds) == 1:
+        said = facts_of(task, seeds)
+        several = {"task": f"protocol `{task.protocol_hash[:16]}`; only rows of one protocol may be compared"}
+        return said if len(board.scales) == 1 else {**said, **several, "scale": listed(board.scales)}
     known = {patient for patient in patients.values() if patient is not None}
     said = {
         "protocol": f"`{task.protocol_hash[:16]}`; only rows of one protocol may be compared",

@@ -12,7 +12,7 @@ from stbench.pages.protocol import Line, Protocol
 from stbench.pages.rows import CONTROLS, DECLARED, METHODS
 
 BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED = "=", "!", "T", "?", "n"
-COUNT_SPLIT, SAMPLER_BAR = "count-split", "linear-gaussian"
+COUNT_SPLIT, SAMPLER_BAR = "ceiling-count-split", "linear-gaussian"
 ABOVE = 0.01
 """How far a PCC may lie above the count-split ceiling, whose splits vary by less."""
 NEAREST = 0.05

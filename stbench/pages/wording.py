@@ -22,7 +22,7 @@ from stbench.pages.marks import (
 )
 from stbench.pages.patients import LEAST, Difference, difference
 from stbench.pages.protocol import Protocol, intervals_of
-from stbench.pages.rows import METHODS, Cell, Group, Row, mean_text
+from stbench.pages.rows import CEILINGS, METHODS, Cell, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
 from stbench.text import count, listed
 
@@ -188,8 +188,8 @@ def _share(board: Protocol, columns: Sequence[str]) -> list[str]:
     if ceiling(board) is None or PRIMARY not in columns:
         return []
     return [
-        "`share`: the way from the best legal control to the count-split ceiling in PCC; GSC and SSC of ceilings are a "
-        "replicate's, which a mean may exceed."
+        "`share`: the way from the best legal control to the count-split ceiling in PCC, `-` below that control; GSC "
+        "and SSC of ceilings are a replicate's, which a mean may exceed."
     ]
 
 
@@ -198,14 +198,15 @@ def _rows(board: Protocol) -> list[Row]:
 
 
 def troubled(board: Protocol) -> list[tuple[str, str]]:
-    """Name and mark, ``x`` failed or ``-`` refused, of runs that gave no row in any fold."""
+    """Name and mark, ``x`` failed or ``-`` refused, of runs that gave no row in any fold; not of ceilings refused."""
     have = {group.name for section in board.sections for group in section.groups if group.done}
     found: dict[str, str] = {}
     for section in board.sections:
         for group in section.groups:
             if group.name not in have:
                 failed = any(record.status == "failed" for record in group.records)
-                found[group.name] = "x" if failed or found.get(group.name) == "x" else NONE
+                if failed or group.block != CEILINGS:
+                    found[group.name] = "x" if failed or found.get(group.name) == "x" else NONE
     return sorted(found.items())
 
 

@@ -30,7 +30,7 @@ RIDGE = [0.4, 0.42, 0.38, 0.41]
 
 
 def with_ceiling(*more, level=0.8):
-    return board(record("ridge", RIDGE, "control"), record("count-split", [level] * 4, "ceiling"), *more)
+    return board(record("ridge", RIDGE, "control"), record("ceiling-count-split", [level] * 4, "ceiling"), *more)
 
 
 def test_a_row_above_the_ceiling_is_marked_and_has_no_rank():

@@ -1,0 +1,61 @@
+"""Ceilings that are measured on the truth of a slide: what the noise in its counts allows, without a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from stbench.data.slide import Slide
+from stbench.errors import RunFailedError
+from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.metrics import Ceiling, Cut, count_split, seed_of, serial_sections
+
+
+class MeasuredCeiling(Method):
+    """Learns and predicts nothing: its row holds what :meth:`measure` says of every test slide."""
+
+    predicts: ClassVar[bool] = False
+
+    def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
+        """Nothing to learn."""
+
+    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        raise RunFailedError(f"{type(self).__name__}: expected to be measured on the truth, found a slide to predict")
+
+    def measure(self, slide: Slide, neighbours: Sequence[Slide], scale: str) -> Ceiling | None:
+        """The best values to be had on a slide.
+
+        Args:
+            slide: a test slide with the counts of the panel.
+            neighbours: neighbouring cuts with the same panel.
+            scale: of expression.
+
+        Returns:
+            None where it takes neighbours and there are none.
+
+        Raises:
+            DataError: the slide has no raw counts, or no total counts.
+        """
+        raise NotImplementedError
+
+
+class CountSplit(MeasuredCeiling):
+    """From random halves of a slide's counts (evaluation sheet 1.1); see :func:`stbench.metrics.count_split`."""
+
+    def measure(self, slide: Slide, neighbours: Sequence[Slide], scale: str) -> Ceiling | None:
+        return count_split(cut_of(slide), scale, seed=seed_of(slide.id))
+
+
+class SerialSections(MeasuredCeiling):
+    """From neighbouring cuts of the same block; see :func:`stbench.metrics.serial_sections`."""
+
+    def measure(self, slide: Slide, neighbours: Sequence[Slide], scale: str) -> Ceiling | None:
+        others = [cut_of(other) for other in neighbours]
+        return serial_sections(cut_of(slide), others, scale) if others else None
+
+
+def cut_of(slide: Slide) -> Cut:
+    """Counts and positions of the spots that have any count; in um where the slide says how large a pixel is."""
+    filled = slide.total_counts > 0
+    unit = slide.um_per_px or 1.0
+    return Cut(slide.counts[filled], slide.total_counts[filled], slide.xy[filled] * unit)
