@@ -186,11 +186,20 @@ def _said(record: Record, everybody: Sequence[Record]) -> tuple[str, ...]:
         said.append(record.preset)
     if len({other.draws for other in others}) > 1:
         said.append(f"{record.draws} draws")
-    shown = [name for name in record.settings if _varies(name, record, others) or _always_said(name, record)]
+    asked = _asked(record)
+    shown = [
+        name for name in record.settings if name in asked or _varies(name, record, others) or _always_said(name, record)
+    ]
     said += [f"{name}={_brief(record.settings[name])}" for name in shown]
     bound = record.encoder not in (NO_ENCODER, record.task.encoder)
     said += [record.encoder.partition("/")[0]] if bound else []
     return tuple(said)
+
+
+def _asked(record: Record) -> set[str]:
+    """Settings that were given by hand, in place of the preset's."""
+    words = record.request.get("overrides", ())
+    return {str(word).partition("=")[0].removeprefix(f"{record.method}.") for word in words}
 
 
 def _always_said(name: str, record: Record) -> bool:

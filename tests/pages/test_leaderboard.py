@@ -164,6 +164,12 @@ def test_smoothed_labels_are_named_even_where_no_run_differs(smooth, label):
     assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))] == [label]
 
 
+def test_settings_in_place_of_the_presets_are_named_even_where_no_run_differs():
+    request = {"overrides": ["lr=0.1", "x.depth=2"]}
+    runs = [record("x", [0.1] * 4, settings={"lr": 0.1, "depth": 2, "width": 3}, request=request)]
+    assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))] == ["x (lr=0.1, depth=2)"]
+
+
 def test_a_preset_that_changes_nothing_is_the_same_run():
     runs = [record("x", [0.1] * 4), record("x", [0.1] * 4, preset="small")]
     assert [row[1] for row in table(leaderboard(runs, metrics=["pcc"]))] == ["x"]
