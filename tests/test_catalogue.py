@@ -67,7 +67,7 @@ def test_every_catalogue_is_shipped():
     build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     folders = {path.parent.name for path in root.glob("*/*.toml")}
     assert build["force-include"] == {name: f"stbench/_cards/{name}" for name in folders}
-    assert folders == {"methods", "datasets", "metrics", "papers"}
+    assert folders == {"methods", "datasets", "metrics", "papers", "pretrained"}
 
 
 @pytest.mark.parametrize("cards", [method_cards, dataset_cards, metric_cards, paper_cards])

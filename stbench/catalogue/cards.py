@@ -39,7 +39,9 @@ MethodNeed = Annotated[str, AfterValidator(_method_need)]
 MetricNeed = Annotated[str, AfterValidator(_metric_need)]
 
 
-class _Card(BaseModel):
+class Card(BaseModel):
+    """What every card says of itself."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="what people type and what the leaderboard prints")
@@ -59,7 +61,7 @@ class Difference(BaseModel):
     why: str
 
 
-class MethodCard(_Card):
+class MethodCard(Card):
     """What is known of a method without importing it."""
 
     kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"] = "discriminative"
@@ -75,6 +77,9 @@ class MethodCard(_Card):
     optional: list[MethodNeed] = []
     draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
+    pretrained: str | None = Field(
+        default=None, description="weights it brings along, by name in pretrained/ where known; None: fitted here alone"
+    )
     origins: list[Literal["real", "semi-synthetic", "simulated"]] = Field(
         default=[], description="of the data it is defined on; empty for any"
     )
@@ -106,7 +111,7 @@ class SlideEntry(BaseModel):
     n_spots: int
 
 
-class DatasetCard(_Card):
+class DatasetCard(Card):
     """What is known of a cohort without opening it."""
 
     entry: str | None = Field(default=None, description='"module:function" that opens a generated cohort')
@@ -156,7 +161,7 @@ class DatasetCard(_Card):
         return []
 
 
-class MetricCard(_Card):
+class MetricCard(Card):
     """What is known of a metric without importing it."""
 
     entry: str

@@ -1,7 +1,7 @@
 """From cards to entries: what is registered under which name, and the object behind it.
 
-A card is a TOML file in ``methods/``, ``datasets/``, ``metrics/`` or ``papers/``; an installed package adds methods
-and metrics through entry points (:mod:`stbench.catalogue.plugins`), and a file adds a method as
+A card is a TOML file in ``methods/``, ``datasets/``, ``metrics/``, ``papers/`` or ``pretrained/``; an installed package
+adds methods and metrics through entry points (:mod:`stbench.catalogue.plugins`), and a file adds a method as
 ``path/to/file.py:Class``. Reading imports no method.
 """
 
@@ -23,6 +23,7 @@ from stbench.catalogue.cards import DatasetCard, MethodCard, MetricCard
 from stbench.catalogue.inherit import inherit
 from stbench.catalogue.papers import Paper
 from stbench.catalogue.plugins import Registered, load_point, package_of
+from stbench.catalogue.pretrained import PretrainedSheet
 from stbench.errors import DataError, UnknownNameError
 
 _HERE = Path(__file__).parent
@@ -81,7 +82,13 @@ def _toml(path: Path) -> dict[str, Any]:
 
 @cache
 def _cards(kind: str) -> dict[str, Any]:
-    model = {"methods": MethodCard, "datasets": DatasetCard, "metrics": MetricCard, "papers": Paper}[kind]
+    model = {
+        "methods": MethodCard,
+        "datasets": DatasetCard,
+        "metrics": MetricCard,
+        "papers": Paper,
+        "pretrained": PretrainedSheet,
+    }[kind]
     return {path.stem: read_card(path, model) for path in sorted(_folder(kind).glob("*.toml"))}
 
 
@@ -107,6 +114,12 @@ def _built_in_methods() -> dict[str, MethodCard]:
 def paper_cards() -> dict[str, Paper]:
     """Every paper whose tables are kept, by its name."""
     return _cards("papers")
+
+
+def pretrained_sheet() -> PretrainedSheet:
+    """What pretrained weights were fitted on and which cohorts they have seen."""
+    sheet: PretrainedSheet = _cards("pretrained")["weights"]
+    return sheet
 
 
 def usual_controls() -> list[MethodCard]:
