@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: a temporary name beside the target, fsync, rename."""
+"""Files that appear whole or not at all: a temporary name beside the target, fsync, rename; and their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -105,3 +106,9 @@ def _sync(path: Path) -> None:
                 os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, 64 hexadecimal digits; raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,6 +46,7 @@ def prior(
         *([("unknown", some)] if unknown else []),
         *(("ambiguous", f"{gene}: {', '.join(ids)}") for gene, ids in made.model.ambiguous.items()),
         ("slides", ", ".join(made.slides)),
+        ("saw", made.exposure.said or "nothing of this cohort, which is simulated"),
         ("out", str(folder)),
     ]
     say_aligned(lines)

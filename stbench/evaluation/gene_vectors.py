@@ -9,11 +9,14 @@ from pathlib import Path
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
 from stbench.evaluation.build import choose_panel, make_split
-from stbench.evaluation.plan import choose_device, open_asked
+from stbench.evaluation.exposure import Exposure, Used, exposure, scored_on
+from stbench.evaluation.plan import choose_device, open_asked, origin_of
 from stbench.evaluation.request import Request, default_cache
 from stbench.evaluation.task import TaskSettings
+from stbench.files import sha256_of
 from stbench.priors.extract import Context, extract_prior
-from stbench.priors.models import GeneModel, ModelOptions, load_model
+from stbench.priors.models import GeneModel, ModelOptions, checkpoint_of, load_model
+from stbench.priors.origin import WEIGHTS_HASH
 from stbench.reporting import SILENT, Reporter
 
 
@@ -44,11 +47,13 @@ class PriorMade:
         model: the model, with what it knows of the panel.
         panel: genes in panel order.
         slides: training slides that have vectors.
+        exposure: what the model has seen of the cohort.
     """
 
     model: GeneModel
     panel: list[str]
     slides: list[str]
+    exposure: Exposure
 
 
 def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) -> PriorMade:
@@ -66,16 +71,18 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
     """
     asked = request.task
     device = choose_device(asked.device)
-    cohort, _ = open_asked(asked, default_cache(), reporter, require_image=False)
+    cohort, card = open_asked(asked, default_cache(), reporter, require_image=False)
     split = make_split(cohort, TaskSettings(asked.genes[0], split=asked.split, seed=asked.split_seed))
     panel = choose_panel(cohort, split, asked.genes[0], reporter)
     model = load_model(request.model, request.options, panel, device)
+    digest = sha256_of(checkpoint_of(request.model, request.options.weights))
     about = {
         "dataset": cohort.name,
         "split": asked.split,
         "split_seed": asked.split_seed,
         "train": sorted(split.train),
         "weights": request.options.weights.name,
+        WEIGHTS_HASH: digest,
         "layer": request.options.layer,
         "include_zero": request.options.include_zero,
     }
@@ -89,7 +96,8 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
         budget_gb=request.budget_gb,
         reporter=reporter,
     )
-    return PriorMade(model, panel, slides)
+    scored = scored_on(cohort.name, split.slides, origin_of(card), asked.dataset)
+    return PriorMade(model, panel, slides, exposure([Used("gene model", request.model, digest)], scored))
 
 
 def _read(cohort: Cohort, ids: list[str]) -> Iterator[Slide]:

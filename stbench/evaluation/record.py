@@ -107,6 +107,11 @@ class Record(_Part):
     seed: int
     draws: int
     encoder: str = Field(description="key of the encoder this method was given; differs from the task's for bound ones")
+    pretrained: dict[str, str] = Field(
+        default={},
+        description="setting that names pretrained weights to their name and the sha256 of their file, name/sha256; "
+        "method: weights it brings along; the encoder's stand in its key",
+    )
     command: str = Field(description="command that repeats the run")
     request: dict[str, Any] = Field(default={}, description="everything the user asked for, by option")
     metrics: dict[str, Summary] = Field(default={}, description="of the declared prediction: the mean of the draws")

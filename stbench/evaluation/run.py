@@ -11,6 +11,7 @@ from typing import Any
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError, SettingError, UserError
+from stbench.evaluation.exposure import pretrained_of
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
@@ -260,6 +261,7 @@ def _record(
         seed=key.seed,
         draws=book.n_draws if book else key.draws,
         encoder=job.given.encoder,
+        pretrained=pretrained_of(card, key.settings),
         command=prepared.command,
         request=dict(prepared.request),
         **(book.scores() if book else {}),

@@ -147,13 +147,18 @@ class CellPlmModel:
     config: CellPlmConfig
 
 
+def checkpoint(folder: Path) -> Path:
+    """The file of weights in a folder; raises DataError where there is none, or several."""
+    return _only(folder, _WEIGHTS)
+
+
 def load_cellplm(folder: Path) -> CellPlmModel:
     """Read ``<prefix>.config.json`` and ``<prefix>.best.ckpt``.
 
     Raises:
         DataError: a file is absent, ambiguous or damaged, or an entry is missing, unexpected or misshapen.
     """
-    config_file, file = _only(folder, _CONFIG), _only(folder, _WEIGHTS)
+    config_file, file = _only(folder, _CONFIG), checkpoint(folder)
     state = read_state(file, wrappers=(_WRAPPER,))
     kept = {name: tensor for name, tensor in state.items() if not _unused(name)}
     config = _read_config(config_file, {name: tuple(tensor.shape) for name, tensor in kept.items()})

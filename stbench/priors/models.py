@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from stbench.errors import SettingError, UnknownNameError
+from stbench.features.weights import weight_file
 from stbench.priors.identifiers import check_mapped, read_symbol_table, to_ensembl
 
 FloatArray = NDArray[np.float32]
@@ -96,6 +97,18 @@ def load_model(name: str, options: ModelOptions, panel: Sequence[str], device: s
     model = loaders[name](options, list(panel), device)
     check_mapped(model.known.tolist(), panel, name, options.least_known)
     return model
+
+
+def checkpoint_of(name: str, folder: Path) -> Path:
+    """The file of weights that a model of :data:`MODELS` reads in a folder; raises DataError where there is none."""
+    from stbench.priors import cellplm, scgpt
+
+    finders: dict[str, Callable[[Path], Path]] = {
+        "geneformer": weight_file,
+        "scgpt": scgpt.checkpoint,
+        "cellplm": cellplm.checkpoint,
+    }
+    return finders[name](folder)
 
 
 def _user_table(options: ModelOptions) -> Mapping[str, Sequence[str]]:

@@ -107,6 +107,11 @@ class ScGptModel:
     config: ScGptConfig
 
 
+def checkpoint(folder: Path) -> Path:
+    """The file of weights in a folder; raises DataError where there is none."""
+    return weight_file(folder, (WEIGHTS, "model.safetensors"))
+
+
 def load_scgpt(folder: Path) -> ScGptModel:
     """Read ``best_model.pt``, ``vocab.json`` and ``args.json``.
 
@@ -114,7 +119,7 @@ def load_scgpt(folder: Path) -> ScGptModel:
         DataError: a file is absent or damaged, an entry is missing, unexpected or misshapen, or vocabulary and table
             differ in size.
     """
-    config, file = read_arguments(folder), weight_file(folder, (WEIGHTS, "model.safetensors"))
+    config, file = read_arguments(folder), checkpoint(folder)
     state = _our_names({k: v for k, v in read_state(file).items() if not k.startswith(_UNUSED)})
     table = state.get("genes.weight")
     if table is None:

@@ -20,7 +20,7 @@ from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
 
-_FILE = "file:"
+FILE = "file:"
 _MASK = "?missing=mask"
 _LISTED = 5  # genes named in an error
 
@@ -117,9 +117,9 @@ def build_spot_prior(spec: str, slides: Mapping[str, int]) -> PerSpotTable | Non
 
 def _file(spec: str) -> tuple[Path, bool]:
     """Path and whether missing genes are masked."""
-    if not spec.startswith(_FILE):
+    if not spec.startswith(FILE):
         raise UnknownNameError("gene prior", spec, ["none", "coexpression", "file:PATH"])
-    place, question, option = spec.removeprefix(_FILE).partition("?")
+    place, question, option = spec.removeprefix(FILE).partition("?")
     if question and question + option != _MASK:
         raise SettingError(f"gene prior {spec!r}: expected the option {_MASK!r}, found {question + option!r}")
     return Path(place), bool(question)

@@ -1,0 +1,242 @@
+"""Contamination: whether the pretrained weights behind a row have seen the cohort it is scored on.
+
+Everything is computed from a record, so that a fact learnt later is on the pages the next time they are made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from stbench.catalogue import DatasetCard, MethodCard, dataset_cards, pretrained_sheet
+from stbench.catalogue.pretrained import Finding
+from stbench.errors import DataError
+from stbench.evaluation.record import Origin, Record
+from stbench.evaluation.task import NO_ENCODER
+from stbench.features.encoder import TIMM
+from stbench.features.weights import weight_file
+from stbench.files import sha256_of
+from stbench.priors.origin import TABLE, origin_of_prior
+from stbench.text import listed
+
+Mark = Literal["", "c", "C"]
+
+_PRIOR, _RELEASED, _BACKBONE, _METHOD = "prior", "weights", "backbone_weights", "method"
+_UNKNOWN = "unknown"
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class Used(NamedTuple):
+    """Pretrained weights behind a row: what they are of, their name, and sha256 of their file where it is known."""
+
+    kind: str
+    name: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a row is scored on.
+
+    Args:
+        dataset: name of the cohort.
+        slides: names of the slides used.
+        origin: where the numbers come from.
+        own: whether it is a folder of the user's, whatever it is called.
+    """
+
+    dataset: str
+    slides: Sequence[str]
+    origin: Origin = "real"
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What the weights behind a row have seen of its cohort.
+
+    Args:
+        mark: ``C`` where some of them saw its slides, ``c`` where that cannot be ruled out (undisclosed, sister,
+            figures), empty where it can or nothing was pretrained.
+        labels: whether expression was seen; such a row is not to be ranked.
+        said: the worst finding in one sentence, empty where nothing was pretrained.
+        findings: of every part, the worst first.
+    """
+
+    mark: Mark
+    labels: bool
+    said: str
+    findings: tuple[Finding, ...] = ()
+
+
+def contamination(record: Record) -> Exposure:
+    """What the encoder, the gene prior and the predictor of a record have seen of its cohort; the worst holds.
+
+    Args:
+        record: a record of any schema; what an older one does not say is undisclosed.
+    """
+    task, asked = record.task, record.request.get("dataset")
+    scored = scored_on(task.dataset, [*task.train, *task.validation, *task.test], task.origin, asked)
+    return exposure([used_encoder(record.encoder), *used_weights(record.settings, record.pretrained)], scored)
+
+
+def scored_on(dataset: str, slides: Sequence[str], origin: Origin, asked: str | None) -> Scored:
+    """What a row is scored on.
+
+    Args:
+        dataset: name of the cohort.
+        slides: names of the slides used.
+        origin: where the numbers come from.
+        asked: what the user called the cohort, None where that is not known; a folder may have a registered name.
+    """
+    return Scored(dataset, slides, origin, dataset not in dataset_cards() or asked not in (None, dataset))
+
+
+def exposures_in_words(rows: Sequence[tuple[MethodCard, Mapping[str, Any], str]], scored: Scored) -> list[str]:
+    """One line per finding that leaves a mark, with the methods it holds for.
+
+    Args:
+        rows: methods, their settings and the key of the encoder of each.
+        scored: what they are to be scored on.
+    """
+    said: dict[str, list[str]] = {}
+    for card, settings, key in rows:
+        used = used_weights(settings, pretrained_of(card, settings))
+        found = exposure([used_encoder(key), *used], scored)
+        if found.mark:
+            unranked = "; a row with seen expression is not ranked" if found.labels else ""
+            said.setdefault(f"{found.mark}: {found.said}{unranked}", []).append(card.name)
+    return [f"{listed(names)}: {text}" for text, names in said.items()]
+
+
+def exposure(used: Sequence[Used | None], scored: Scored) -> Exposure:
+    """What weights have seen of a cohort.
+
+    Nothing has seen simulated data. The features of semi-synthetic data are generated, so no encoder has seen them;
+    their counts are real, so gene models and predictors count.
+
+    Args:
+        used: the weights behind a row; None for what has none.
+        scored: what it is scored on.
+    """
+    kept = [part for part in used if part is not None and _can_have_seen(part, scored)]
+    findings = sorted((_finding(part, scored) for part in kept), key=lambda one: one.severity, reverse=True)
+    if not findings:
+        return Exposure("", False, "")
+    worst = findings[0]
+    mark: Mark = "C" if worst.verdict == "saw" else "" if worst.verdict in ("no", "no*") else "c"
+    return Exposure(mark, worst.labels, worst.said, tuple(findings))
+
+
+def exposures_of(card: DatasetCard) -> list[list[str]]:
+    """What every named release has seen of a registered cohort: its names, the verdict, the reason with its source.
+
+    Empty for cohorts that nothing is known of and for generated ones.
+    """
+    sheet = pretrained_sheet()
+    if not sheet.knows(card.name):
+        return []
+    found = [(one, sheet.as_released(one.names[0], card.name)) for one in sheet.weights if one.seen or one.on]
+    return [[listed(one.names), _labelled(finding), finding.reason] for one, finding in found]
+
+
+def _labelled(finding: Finding) -> str:
+    return f"{finding.verdict}, expression too" if finding.labels else finding.verdict
+
+
+def _can_have_seen(part: Used, scored: Scored) -> bool:
+    if scored.origin == "simulated":
+        return False
+    return scored.origin == "real" or part.kind in ("gene model", "predictor")
+
+
+def _finding(part: Used, scored: Scored) -> Finding:
+    """The worst finding of the cohorts a row may be of; a name on a folder never makes anything better."""
+    keys = _cohorts_of(scored)
+    findings = [pretrained_sheet().of(*part, key, scored.dataset) for key in keys]
+    return max(findings, key=lambda one: one.severity)
+
+
+def _cohorts_of(scored: Scored) -> list[str | None]:
+    sheet, cards = pretrained_sheet(), dataset_cards()
+    if not scored.own:
+        card = cards.get(scored.dataset)
+        key = card.made_from if card is not None and card.made_from else scored.dataset
+        return [key if sheet.knows(key) else None]
+    ids = set(scored.slides)
+    held = [name for name, card in cards.items() if not card.made_from and ids & {slide.id for slide in card.slides}]
+    return [*(name for name in held if sheet.knows(name)), *sheet.cohorts_in(scored.dataset), None]
+
+
+def used_encoder(key: str) -> Used | None:
+    """The encoder of a key, ``name/version/hash of its weights/...``; None for none.
+
+    Args:
+        key: of :class:`stbench.features.encoder.Encoder`, as a record keeps it.
+    """
+    name, _, rest = key.partition("/")
+    if name == NO_ENCODER:
+        return None
+    digest = rest.split("/")[1] if rest.count("/") else ""
+    return Used("encoder", name, _hash(digest))
+
+
+def used_weights(settings: Mapping[str, Any], known: Mapping[str, str]) -> Iterator[Used]:
+    """Pretrained weights that a method's settings name, and those it brings along.
+
+    Args:
+        settings: all settings of the method.
+        known: what :func:`pretrained_of` said of their files; a setting it says nothing of is undisclosed.
+    """
+    kinds = {_PRIOR: "gene model", _RELEASED: "predictor", _BACKBONE: "encoder"}
+    for setting, name in _named_by(settings).items():
+        found, _, digest = known.get(setting, f"{name}/{_UNKNOWN}").rpartition("/")
+        yield Used(kinds[setting], found, _hash(digest))
+    if _METHOD in known:
+        yield Used("predictor", known[_METHOD])
+
+
+def pretrained_of(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What a record keeps of the pretrained weights a method was given: setting to ``name/sha256``.
+
+    The hash is ``unknown`` where the file cannot be read. ``method`` stands for weights a method brings along; the
+    encoder is not among them, as its key says it all.
+
+    Args:
+        card: the method.
+        settings: all its settings.
+    """
+    found = {} if card.pretrained is None else {_METHOD: card.pretrained}
+    for setting, name in _named_by(settings).items():
+        if setting == _PRIOR:
+            name, digest = origin_of_prior(settings[_PRIOR]) or (TABLE, None)
+        else:
+            digest = _digest(str(settings[setting]))
+        found[setting] = f"{name}/{digest or _UNKNOWN}"
+    return found
+
+
+def _named_by(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that name pretrained weights, with what these are called before their files are looked at."""
+    found = {}
+    if str(settings.get(_PRIOR)).startswith("file:"):
+        found[_PRIOR] = TABLE
+    if settings.get(_RELEASED) is not None:
+        found[_RELEASED] = "released"
+    if settings.get(_BACKBONE) not in (None, "random") and settings.get("input") != "features":
+        found[_BACKBONE] = f"{TIMM}{settings.get('backbone', '')}"
+    return found
+
+
+def _hash(text: str) -> str | None:
+    return text if _HASH.fullmatch(text) else None
+
+
+def _digest(place: str) -> str | None:
+    try:
+        return sha256_of(weight_file(Path(place)))
+    except (OSError, DataError):
+        return None
