@@ -47,6 +47,7 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     """What a cohort holds, its licence, and how to get it."""
     from stbench.catalogue import find_dataset, load_entry
     from stbench.cli.console import say, say_aligned, say_table
+    from stbench.evaluation.exposure import exposures_of
 
     card = find_dataset(name)
     facts = ["title", "organ", "technology", "licence", "citation", "source"]
@@ -55,6 +56,9 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
         say("")
         rows = [[slide.id, slide.section, slide.patient, str(slide.n_spots)] for slide in card.slides]
         say_table(["slide", "section", "patient", "spots"], rows, numbers=3, names=(0, 1, 2))
+    if seen := exposures_of(card):
+        say("\nwho has seen it: pretrained weights as their authors released them")
+        say_table(["weights", "seen", "why"], seen)
     if card.settings is not None:
         say("")
         fields = load_entry(card.settings).model_fields.items()

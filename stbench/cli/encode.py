@@ -13,7 +13,7 @@ from stbench.evaluation.request import Request, default_cache
 @asks(Request, only=("dataset", "encoder", "weights", "patch", "simulate", "data_root", "device"))
 def encode(
     request: Request,
-    list_: Annotated[bool, typer.Option("--list", help="Every named encoder and where its weights are from.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Every named encoder, its weights and what they saw.")] = False,
 ) -> None:
     """Fill the feature cache of a cohort, slide by slide; runs with the same encoder then find their features."""
     if list_:
@@ -28,7 +28,7 @@ def encode(
 
 
 def _list() -> None:
-    from stbench.catalogue.plugins import installed, package_of
+    from stbench.catalogue import installed, package_of, pretrained_sheet
     from stbench.cli.console import say_table
     from stbench.features.encoder import PRECOMPUTED
     from stbench.features.pathology import RECIPES
@@ -37,7 +37,9 @@ def _list() -> None:
     named = [[name, str(r.dim), str(r.side), r.hub, r.licence] for name, r in RECIPES.items()]
     files = [PRECOMPUTED, "any", "-", "-", "one file of features per slide in the folder --weights"]
     foreign = [[point.name, "-", "-", "-", f"from {package_of(point)}"] for point in installed("encoder")]
-    say_table(["encoder", "width", "input px", "weights", "licence"], [*ours, *named, files, *foreign])
+    fitted = {name: one.data for one in pretrained_sheet().weights for name in one.names}
+    rows = [[*row, fitted.get(row[0], "not said")] for row in [*ours, *named, files, *foreign]]
+    say_table(["encoder", "width", "input px", "weights", "licence", "fitted on"], rows)
 
 
 _OURS = {"handcrafted-v1": 153, "handcrafted-v1-ctx": 306, "mean-rgb": 3}

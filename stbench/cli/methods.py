@@ -37,7 +37,7 @@ def show(name: Name) -> None:
     from stbench.methods.registry import find_method
 
     card = find_method(name)
-    facts = ("name", "title", "kind", "summary", "paper", "original", "licence", "entry", "encoder")
+    facts = ("name", "title", "kind", "summary", "paper", "original", "licence", "entry", "encoder", "pretrained")
     lines = [(fact, str(getattr(card, fact))) for fact in facts if getattr(card, fact)]
     lines += [(fact, ", ".join(getattr(card, fact))) for fact in ("needs", "optional") if getattr(card, fact)]
     lines += [("draws", str(card.draws))] + [("note", note) for note in card.notes]

@@ -8,24 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stbench.catalogue import DatasetCard, MethodCard, dataset_cards, pretrained_sheet
+from stbench.catalogue import DatasetCard, dataset_cards, pretrained_sheet
 from stbench.catalogue.pretrained import Finding
-from stbench.errors import DataError
 from stbench.evaluation.record import Origin, Record
-from stbench.evaluation.task import NO_ENCODER
 from stbench.features.encoder import TIMM
-from stbench.features.weights import weight_file
-from stbench.files import sha256_of
-from stbench.priors.origin import TABLE, origin_of_prior
 from stbench.text import listed
 
 Mark = Literal["", "c", "C"]
 
-_PRIOR, _RELEASED, _BACKBONE, _METHOD = "prior", "weights", "backbone_weights", "method"
-_UNKNOWN = "unknown"
+PRIOR, RELEASED, BACKBONE, METHOD = "prior", "weights", "backbone_weights", "method"
+TABLE = "table"  # a gene prior that no model is known of
+UNKNOWN = "unknown"  # in place of a hash
+_NO_ENCODER = "none"  # that of tasks, whose import takes seconds
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -95,20 +91,19 @@ def scored_on(dataset: str, slides: Sequence[str], origin: Origin, asked: str | 
     return Scored(dataset, slides, origin, dataset not in dataset_cards() or asked not in (None, dataset))
 
 
-def exposures_in_words(rows: Sequence[tuple[MethodCard, Mapping[str, Any], str]], scored: Scored) -> list[str]:
+def exposures_in_words(rows: Mapping[str, Sequence[Used | None]], scored: Scored) -> list[str]:
     """One line per finding that leaves a mark, with the methods it holds for.
 
     Args:
-        rows: methods, their settings and the key of the encoder of each.
+        rows: method to the weights behind it.
         scored: what they are to be scored on.
     """
     said: dict[str, list[str]] = {}
-    for card, settings, key in rows:
-        used = used_weights(settings, pretrained_of(card, settings))
-        found = exposure([used_encoder(key), *used], scored)
+    for name, used in rows.items():
+        found = exposure(used, scored)
         if found.mark:
             unranked = "; a row with seen expression is not ranked" if found.labels else ""
-            said.setdefault(f"{found.mark}: {found.said}{unranked}", []).append(card.name)
+            said.setdefault(f"{found.mark}: {found.said}{unranked}", []).append(name)
     return [f"{listed(names)}: {text}" for text, names in said.items()]
 
 
@@ -178,7 +173,7 @@ def used_encoder(key: str) -> Used | None:
         key: of :class:`stbench.features.encoder.Encoder`, as a record keeps it.
     """
     name, _, rest = key.partition("/")
-    if name == NO_ENCODER:
+    if name == _NO_ENCODER:
         return None
     digest = rest.split("/")[1] if rest.count("/") else ""
     return Used("encoder", name, _hash(digest))
@@ -191,52 +186,25 @@ def used_weights(settings: Mapping[str, Any], known: Mapping[str, str]) -> Itera
         settings: all settings of the method.
         known: what :func:`pretrained_of` said of their files; a setting it says nothing of is undisclosed.
     """
-    kinds = {_PRIOR: "gene model", _RELEASED: "predictor", _BACKBONE: "encoder"}
-    for setting, name in _named_by(settings).items():
-        found, _, digest = known.get(setting, f"{name}/{_UNKNOWN}").rpartition("/")
+    kinds = {PRIOR: "gene model", RELEASED: "predictor", BACKBONE: "encoder"}
+    for setting, name in named_by(settings).items():
+        found, _, digest = known.get(setting, f"{name}/{UNKNOWN}").rpartition("/")
         yield Used(kinds[setting], found, _hash(digest))
-    if _METHOD in known:
-        yield Used("predictor", known[_METHOD])
+    if METHOD in known:
+        yield Used("predictor", known[METHOD])
 
 
-def pretrained_of(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What a record keeps of the pretrained weights a method was given: setting to ``name/sha256``.
-
-    The hash is ``unknown`` where the file cannot be read. ``method`` stands for weights a method brings along; the
-    encoder is not among them, as its key says it all.
-
-    Args:
-        card: the method.
-        settings: all its settings.
-    """
-    found = {} if card.pretrained is None else {_METHOD: card.pretrained}
-    for setting, name in _named_by(settings).items():
-        if setting == _PRIOR:
-            name, digest = origin_of_prior(settings[_PRIOR]) or (TABLE, None)
-        else:
-            digest = _digest(str(settings[setting]))
-        found[setting] = f"{name}/{digest or _UNKNOWN}"
-    return found
-
-
-def _named_by(settings: Mapping[str, Any]) -> dict[str, str]:
+def named_by(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings that name pretrained weights, with what these are called before their files are looked at."""
     found = {}
-    if str(settings.get(_PRIOR)).startswith("file:"):
-        found[_PRIOR] = TABLE
-    if settings.get(_RELEASED) is not None:
-        found[_RELEASED] = "released"
-    if settings.get(_BACKBONE) not in (None, "random") and settings.get("input") != "features":
-        found[_BACKBONE] = f"{TIMM}{settings.get('backbone', '')}"
+    if str(settings.get(PRIOR)).startswith("file:"):
+        found[PRIOR] = TABLE
+    if settings.get(RELEASED) is not None:
+        found[RELEASED] = "released"
+    if settings.get(BACKBONE) not in (None, "random") and settings.get("input") != "features":
+        found[BACKBONE] = f"{TIMM}{settings.get('backbone', '')}"
     return found
 
 
 def _hash(text: str) -> str | None:
     return text if _HASH.fullmatch(text) else None
-
-
-def _digest(place: str) -> str | None:
-    try:
-        return sha256_of(weight_file(Path(place)))
-    except (OSError, DataError):
-        return None

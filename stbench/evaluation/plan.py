@@ -16,10 +16,12 @@ from stbench.data.readers.layout import missing_slides
 from stbench.data.splits import PROTOCOLS, Split, folds_of, is_protocol, is_rule_of_folds, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.build import make_split
+from stbench.evaluation.exposure import Used, exposures_in_words, scored_on, used_encoder, used_weights
 from stbench.evaluation.identity import default_patch, patch_text
+from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request, parse_patch
-from stbench.evaluation.run import declared_draws
+from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_PATCH, TaskSettings
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder, needs_pictures
@@ -172,7 +174,7 @@ class Plan:
         return f"{said}; {' '.join(changed) if changed else 'default settings'}"
 
     def notes(self) -> list[str]:
-        """Options that were given and change nothing for a method, by name."""
+        """What to know beforehand: options that change nothing for a method, weights that may have seen the cohort."""
         asked, named = self.request, [run.card for run in self.runs if run.requested]
         notes = []
         if asked.draws is not None:
@@ -181,7 +183,16 @@ class Plan:
         without = [card.name for card in named if card.presets and asked.preset not in card.presets]
         if without:
             notes.append(f"--preset {asked.preset} changes nothing for {listed(without)}: no such preset, its defaults")
-        return notes
+        return notes + self._exposures()
+
+    def _exposures(self) -> list[str]:
+        scored = scored_on(self.cohort.name, self.cohort.ids, self.origin, self.request.dataset)
+        return exposures_in_words({run.card.name: self._used(run) for run in self.runs if run.requested}, scored)
+
+    def _used(self, run: PlannedRun) -> list[Used | None]:
+        settings = run.settings.model_dump(mode="json")
+        known = pretrained_of(run.card, settings)
+        return [used_encoder(encoder_of(run.card) or self.encoder.key), *used_weights(settings, known)]
 
 
 def origin_of(card: DatasetCard) -> Origin:

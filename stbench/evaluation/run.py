@@ -11,12 +11,12 @@ from typing import Any
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError, SettingError, UserError
-from stbench.evaluation.exposure import pretrained_of
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
 from stbench.evaluation.measured import NO_NEIGHBOUR, measured
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
+from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import FILE_NAME, Record, read_record, write_record
 from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.spread import Residuals, Spread

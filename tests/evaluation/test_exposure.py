@@ -9,8 +9,10 @@ import pytest
 from stbench.catalogue import MethodCard
 from stbench.catalogue.pretrained import PretrainedSheet
 from stbench.evaluation import exposure as room
-from stbench.evaluation.exposure import Used, contamination, pretrained_of, used_encoder, used_weights
+from stbench.evaluation.exposure import Used, contamination, used_encoder, used_weights
+from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Record, TaskFacts
+from stbench.evaluation.task import NO_ENCODER
 
 HASH = "ab" * 32
 FULL = f"/1/{HASH}/[224, [0.5], [0.5]]/fp32/timm-1.0.31"
@@ -21,8 +23,8 @@ def record(encoder, dataset="her2st", *, settings=None, pretrained=None, asked=N
     facts = TaskFacts(
         hash="h", dataset=dataset, simulated=origin.get("simulated", False),
         semi_synthetic=origin.get("semi_synthetic", False), n_genes=1, genes=["A"], normalization="log1p",
-        encoder=encoder, patch="112 um", protocol="slide", train=[], validation=[], test=list(slides), patients={}, leak_fraction=None,
-        n_spots={}, data_digest="d",
+        encoder=encoder, patch="112 um", protocol="slide", train=[], validation=[], test=list(slides), patients={},
+        leak_fraction=None, n_spots={}, data_digest="d",
     )  # fmt: skip
     return Record(
         status="done", task=facts, method="m", title="M", kind="discriminative", entry="m:M", preset="paper",
@@ -143,7 +145,7 @@ def test_a_folder_is_known_by_its_slides_and_its_name_makes_nothing_better(known
 @pytest.mark.parametrize(
     ("key", "used"),
     [
-        ("none", None),
+        (NO_ENCODER, None),
         ("mean-rgb/1", Used("encoder", "mean-rgb")),
         (f"uni{FULL}", Used("encoder", "uni", HASH)),
         (f"timm:vit_x.tag{FULL}", Used("encoder", "timm:vit_x.tag", HASH)),
