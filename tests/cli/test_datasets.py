@@ -26,6 +26,14 @@ def test_show_says_licence_and_source(stbench, name):
     assert all(slide.id in ended.out for slide in card.slides)
 
 
+def test_show_says_which_weights_have_seen_a_cohort(stbench):
+    shown = stbench("datasets", "show", "kidney").out
+    (stpath,) = [line for line in shown.splitlines() if line.startswith("stpath")]
+    assert "saw, expression too" in stpath
+    assert "looked up 2026-11-29" in stpath
+    assert "stpath" not in stbench("datasets", "show", "simulated").out
+
+
 def test_show_explains_the_simulation(stbench):
     assert "spots under tissue on every slide" in stbench("datasets", "show", "simulated").out
 

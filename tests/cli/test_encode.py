@@ -22,6 +22,8 @@ def test_a_cohort_is_encoded_once_and_runs_find_it(stbench):
 def test_named_encoders_are_listed_and_need_weights(stbench):
     ended = stbench("encode", "--list")
     assert "MahmoodLab/UNI2-h" in ended.out
+    (phikon,) = [line for line in ended.out.splitlines() if line.startswith("phikon-v2")]
+    assert "TCGA 29,502" in phikon
     assert "expected a local weight file, found none" in stbench("encode", "--encoder", "uni", *TINY).reason
     assert "did you mean" in stbench("encode", "--encoder", "unii", *TINY).reason
 

@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stbench.catalogue import usual_controls
@@ -186,3 +187,26 @@ def test_bad_settings_of_the_semi_synthetic_cohort(tmp_path, write_her2st, simul
 def test_the_semi_synthetic_cohort_needs_the_real_one(tmp_path):
     with pytest.raises(UserError, match=r"her2st: expected her2st layout .* found no such folder"):
         open_dataset("her2st-semisynthetic", tmp_path, (), tmp_path)
+
+
+def test_a_plan_says_which_weights_may_have_seen_the_cohort(tmp_path, write_her2st):
+    features = tmp_path / "features"
+    features.mkdir()
+    for section in ("A1", "B1", "C1"):
+        write_her2st(tmp_path / "her2st", section, image=False)
+        np.save(features / f"{section}.npy", np.ones((6, 2)))
+    asked = {"dataset": "her2st", "data_root": tmp_path, "genes": (2,), "controls": False}
+    (note,) = planned(tmp_path, RIDGE, "stem", encoder="precomputed", weights=features, **asked).notes()
+    assert note.startswith("ridge, stem: c: encoder precomputed: undisclosed for HER2ST (Andersson 2021): ")
+    assert "\n" not in note
+    blind = planned(tmp_path, NEIGHBOURS, encoder="precomputed", weights=features, **asked)
+    assert blind.notes() == []  # it is given no features
+    assert planned(tmp_path, RIDGE).notes() == []  # nothing has seen simulated slides
+
+
+def test_a_plan_says_which_gene_vectors_may_have_seen_the_cohort(tmp_path, write_her2st):
+    for section in ("A1", "B1", "C1"):
+        write_her2st(tmp_path / "her2st", section)
+    asked = {"dataset": "her2st", "data_root": tmp_path, "genes": (2,), "overrides": ("prior=file:vectors",)}
+    (note,) = planned(tmp_path, "flag", RIDGE, **asked).notes()
+    assert note.startswith("flag: c: gene model table: undisclosed for HER2ST (Andersson 2021): ")

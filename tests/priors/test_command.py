@@ -1,11 +1,13 @@
 """`stbench prior`, and FLAG aligned with what it wrote."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from stbench.cli.main import main
+from stbench.evaluation.exposure import contamination
 from stbench.evaluation.record import read_record
 
 from . import gene_models
@@ -46,12 +48,15 @@ def test_training_slides_alone_get_vectors_and_flag_trains_with_them(checkpoint,
     assert main(["prior", "--model", "scgpt", "--weights", str(checkpoint), *COHORT, "--out", "vectors"]) == 0
     assert "6 genes, 6 known" in capsys.readouterr().out
     about = json.loads((tmp_path / "vectors" / "prior.json").read_text())
+    assert about["weights_sha256"] == hashlib.sha256((checkpoint / "best_model.pt").read_bytes()).hexdigest()
     stored = {path.name.removesuffix("_gene_embeddings.npy") for path in (tmp_path / "vectors").glob("*embeddings.npy")}
     assert stored == set(about["train"])
     flag = ["run", "--method", "flag", "--preset", "test", "--encoder", "mean-rgb", "--no-controls", *COHORT]
     assert main([*flag, "--set", "prior=file:vectors", "--out", "mine"]) == 0
     record = read_record(tmp_path / "mine" / "flag")
     assert record.status == "done"
+    assert record.pretrained == {"prior": f"scgpt/{about['weights_sha256']}"}
+    assert contamination(record).mark == ""  # nothing has seen simulated slides
     assert set(record.task.train) == stored
     assert record.task.genes == about["genes"]
 
