@@ -78,7 +78,7 @@ class MethodCard(Card):
     draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
     pretrained: str | None = Field(
-        default=None, description="weights it brings along, by name in pretrained/ where known; None: fitted here alone"
+        default=None, description="released weights it comes with, by name in pretrained/ where known; None: none"
     )
     origins: list[Literal["real", "semi-synthetic", "simulated"]] = Field(
         default=[], description="of the data it is defined on; empty for any"

@@ -143,7 +143,8 @@ def _labelled(finding: Finding) -> str:
 
 
 def _can_have_seen(part: Used, scored: Scored) -> bool:
-    if scored.origin == "simulated":
+    entry = pretrained_sheet().named(part.name)
+    if scored.origin == "simulated" or (entry is not None and not entry.fitted):
         return False
     return scored.origin == "real" or part.kind in ("gene model", "predictor")
 
@@ -186,12 +187,11 @@ def used_weights(settings: Mapping[str, Any], known: Mapping[str, str]) -> Itera
         settings: all settings of the method.
         known: what :func:`pretrained_of` said of their files; a setting it says nothing of is undisclosed.
     """
-    kinds = {PRIOR: "gene model", RELEASED: "predictor", BACKBONE: "encoder"}
-    for setting, name in named_by(settings).items():
+    kinds = {PRIOR: "gene model", RELEASED: "predictor", BACKBONE: "encoder", METHOD: "predictor"}
+    named = {**named_by(settings), **({METHOD: ""} if METHOD in known else {})}
+    for setting, name in named.items():
         found, _, digest = known.get(setting, f"{name}/{UNKNOWN}").rpartition("/")
         yield Used(kinds[setting], found, _hash(digest))
-    if METHOD in known:
-        yield Used("predictor", known[METHOD])
 
 
 def named_by(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError
-from stbench.evaluation.exposure import METHOD, PRIOR, UNKNOWN, named_by
+from stbench.evaluation.exposure import METHOD, PRIOR, RELEASED, UNKNOWN, named_by
 from stbench.features.weights import weight_file
 from stbench.files import sha256_of
 from stbench.priors.origin import origin_of_prior
@@ -17,21 +17,28 @@ from stbench.priors.origin import origin_of_prior
 def pretrained_of(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
     """What a record keeps of the pretrained weights a method was given: setting to ``name/sha256``.
 
-    The hash is ``unknown`` where the file cannot be read. ``method`` stands for weights a method brings along; the
-    encoder is not among them, as its key says it all.
+    The hash is ``unknown`` where the file cannot be read. Weights that a method brings along without a setting stand
+    under ``method``; the encoder's are not here, as its key says it all.
 
     Args:
         card: the method.
         settings: all its settings.
     """
-    found = {} if card.pretrained is None else {METHOD: card.pretrained}
+    brought = card.pretrained is not None and RELEASED not in settings
+    found = {METHOD: f"{card.pretrained}/{UNKNOWN}"} if brought else {}
     for setting, name in named_by(settings).items():
-        if setting == PRIOR:
-            name, digest = origin_of_prior(settings[PRIOR]) or (name, None)
-        else:
-            digest = _digest(str(settings[setting]))
+        name, digest = _origin(setting, str(settings[setting]), name)
+        if setting == RELEASED and card.pretrained is not None:
+            name = card.pretrained
         found[setting] = f"{name}/{digest or UNKNOWN}"
     return found
+
+
+def _origin(setting: str, said: str, name: str) -> tuple[str, str | None]:
+    """Name and hash of the weights that a setting names."""
+    if setting == PRIOR:
+        return origin_of_prior(said) or (name, None)
+    return name, _digest(said)
 
 
 def _digest(place: str) -> str | None:

@@ -110,7 +110,7 @@ class Record(_Part):
     pretrained: dict[str, str] = Field(
         default={},
         description="setting that names pretrained weights to their name and the sha256 of their file, name/sha256; "
-        "method: weights it brings along; the encoder's stand in its key",
+        "method: those it comes with; the encoder's stand in its key",
     )
     command: str = Field(description="command that repeats the run")
     request: dict[str, Any] = Field(default={}, description="everything the user asked for, by option")

@@ -53,11 +53,11 @@ def known_hash(monkeypatch):
 
 @pytest.mark.parametrize("predictor", ["stpath", "delphi"])
 def test_a_predictor_that_saw_expression_is_not_to_be_ranked(predictor):
-    found = contamination(record("none", pretrained={"method": predictor}))
+    found = contamination(record("none", pretrained={"method": f"{predictor}/unknown"}))
     assert (found.mark, found.labels) == ("C", True)
     assert "saw HER2ST (Andersson 2021) with its expression" in found.said
     assert "looked up 2026-11-29" in found.said
-    assert contamination(record("none", "prad", pretrained={"method": predictor})).labels is False
+    assert contamination(record("none", "prad", pretrained={"method": f"{predictor}/unknown"})).labels is False
 
 
 def test_an_encoder_that_saw_the_slides_alone_may_be_ranked():
@@ -95,19 +95,19 @@ def test_the_worst_part_is_shown(known_hash):
     both = contamination(record(f"uni{FULL}", settings=settings, pretrained={"prior": f"scgpt/{HASH[::-1]}"}))
     assert (alone.mark, both.mark) == ("", "c")
     assert [one.verdict for one in both.findings] == ["undisclosed", "undisclosed", "no"]
-    predicted = contamination(record(f"phikon-v2{FULL}", settings=settings, pretrained={"method": "stpath"}))
+    predicted = contamination(record(f"phikon-v2{FULL}", settings=settings, pretrained={"method": "stpath/unknown"}))
     assert (predicted.mark, predicted.labels, predicted.findings[0].name) == ("C", True, "stpath")
 
 
 def test_what_weights_start_from_is_inherited():
-    deepspot = {"method": "deepspot-m"}
+    deepspot = {"method": "deepspot-m/unknown"}
     assert "through its backbone" in contamination(record("none", "tcga", asked="./tcga", pretrained=deepspot)).said
     found = contamination(record("none", "of-cellxgene", asked="./of-cellxgene", pretrained=deepspot))
     assert (found.mark, found.findings[0].name) == ("C", "deepspot-m through scgpt")
 
 
 def test_nothing_has_seen_simulated_slides_and_no_encoder_generated_features():
-    stpath = {"method": "stpath"}
+    stpath = {"method": "stpath/unknown"}
     assert contamination(record(f"virchow2{FULL}", "simulated", simulated=True, pretrained=stpath)).findings == ()
     made = {"dataset": "her2st-semisynthetic", "semi_synthetic": True}
     assert contamination(record("given/1", **made)).said == ""
@@ -135,7 +135,7 @@ def test_photographs_hold_no_slides_of_anybody(known_hash):
 
 def test_a_folder_is_known_by_its_slides_and_its_name_makes_nothing_better(known_hash):
     known_hash("gigapath")
-    stpath = {"method": "stpath"}
+    stpath = {"method": "stpath/unknown"}
     assert mark("none", "mine", asked="./mine", slides=["SPA154"], pretrained=stpath) == "C"
     assert mark("none", "her2st", asked="elsewhere/her2st", pretrained=stpath) == "C"
     assert mark("none", "kidney", asked="elsewhere/kidney", pretrained=stpath) == "c"  # an organ is no cohort
@@ -157,7 +157,7 @@ def test_the_key_of_an_encoder_is_parsed(key, used):
 
 
 def test_a_record_keeps_the_hashes_of_the_files_its_settings_name(tmp_path):
-    card = MethodCard(name="m", title="M", entry="m:M", pretrained="stpath")
+    card = MethodCard(name="m", title="M", entry="m:M")
     file, vectors, table = tmp_path / "w.pt", tmp_path / "vectors", tmp_path / "t.npz"
     file.write_bytes(b"weights")
     np.savez(table, genes=["A"], embedding=np.ones((1, 2)))
@@ -165,19 +165,28 @@ def test_a_record_keeps_the_hashes_of_the_files_its_settings_name(tmp_path):
     (vectors / "prior.json").write_text(json.dumps({"model": "scgpt", "weights_sha256": HASH}))
     digest = hashlib.sha256(b"weights").hexdigest()
     settings = {"weights": str(file), "backbone_weights": str(file), "backbone": "resnet18", "prior": f"file:{vectors}"}
-    kept = {"method": "stpath", "weights": f"released/{digest}", "backbone_weights": f"timm:resnet18/{digest}"}
+    kept = {"weights": f"released/{digest}", "backbone_weights": f"timm:resnet18/{digest}"}
     assert pretrained_of(card, settings) == {**kept, "prior": f"scgpt/{HASH}"}
     assert list(used_weights(settings, pretrained_of(card, settings))) == [
         Used("gene model", "scgpt", HASH),
         Used("predictor", "released", digest),
         Used("encoder", "timm:resnet18", digest),
-        Used("predictor", "stpath"),
     ]
     of_table = pretrained_of(card, {"prior": f"file:{table}?missing=mask"})["prior"]
     assert of_table == f"table/{hashlib.sha256(table.read_bytes()).hexdigest()}"
     assert pretrained_of(card, {"prior": "file:gone", "weights": "gone"}) == {
-        "method": "stpath", "prior": "table/unknown", "weights": "released/unknown",
+        "prior": "table/unknown", "weights": "released/unknown",
     }  # fmt: skip
+
+
+def test_a_method_that_comes_with_weights_names_them(tmp_path):
+    card, file = MethodCard(name="m", title="M", entry="m:M", pretrained="stpath"), tmp_path / "w.pt"
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert pretrained_of(card, {}) == {"method": "stpath/unknown"}
+    assert list(used_weights({}, pretrained_of(card, {}))) == [Used("predictor", "stpath")]
+    assert pretrained_of(card, {"weights": str(file)}) == {"weights": f"stpath/{digest}"}
+    assert pretrained_of(card, {"weights": None}) == {}  # trained here
 
 
 def test_settings_that_name_no_weights_leave_nothing():
