@@ -25,6 +25,9 @@ from stbench.proofs.contract_bench import (
     one_spot,
     withheld_inputs,
 )
+from stbench.proofs.draws import SEEDS_APART, dependence
+
+_RUNS, _FEWEST_DRAWS = 16, 4  # seeds that tell mirrored draws even where the noise of a slide is one number
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,18 @@ def _draws_differ(bench: Bench) -> str | None:
     return None
 
 
+def _draws_are_independent(bench: Bench) -> str | None:
+    if not bench.samples:
+        return "a point prediction"
+    n_draws, seeds = max(_FEWEST_DRAWS, bench.card.draws), [SEED + run * SEEDS_APART for run in range(_RUNS)]
+    drawn = np.stack([bench.fitted.predict(copied(bench.test), n_draws, seed) for seed in seeds])
+    if drawn.shape[1] == 1:
+        return "a point prediction"
+    found = dependence(drawn)
+    _require(found.reason is None, f"expected independent draws, found {found.reason}")
+    return f"{_RUNS} seeds of {n_draws} draws"
+
+
 def _predicts_mean(bench: Bench) -> str:
     mean = bench.fitted.predict_mean(copied(bench.test), SEED)
     if mean is None:
@@ -227,6 +242,7 @@ CHECKS: dict[str, Callable[[Bench], str | None]] = {
     "predicting leaves no trace": _predicting_leaves_no_trace,
     "draws stand alone": _draws_stand_alone,
     "draws differ": _draws_differ,
+    "draws are independent": _draws_are_independent,
     "posterior mean": _predicts_mean,
     "saves and loads": _saves,
     "leaves its input alone": _leaves_input,

@@ -137,3 +137,46 @@ class Chatters(Sound):
 class Timeless(Sound):
     def estimate_seconds(self, train, test, draws, context):
         return float("nan")
+
+
+class Mirrors(Sound):
+    """Draws in pairs around the mean: the fair CRPS falls, the model is the same."""
+
+    def predict(self, inputs, draws, seed):
+        away = super().predict(inputs, draws, seed) - self.mean_
+        for k in range(1, draws, 2):
+            away[k] = -away[k - 1]
+        return (self.mean_ + away).astype(np.float32)
+
+
+class MirrorsFarApart(Mirrors):
+    """Draw 4 mirrors draw 0, and so on."""
+
+    def predict(self, inputs, draws, seed):
+        away = Sound.predict(self, inputs, draws, seed) - self.mean_
+        away[4:8] = -away[: max(draws - 4, 0)][:4]
+        return (self.mean_ + away).astype(np.float32)
+
+
+class Repeats(Sound):
+    """Every other draw is the one before, but for the last bits."""
+
+    def predict(self, inputs, draws, seed):
+        drawn = super().predict(inputs, draws, seed)
+        drawn[1::2] = drawn[: draws // 2 * 2 : 2] + 1e-4
+        return drawn
+
+
+class Strata(Sound):
+    """Of 4 draws, each spot and gene has one in each quarter of the law, in an order of its own."""
+
+    def predict(self, inputs, draws, seed):
+        from scipy.stats import norm
+
+        shape = (inputs.n_spots, len(self.mean_))
+        drawn = []
+        for block in range(-(-draws // 4)):
+            generator = np.random.default_rng([seed, block])
+            strata = generator.permuted(np.tile(np.arange(4), (*shape, 1)), axis=-1) + generator.random((*shape, 4))
+            drawn += list(np.moveaxis(norm.ppf(strata / 4), -1, 0))
+        return (self.mean_ + np.stack(drawn[:draws])).astype(np.float32)

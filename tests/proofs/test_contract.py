@@ -43,6 +43,9 @@ def test_sound_ones(tmp_path):
         ("DrawsTogether", "draws stand alone", "number of draws"),
         ("OneDraw", "draws differ", "draws = 1"),
         ("SameDraws", "draws differ", "another seed"),
+        ("Mirrors", "draws are independent", "draws 0 and 1 correlated by -1.00"),
+        ("Repeats", "draws are independent", "draws 0 and 1 correlated by 1.00"),
+        ("Strata", "draws are independent", "farther apart"),
         ("BadMean", "posterior mean", "(6,)"),
         ("Forgets", "saves and loads", "difference of 1"),
         ("Vandal", "leaves its input alone", "features"),
@@ -56,6 +59,11 @@ def test_a_broken_promise_is_found(name, check, said, tmp_path):
     found = failures(faulty(name, kind="generative", draws=3, optional=["array_xy"]), tmp_path)
     assert said in found[check]
     assert "\n" not in found[check].replace(repr("one\nspot"), "")
+
+
+def test_all_draws_of_the_card_are_looked_at(tmp_path):
+    assert "draws 0 and 4" in failures(faulty("MirrorsFarApart", draws=8), tmp_path / "8")["draws are independent"]
+    assert failures(faulty("MirrorsFarApart", draws=4), tmp_path / "4") == {}
 
 
 @pytest.mark.parametrize(
