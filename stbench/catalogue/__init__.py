@@ -10,6 +10,7 @@ from stbench.catalogue.cards import (
     MetricCard,
     SlideEntry,
 )
+from stbench.catalogue.code import Coded, changed_code, code_of
 from stbench.catalogue.entries import (
     dataset_cards,
     find_dataset,
@@ -30,12 +31,15 @@ __all__ = [
     "METHOD_NEEDS",
     "METRIC_NEEDS",
     "PRESETS",
+    "Coded",
     "DatasetCard",
     "Difference",
     "MethodCard",
     "MetricCard",
     "Registered",
     "SlideEntry",
+    "changed_code",
+    "code_of",
     "dataset_cards",
     "find_dataset",
     "find_metric",

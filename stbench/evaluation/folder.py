@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
+from stbench.catalogue import Coded, changed_code
 from stbench.errors import DataError, UserError
 from stbench.evaluation.predictions import FOLDER as PREDICTIONS
 from stbench.evaluation.record import FILE_NAME as RECORD
@@ -25,7 +26,7 @@ WORK = "work"
 _OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY)
 
 
-class RunKey(BaseModel):
+class RunKey(Coded):
     """What makes two runs the same run.
 
     Args:
@@ -35,6 +36,7 @@ class RunKey(BaseModel):
         settings: every resolved setting.
         seed: seed of fitting and sampling.
         draws: samples drawn per slide.
+        code: hash of the code of a third-party method, None for methods of this repository.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,11 +52,13 @@ class RunKey(BaseModel):
         """``name found -> asked`` for everything in which ``other``, what is asked, differs."""
         mine, theirs = _flat(self), _flat(other)
         names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
-        return [f"{name} {mine.get(name)!r} -> {theirs.get(name)!r}" for name in names]
+        lines = [f"{name} {mine.get(name)!r} -> {theirs.get(name)!r}" for name in names]
+        return lines + changed_code(self.method, self.code, other.code)
 
 
 def _flat(key: RunKey) -> dict[str, Any]:
-    said = json.loads(key.model_dump_json())
+    """Everything but the code, whose hash says nothing to a reader."""
+    said = json.loads(key.model_dump_json(exclude={"code"}))
     settings = {f"setting {name}": value for name, value in said.pop("settings").items()}
     return {**said, **settings}
 

@@ -102,6 +102,9 @@ class Record(_Part):
     title: str
     kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"]
     entry: str
+    code: str | None = Field(
+        default=None, description="sha256 of the source file of a third-party method; None for methods of stbench"
+    )
     preset: str
     settings: dict[str, Any]
     seed: int

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stbench.catalogue import MethodCard
+from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.folder import RunFolder, RunKey, claim
 from stbench.evaluation.given import sight_of
@@ -135,7 +135,10 @@ def prepare(
     """
     settings = resolve_settings(card, method_class(card), preset, dict(overrides or {}))
     said, n_draws = settings.model_dump(mode="json"), declared_draws(card, draws)
-    key = RunKey(task=task.facts.hash, method=card.name, entry=card.entry, settings=said, seed=seed, draws=n_draws)
+    key = RunKey(
+        task=task.facts.hash, method=card.name, entry=card.entry, settings=said, seed=seed, draws=n_draws,
+        code=code_of(card),
+    )  # fmt: skip
     place = claim(folder, key, resume=resume)
     finished = _finished(place)
     if finished is not None:
@@ -256,6 +259,7 @@ def _record(
         title=card.title,
         kind=card.kind,
         entry=card.entry,
+        code=key.code,
         preset=job.preset,
         settings=key.settings,
         seed=key.seed,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stbench.catalogue import Coded, changed_code
 from stbench.data.opening import find_card
 from stbench.errors import DataError, UserError
 from stbench.evaluation.plan import ceilings_of, origin_of
@@ -30,7 +31,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Series(_Part):
+class Series(_Part, Coded):
     """One method under one set of settings: a row of a table, a curve, or a reference line."""
 
     name: str = Field(description="label, and name of the folder of its runs")
@@ -165,7 +166,9 @@ class Manifest(_Part):
     def _differences_of_series(self, asked: Self) -> list[str]:
         found = {series.name: series for series in self.series}
         pairs = [(found[one.name], one) for one in asked.series if one.name in found]
-        return [line for one, other in pairs for line in differing(f"{one.name}: ", _said(one), _said(other))]
+        lines = [line for one, other in pairs for line in differing(f"{one.name}: ", _said(one), _said(other))]
+        changed = [line for one, other in pairs for line in changed_code(one.name, one.code, other.code)]
+        return lines + list(dict.fromkeys(changed))
 
     def joined(self, asked: Self) -> Self:
         """This grid with the panel sizes, seeds and series of ``asked`` added."""

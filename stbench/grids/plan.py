@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stbench.catalogue import MethodCard
+from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError
 from stbench.evaluation.plan import Fold, Plan, PlannedRun
 from stbench.evaluation.record import FILE_NAME as RECORD
@@ -136,6 +136,7 @@ def series_of(run: PlannedRun, typed: str, request: Request, **changes: object) 
         "overrides": overrides,
         "settings": run.settings.model_dump(mode="json"),
         "draws": declared_draws(run.card, request.draws),
+        "code": code_of(run.card),
     }
     return Series.model_validate({**said, **changes})
 

@@ -37,6 +37,21 @@ def test_other_settings_are_refused_by_name(tmp_path, changes, said):
     assert str(error.value) == f"{tmp_path} belongs to another sweep: {said}; choose another --out"
 
 
+def test_an_edited_method_is_refused(tmp_path):
+    flag = "a" * 64
+    write_manifest(tmp_path, manifest(series("flag", code=flag), series("ridge")))
+    assert '"code"' in (tmp_path / "sweep.json").read_text()
+    assert join(tmp_path, manifest(series("flag", code=flag))).series[0].code == flag
+    with pytest.raises(UserError, match=r"another sweep: the code of flag changed since .*: aaaaaaaa -> bbbbbbbb; "):
+        join(tmp_path, manifest(series("flag", code="b" * 64)))
+
+
+def test_grids_of_before_codes_were_kept_go_on(tmp_path):
+    write_manifest(tmp_path, manifest(series("flag")))
+    assert '"code"' not in (tmp_path / "sweep.json").read_text()
+    assert join(tmp_path, manifest(series("flag", code="b" * 64))).series[0].code is None
+
+
 def test_folders_that_are_no_sweep(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"found notes\.txt"):
