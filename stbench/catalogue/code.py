@@ -1,4 +1,4 @@
-"""The code behind a method that is not of this repository: a file can change under a folder of runs, a release cannot."""
+"""The code behind a method that is not of this repository: a file may change under a folder of runs."""
 
 from __future__ import annotations
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stbench.cli.console import say, say_aligned, say_table
+from stbench.cli.asks import Grouped, asks
+from stbench.cli.console import ConsoleReporter, complain, say, say_aligned, say_table
+from stbench.evaluation.check_request import ASKED, CheckRequest
+from stbench.evaluation.request import default_cache
 
 if TYPE_CHECKING:
     from stbench.catalogue import MethodCard
+    from stbench.evaluation.plan import Plan
+    from stbench.proofs.contract import CheckResult
 
 app = typer.Typer(help="Methods: list, show, check, parity.", rich_markup_mode=None)
 
@@ -69,18 +75,40 @@ def _differing(value: Any, default: Any) -> str:
     return "" if value == default else str(value)
 
 
-@app.command()
-def check(name: Name) -> None:
-    """Run the contract suite on a method; exit code 1 when a check fails."""
-    import tempfile
+@app.command("check", cls=Grouped)
+@asks(CheckRequest, only=ASKED)
+def check(request: CheckRequest, name: Name) -> None:
+    """Run the contract suite on a method; exit code 1 when a check fails.
 
+    With --dataset also run it on that cohort, twice, the second time with the counts of the test slides moved over
+    their spots: whoever predicts something else has seen them.
+    """
     from stbench.methods.registry import find_method
     from stbench.proofs.contract import check_method
 
+    request.check_options()
+    card, planned = find_method(name), _planned(request, name) if request.dataset else None
+    if planned is not None:
+        complain(f"first the contract suite, then {planned.folds[0].name} of {planned.cohort.name}")
     with tempfile.TemporaryDirectory() as folder:
-        results = check_method(find_method(name), Path(folder))
+        results = check_method(card, Path(folder))
+    if planned is not None:
+        results += _checked_on_data(planned)
     say_table(["check", "verdict", "detail"], [[r.name, "ok" if r.passed else "FAIL", r.detail] for r in results])
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+def _planned(request: CheckRequest, name: str) -> Plan:
+    from stbench.evaluation.plan import plan
+
+    return plan(request.of(name), default_cache(), ConsoleReporter())
+
+
+def _checked_on_data(planned: Plan) -> list[CheckResult]:
+    from stbench.proofs.on_data import check_on_data
+
+    with tempfile.TemporaryDirectory() as folder:
+        return check_on_data(planned, Path(folder), ConsoleReporter())
 
 
 @app.command()

@@ -6,8 +6,11 @@ import pytest
 
 from stbench.catalogue import method_cards, metric_cards
 
+from .conftest import TINY
+
 KNN = Path(__file__).parents[1] / "plugin" / "stbench-knn" / "stbench_knn.py"
 FAULTY = Path(__file__).parents[1] / "proofs" / "faulty.py"
+CHEATS = FAULTY.with_name("cheats.py")
 
 
 def test_list(stbench):
@@ -66,3 +69,18 @@ def test_metrics(stbench):
     assert [line.split()[0] for line in lines[2:]] == list(metric_cards())
     (mse,) = (line for line in lines if line.startswith("mse "))
     assert "lower" in mse
+
+
+@pytest.mark.parametrize(("name", "code"), [("Honest", 0), ("ReadsSiblings", 1)])
+def test_check_on_a_cohort(stbench, name, code):
+    words = ["--dataset", "simulated", *TINY, "--genes", "4", "--encoder", "mean-rgb"]
+    ended = stbench("methods", "check", f"{CHEATS}:{name}", *words)
+    (scramble,) = (line for line in ended.out.splitlines() if line.startswith("label scramble"))
+    assert "moving the counts of 1 test slide" in scramble if code else "predicted the same" in scramble
+    assert ended.code == code
+    assert "first the contract suite, then slide of simulated" in ended.err
+
+
+def test_check_says_what_its_options_need(stbench):
+    said = stbench("methods", "check", "ridge", "--genes", "4").reason
+    assert said == "--genes: expected --dataset beside it, found none; the contract suite has its own"
