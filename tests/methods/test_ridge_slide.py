@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from stbench.errors import SettingError
+from stbench.evaluation.predictions import SlidePrediction
+from stbench.evaluation.spread import Residuals
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.controls.ridge_slide import RidgeSlide, RidgeSlideSettings
 
@@ -157,6 +159,67 @@ def test_features_that_vary_between_slides_alone_count_for_nothing(slides):
     method = fitted(flat)
     np.testing.assert_array_equal(method.coefficients_[4], 0)
     assert np.isfinite(method.predict(flat[0].inputs, 1, 0)).all()
+
+
+def test_a_validation_slide_is_predicted_by_a_fit_without_it(slides):
+    method = fitted(slides[:2], slides[2:])
+    for own, other in [(2, 3), (3, 2)]:
+        without = predicted([*slides[:2], slides[other]], slides[own].inputs)
+        np.testing.assert_array_equal(method.predict(slides[own].inputs, 1, 0)[0], without)
+        assert np.abs(predicted(slides, slides[own].inputs) - without).max() > 0.01
+
+
+def test_the_width_of_its_prediction_is_that_of_leaving_slides_out(slides):
+    """Features of noise alone: in sample they explain something, out of sample nothing."""
+    generator = np.random.default_rng(0)
+    noise = [
+        LabelledSlide(replace(s.inputs, features=generator.normal(size=(s.inputs.n_spots, 20)).astype(np.float32)), y)
+        for s, y in ((s, generator.normal(size=s.expression.shape).astype(np.float32)) for s in slides)
+    ]
+    method, whole = fitted(noise[:2], noise[2:], alpha=1.0), fitted(noise, alpha=1.0)
+    apart, inside, by_hand = Residuals(), Residuals(), []
+    for own, rest in ((2, [0, 1, 3]), (3, [0, 1, 2])):
+        slide = noise[own]
+        apart.add(slide.expression, SlidePrediction(method.predict(slide.inputs, 1, 0)))
+        inside.add(slide.expression, SlidePrediction(whole.predict(slide.inputs, 1, 0)))
+        by_hand.append(slide.expression - predicted([noise[i] for i in rest], slide.inputs, alpha=1.0))
+    found = apart.spread().prediction
+    np.testing.assert_allclose(found, np.concatenate(by_hand).std(axis=0), rtol=1e-5)
+    assert (found > inside.spread().prediction).all()
+
+
+def test_other_slides_are_predicted_from_all_of_them(slides):
+    np.testing.assert_array_equal(predicted(slides), fitted(slides[:2], slides[2:]).predict(TEST, 1, 0)[0])
+    namesake = replace(TEST, slide_id=slides[3].inputs.slide_id)
+    np.testing.assert_array_equal(predicted(slides), predicted(slides[:2], namesake, slides[2:]))
+
+
+def test_a_validation_patient_who_trains_nothing_is_left_out_whole(slides):
+    sister = labelled("C2", "C", 8, stain=-1)
+    before = fitted(slides[:3], [slides[3], sister])
+    after = fitted(slides[:3], [slides[3], moved(sister, expression=9.0)])
+    own = slides[3].inputs
+    np.testing.assert_array_equal(before.predict(own, 1, 0), after.predict(own, 1, 0))
+    trained = [labelled("C3", "C", 9), *slides[:3]]
+    before, after = (fitted(trained, [slides[3], one]) for one in (sister, moved(sister, expression=9.0)))
+    assert np.abs(before.predict(own, 1, 0) - after.predict(own, 1, 0)).max() > 0.1
+
+
+def test_a_model_file_keeps_the_fits_without_validation_slides(slides, tmp_path):
+    method = fitted(slides[:2], slides[2:])
+    method.save(tmp_path / "model.safetensors")
+    loaded = RidgeSlide.load(tmp_path / "model.safetensors")
+    for inputs in (TEST, slides[2].inputs):
+        np.testing.assert_array_equal(loaded.predict(inputs, 1, 0), method.predict(inputs, 1, 0))
+
+
+def test_a_model_file_from_before_predicts_what_it_did(slides, tmp_path):
+    method = fitted(slides)  # without validation slides nothing of them is kept, as before
+    assert not [name for name in vars(method) if name.startswith("apart_") and name != "apart_"]
+    del method.apart_
+    method.save(tmp_path / "model.safetensors")
+    loaded = RidgeSlide.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(slides[2].inputs, 1, 0)[0], predicted(slides, slides[2].inputs))
 
 
 def test_blocks_must_add_up(slides):

@@ -19,6 +19,7 @@ REFERENCE_WIDTH = 153
 FEW_PATIENTS = 3
 """From here on ``rho`` is chosen by leaving patients out; below, it is 1."""
 MOST_RHO = 2.0
+_LEARNT = ("scale_", "weight_", "coefficients_", "feature_mean_", "expression_mean_", "rho_")
 
 
 class RidgeSlideSettings(BaseModel):
@@ -46,6 +47,9 @@ class RidgeSlide(Method):
     where m and u are the means over patients of expression and features, and t is the slide predicted. ``rho`` is the
     least-squares factor in [0, 2] of the slide levels of patients left out, 1 below three patients; it and m move the
     level of a slide alone. A patient that is unknown counts as one of its own.
+
+    A validation slide is predicted out of sample, by a fit without it and, where its patient trains nothing, without
+    that patient: residuals there are what the width of this prediction is taken from.
     """
 
     Settings = RidgeSlideSettings
@@ -56,17 +60,48 @@ class RidgeSlide(Method):
     feature_mean_: Array  # (d,)
     expression_mean_: Array  # (n_genes,)
     rho_: float
+    apart_: Sequence[str] = ()  # validation slides; what was learnt without each is in ``apart_scale_`` and so on
+    apart_features_: Array  # (n_validation, d) mean features: another slide may have the same name
 
     def fit(self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context) -> None:
-        patients = _by_patient([*train, *validation])
-        self.scale_ = _within_slide_scale([*train, *validation])
+        self._learn([*train, *validation])
+        self.apart_ = [slide.inputs.slide_id for slide in validation]
+        if validation:
+            self.apart_features_ = np.stack([_mean(slide.inputs.features) for slide in validation])
+            twins = [self._twin(_without(slide, train, validation)) for slide in validation]
+            for name in _LEARNT:
+                setattr(self, f"apart_{name}", np.stack([vars(twin)[name] for twin in twins]))
+
+    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+        return self._fit_for(inputs)._predicted(inputs)
+
+    def _learn(self, slides: Sequence[LabelledSlide]) -> None:
+        patients = _by_patient(slides)
+        self.scale_ = _within_slide_scale(slides)
         self.weight_ = self._block_weights(len(self.scale_))
-        zz, zy = self._gram([*train, *validation])
+        zz, zy = self._gram(slides)
         self.coefficients_ = self._solve(zz, zy)
         self.feature_mean_, self.expression_mean_ = _patient_means(patients)
         self.rho_ = self._best_rho(patients, zz, zy) if len(patients) >= FEW_PATIENTS else 1.0
 
-    def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
+    def _twin(self, slides: Sequence[LabelledSlide]) -> RidgeSlide:
+        twin = type(self)(self.settings)
+        twin._learn(slides)
+        return twin
+
+    def _fit_for(self, inputs: SlideInputs) -> RidgeSlide:
+        """The fit that never saw a slide: the one without it for a validation slide, this one for any other."""
+        if inputs.slide_id not in self.apart_:
+            return self
+        place = self.apart_.index(inputs.slide_id)
+        if not np.allclose(_mean(inputs.features), self.apart_features_[place], rtol=1e-4):
+            return self
+        twin = type(self)(self.settings)
+        for name in _LEARNT:
+            setattr(twin, name, getattr(self, f"apart_{name}")[place])
+        return twin
+
+    def _predicted(self, inputs: SlideInputs) -> FloatArray:
         level = self._level(_mean(inputs.features), self.feature_mean_) @ self.coefficients_
         within = self._within(inputs) @ self.coefficients_
         return (self.expression_mean_ + self.rho_ * level + within).astype(np.float32)[None]
@@ -121,6 +156,19 @@ class RidgeSlide(Method):
 def _mean(values: FloatArray) -> Array:
     mean: Array = values.mean(axis=0, dtype=np.float64)
     return mean
+
+
+def _without(
+    slide: LabelledSlide, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide]
+) -> list[LabelledSlide]:
+    """Training slides and those validation slides that say no more of a slide than training slides do of a test slide.
+
+    A patient who trains is known to test slides too; one who only validates stands for test patients, who are new.
+    """
+    patient = slide.inputs.patient
+    new = patient is not None and patient not in {other.inputs.patient for other in train}
+    others = [other for other in validation if other is not slide and not (new and other.inputs.patient == patient)]
+    return [*train, *others]
 
 
 def _by_patient(slides: Sequence[LabelledSlide]) -> Patients:
