@@ -28,6 +28,7 @@ from stbench.evaluation.task import NO_ENCODER, Task
 from stbench.evaluation.worker import announce, named
 from stbench.files import check_unused, new_folder, remove
 from stbench.methods.base import Context, Method
+from stbench.methods.calibration import calibrated
 from stbench.methods.registry import find_method, method_class
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
@@ -141,7 +142,7 @@ def _fitted(planned: Plan, task: Task, given: Given, work: Path, reporter: Repor
     context = Context(
         tuple(task.facts.genes), asked.seeds[0], task.settings.normalization, planned.device, work, reporter=reporter
     )
-    method = method_class(run.card)(run.settings)
+    method = calibrated(method_class(run.card)(run.settings))
     work.mkdir()
     try:
         if (reason := unmet(run.card, inputs.values()) or method.refuse(train, [], context)) is not None:
@@ -210,7 +211,7 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
     if found != facts.model:
         raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
     card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
-    return facts, method_class(card).load(folder / MODEL)
+    return facts, calibrated(method_class(card).load(folder / MODEL))
 
 
 def _sha256(path: Path) -> str:

@@ -25,6 +25,7 @@ from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_PATCH, TaskSettings
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder, needs_pictures
+from stbench.methods.calibration import check_draws
 from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
 from stbench.text import count, listed, pairs
@@ -309,10 +310,15 @@ def _planned_runs(request: Request, named: Sequence[MethodCard], origin: Origin)
     controls = [card for card in usual_beside(request, origin) if card.name not in taken]
     overrides = _overrides(pairs("--set", request.overrides), list(named), controls)
     return tuple(
-        PlannedRun(card, own, resolve_settings(card, method_class(card), request.preset, dict(own)), card in named)
+        PlannedRun(card, overrides[card.name], _settings(request, card, overrides[card.name]), card in named)
         for card in [*named, *controls]
-        for own in [overrides[card.name]]
     )
+
+
+def _settings(request: Request, card: MethodCard, overrides: Mapping[str, str]) -> BaseModel:
+    settings = resolve_settings(card, method_class(card), request.preset, dict(overrides))
+    check_draws(settings, declared_draws(card, request.draws))
+    return settings
 
 
 def _overrides(

@@ -22,6 +22,7 @@ from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import NO_ENCODER, Task
 from stbench.evaluation.worker import Job, Report, work
+from stbench.methods.calibration import check_draws
 from stbench.methods.registry import method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
 
@@ -135,6 +136,7 @@ def prepare(
     """
     settings = resolve_settings(card, method_class(card), preset, dict(overrides or {}))
     said, n_draws = settings.model_dump(mode="json"), declared_draws(card, draws)
+    check_draws(settings, n_draws)
     key = RunKey(
         task=task.facts.hash, method=card.name, entry=card.entry, settings=said, seed=seed, draws=n_draws,
         code=code_of(card),

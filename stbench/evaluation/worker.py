@@ -20,6 +20,7 @@ from stbench.evaluation.needs import unmet
 from stbench.evaluation.predictions import SlidePrediction, prediction_path, read_prediction, write_prediction
 from stbench.files import remove
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
+from stbench.methods.calibration import Calibrated, calibrated
 from stbench.methods.registry import method_class
 from stbench.reporting import Reporter
 from stbench.text import duration, first_line, one_line
@@ -99,7 +100,7 @@ def work(job: Job, reporter: Reporter) -> Report:
 def _guarded(job: Job, reporter: Reporter) -> Report:
     try:
         cls = method_class(job.card)
-        state = _Work(job, reporter, cls(cls.Settings.model_validate(job.folder.key.settings)))
+        state = _Work(job, reporter, calibrated(cls(cls.Settings.model_validate(job.folder.key.settings))))
         reason = _steps(state)
         return Report("done" if reason is None else "refused", reason, state.seconds, state.notes)
     except UserError as error:
@@ -135,6 +136,8 @@ def _steps(state: _Work) -> str | None:
     if not _restore(state):
         _announce(state, state.method.estimate_seconds(train, test, job.folder.key.draws, context))
         _fit(state, train, validation, context)
+    if isinstance(state.method, Calibrated):
+        state.notes.append(state.method.remark(job.folder.key.draws))
     if state.method.predicts:
         _predict(state, inputs)
     return None
@@ -159,7 +162,7 @@ def _restore(state: _Work) -> bool:
     if not folder.checkpoint.is_file():
         return False
     try:
-        state.method = type(state.method).load(folder.checkpoint)
+        state.method = calibrated(method_class(state.job.card).load(folder.checkpoint))
     except DataError as error:
         state.reporter.info(str(error))
         folder.checkpoint.unlink()

@@ -15,7 +15,7 @@ NO_ENCODER = "none"
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
 DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
 """Ways of predicting: the mean of the declared number of draws, one draw, the direct posterior mean."""
-_SAID_IF_ON = ("smooth_labels",)
+_SAID_IF_ON = ("smooth_labels", "calibrate")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from stbench.errors import RunFailedError, SettingError
 from stbench.methods.base import Method, NoSettings
+from stbench.methods.calibration import SamplerSettings
 
 
 class SlideMean(Method):
@@ -29,6 +30,18 @@ class SlideMean(Method):
 
     def predict_mean(self, inputs, seed):
         return np.tile(self.mean_, (inputs.n_spots, 1)).astype(np.float32)
+
+
+class Sampler(SlideMean):
+    """The same with draws that can be calibrated; stops like :class:`Interrupted`."""
+
+    class Settings(SamplerSettings):
+        scale: float = 0.1
+
+    def predict(self, inputs, draws, seed):
+        if inputs.slide_id == "P3-s0" and "STBENCH_TEST_STOP" in os.environ:
+            raise KeyboardInterrupt
+        return super().predict(inputs, draws, seed)
 
 
 class Refuses(SlideMean):

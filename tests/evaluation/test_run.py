@@ -255,6 +255,50 @@ def test_labels_of_test_slides_change_scores_alone(slides, card, settings, metho
     assert records[0].metrics["mse"].mean != records[1].metrics["mse"].mean
 
 
+def test_calibrated_draws_keep_their_mean_and_say_so(task, method, tmp_path):
+    card = method("Sampler", kind="generative", draws=4)
+    plain = run_method(task, card, folder=tmp_path / "plain")
+    record = run_method(task, card, folder=tmp_path / "on", overrides={"calibrate": "true"})
+    assert "calibrate" not in plain.settings
+    assert record.settings["calibrate"]
+    assert record.metrics["pcc"] == plain.metrics["pcc"]
+    assert record.metrics["crps"].mean < plain.metrics["crps"].mean
+    (said,) = record.notes
+    assert said.startswith("calibrated: draws scaled around their mean by s = ")
+    assert plain.notes == []
+
+
+def test_labels_of_test_slides_do_not_calibrate(slides, card, settings, method, tmp_path):
+    changed = [scrambled(slide) if slide.id in ("P3-s0", "P3-s1", "P2-s1") else slide for slide in slides]
+    generative, digests = method("Sampler", kind="generative", draws=3), []
+    for name, some in (("a", slides), ("b", changed)):
+        task = build_task(make_cohort(some), card, settings)
+        record = run_method(task, generative, folder=tmp_path / name, overrides={"calibrate": "true"})
+        digests.append((record.predictions, record.notes))
+    assert digests[0] == digests[1]
+    assert checkpoint(tmp_path / "a") == checkpoint(tmp_path / "b")
+
+
+def test_a_resumed_run_is_calibrated_as_before(task, method, tmp_path, monkeypatch):
+    card, on = method("Sampler", kind="generative", draws=3), {"calibrate": "true"}
+    monkeypatch.setenv("STBENCH_TEST_STOP", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run_method(task, card, folder=tmp_path / "a", overrides=on)
+    monkeypatch.delenv("STBENCH_TEST_STOP")
+    resumed = run_method(task, card, folder=tmp_path / "a", overrides=on, resume=True)
+    straight = run_method(task, card, folder=tmp_path / "b", overrides=on)
+    assert resumed.predictions == straight.predictions
+    assert resumed.notes == ["resumed after fitting", *straight.notes]
+
+
+def test_one_draw_is_not_calibrated(task, method, tmp_path):
+    with pytest.raises(SettingError, match="expected at least 2 draws, found 1"):
+        run_method(
+            task, method("Sampler", kind="generative", draws=1), folder=tmp_path, overrides={"calibrate": "true"}
+        )
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("kind", "needs", "value"), [
     ("oracle", [], 10), ("oracle", ["features"], 13), ("control", [], 0), ("control", ["features"], 3),
     ("discriminative", [], 3), ("generative", ["features"], 3),

@@ -158,6 +158,12 @@ def test_runs_with_other_settings_are_other_rows():
     assert [row.removesuffix(" =") for row in rows] == ["x (small)", "x (paper, lr=0.2)", "x (paper, lr=0.1)"]
 
 
+def test_calibrated_draws_say_so():
+    plain, on = record("x", [0.2] * 4, settings={}), record("x", [0.1] * 4, settings={"calibrate": True})
+    assert [row[1] for row in table(leaderboard([on], metrics=["pcc"]))][1:] == ["x (calibrate=true)"]
+    assert [row[1] for row in table(leaderboard([on, plain], metrics=["pcc"]))][1:] == ["x", "x (calibrate=true)"]
+
+
 @pytest.mark.parametrize(("smooth", "label"), [(True, "x (smooth_labels=true)"), (False, "x")])
 def test_smoothed_labels_are_named_even_where_no_run_differs(smooth, label):
     runs = [record("x", [0.1] * 4, settings={"lr": 0.1, "smooth_labels": smooth})]

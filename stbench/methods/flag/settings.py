@@ -43,6 +43,8 @@ class FlagSettings(GraphSettings):
             raise ValueError(f"align_layer {self.align_layer} must not be above dit_layers {self.dit_layers}")
         if self.align != "gene" and self.prior == "coexpression":
             raise ValueError(f"align {self.align} needs vectors of spots: prior file:FOLDER, not {self.prior}")
+        if self.calibrate and not self.diffusion:
+            raise ValueError("calibrate needs draws: diffusion true, not false, which predicts a point")
         if self.hidden_dim % self.dit_heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} must be a multiple of dit_heads {self.dit_heads}")
         return self

@@ -6,10 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from stbench.methods.calibration import SamplerSettings
 from stbench.training.settings import TrainingSettings
 
 
-class DiffusionSettings(TrainingSettings):
+class DiffusionSettings(SamplerSettings, TrainingSettings):
     """Noise, parameterisation and sampler, shared by every diffusion method on windows."""
 
     sigma_min: float = Field(

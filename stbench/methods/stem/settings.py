@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from stbench.methods.calibration import SamplerSettings
 from stbench.methods.nn.discrete import kept_steps
 from stbench.methods.nn.patch_settings import PatchSettings
 from stbench.training.settings import TrainingSettings
@@ -15,7 +16,7 @@ NO_CLIP = 1e9  # infinity, but JSON has none
 Spacing = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 
 
-class StemSettings(PatchSettings, TrainingSettings):
+class StemSettings(SamplerSettings, PatchSettings, TrainingSettings):
     """Stem's switches; see the differences on its card."""
 
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW, on every parameter")

@@ -6,10 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from stbench.methods.calibration import SamplerSettings
 from stbench.training.settings import TrainingSettings
 
 
-class StFlowSettings(TrainingSettings):
+class StFlowSettings(SamplerSettings, TrainingSettings):
     """STFlow's network, prior and sampler, and the training rules it was released with."""
 
     hidden_dim: int = Field(default=128, ge=4, description="width of a spot's token")
@@ -84,4 +85,6 @@ class StFlowSettings(TrainingSettings):
                 raise ValueError(f"{name} {width} must be a multiple of heads {self.heads}")
             if self.activation == "swiglu" and width % 2:
                 raise ValueError(f"{name} {width} must be even for activation swiglu")
+        if self.calibrate and self.prior == "zero":
+            raise ValueError("calibrate needs draws that differ: prior zinb or gaussian, not zero")
         return self
