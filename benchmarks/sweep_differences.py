@@ -1,6 +1,9 @@
 """Differences between two curves of a sweep, paired by seed: the tables of leaderboards/sweeps/README.md.
 
 python benchmarks/sweep_differences.py leaderboards/sweeps/NAME.csv joint-released joint-diffusion
+
+An effect that is not told from zero is not one of zero: behind each interval stands the smallest effect, of either
+sign, that it excludes.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ def main() -> None:
     for genes, (mean, half) in differences(
         pd.read_csv(given.csv), given.first, given.second, given.metric, given.row
     ).items():
-        print(f"{genes} genes: {mean:+.3f} ± {half:.3f}")
+        print(f"{genes} genes: {mean:+.3f} ± {half:.3f}, excludes effects from {abs(mean) + half:.3f}")
 
 
 if __name__ == "__main__":

@@ -46,16 +46,16 @@ def curse(
         data_root=data_root,
     )
     from stbench.cli.console import ConsoleReporter, draw, say
-    from stbench.studies.curse.page import cohort_fits, exponents, gaussian_fits
+    from stbench.studies.curse.page import cohort_fits, gaussian_fits, slopes
     from stbench.studies.curse.study import measure, write
     from stbench.studies.curse.wording import mark
 
     study = measure(settings, ConsoleReporter())
     say("simulated Gaussian genes")
-    draw(exponents(gaussian_fits(study.gaussian)), names=())
+    draw(slopes(gaussian_fits(study.gaussian)), names=())
     if study.cohort is not None:
         say(f"\n{study.cohort.card.name}: {mark(study.cohort.card)}")
-        draw(exponents(cohort_fits(study.cohort)), names=())
+        draw(slopes(cohort_fits(study.cohort)), names=())
     say("")
     for path in write(study, out):
         say(str(path))

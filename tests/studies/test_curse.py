@@ -18,15 +18,17 @@ from stbench.studies.curse.cohort import choose_slides, measure_cohort
 from stbench.studies.curse.edges import edge_table
 from stbench.studies.curse.estimators import (
     Curve,
+    bend,
     edge_values,
-    exponent,
     isometric,
     pair_products,
     pearson,
     sharpness,
+    slope,
     with_noise,
 )
-from stbench.studies.curse.page import page
+from stbench.studies.curse.page import page, slopes
+from stbench.studies.curse.picture import _power
 from stbench.studies.curse.settings import CurseSettings, parse_sizes
 from stbench.studies.curse.study import Study, measure, numbers, write
 
@@ -111,7 +113,7 @@ def test_of_few_panels_held_out_sharpness_errs_low_and_plug_in_high():
 
 
 def test_a_power_law_has_its_exponent_and_no_uncertainty():
-    fit = exponent((10, 30, 200), 5.0 * np.array([[10.0, 30.0, 200.0]] * 3) ** -1.5, "law")
+    fit = slope((10, 30, 200), 5.0 * np.array([[10.0, 30.0, 200.0]] * 3) ** -1.5, "law")
     assert (fit.value, fit.low, fit.high) == pytest.approx((-1.5, -1.5, -1.5))
 
 
@@ -120,13 +122,79 @@ def test_exponents_agree_with_scipy():
     values = np.exp(np.random.default_rng(0).normal(size=(6, 4)))
     slopes = [linregress(np.log(genes), np.log(row)).slope for row in values]
     ends = ttest_1samp(slopes, 0).confidence_interval(0.95)
-    fit = exponent(genes, values, "noise")
+    fit = slope(genes, values, "noise")
     assert (fit.value, fit.low, fit.high) == pytest.approx((np.mean(slopes), ends.low, ends.high))
+
+
+GENES = (10, 50, 100, 400)
+
+
+def curve(logs, noise=0.0, units=8):
+    """Curves with logarithms of a unit around ``logs``, a level of its own per unit."""
+    generator = np.random.default_rng(0)
+    rows = logs + generator.normal(size=(units, 1)) + noise * generator.normal(size=(units, len(GENES)))
+    return Curve("x", GENES, np.exp(rows), -1.0)
+
+
+def test_local_slopes_are_those_between_neighbours():
+    logs = np.log(GENES)
+    bent = np.concatenate([[0.0], np.cumsum(np.diff(logs) * [-0.3, -0.7, -1.5])])
+    found = curve(bent, noise=0.02)
+    local = found.local_slopes
+    assert [fit.value for fit in local] == pytest.approx([-0.3, -0.7, -1.5], abs=0.05)
+    ends = slope(GENES[1:3], found.values[:, 1:3], "x")
+    assert (local[1].low, local[1].high) == (ends.low, ends.high)
+    assert found.bend.seen
+    assert -1.5 < found.slope.value < -0.3
+
+
+def test_a_power_law_does_not_bend_however_exact_or_noisy():
+    logs = -np.log(GENES)
+    assert not curve(logs).bend.seen
+    assert not curve(logs, noise=0.3).bend.seen
+    assert not bend((10, 50), np.array([[1.0, 2.0], [1.0, 3.0]])).seen
+
+
+def test_noise_seldom_bends_a_power_law():
+    generator = np.random.default_rng(1)
+    rows = -np.log(GENES) + 0.1 * generator.normal(size=(2000, 6, 4))
+    assert 0.01 < np.mean([bend(GENES, np.exp(one)).seen for one in rows]) < 0.06
+
+
+def test_the_smallest_bend_excluded_is_the_far_end_of_the_widest_interval():
+    found = curve(-np.log(GENES), 0.05)
+    steps = np.diff(np.log(found.values), axis=1) / np.diff(np.log(GENES))
+    apart = np.stack([steps[:, i] - steps[:, j] for i, j in ((0, 1), (0, 2), (1, 2))], axis=1)
+    ends = ttest_1samp(apart, 0).confidence_interval(1 - 0.05 / 3)
+    assert found.bend.excluded == pytest.approx(np.maximum(-ends.low, ends.high).max())
+    assert not found.bend.seen
+
+
+def test_a_bend_is_lost_in_noise():
+    bent = np.concatenate([[0.0], np.cumsum(np.diff(np.log(GENES)) * [-0.95, -1.0, -1.05])])
+    assert curve(bent, noise=0.001).bend.seen
+    assert not curve(bent, noise=0.3).bend.seen
+
+
+def test_the_table_prints_local_slopes_and_says_what_bends():
+    straight, bent = curve(-np.log(GENES), 0.01), curve(-np.square(np.log(GENES)), 0.01)
+    table = slopes([straight, bent])
+    assert table.head == ["quantity", "slope", "theory", "bends", "10 to 50", "50 to 100", "100 to 400"]
+    assert [row[3] for row in table.rows] == [f"< {straight.bend.excluded:.2g}", "yes"]
+    assert [float(cell.split()[0]) for cell in table.rows[1][4:]] == pytest.approx(
+        [fit.value for fit in bent.local_slopes], abs=1e-3
+    )
+
+
+def test_the_figure_calls_the_slope_of_a_bent_curve_no_power():
+    assert "propto" in _power(curve(-np.log(GENES), 0.01))
+    said = _power(curve(np.concatenate([[0.0], np.cumsum(np.diff(np.log(GENES)) * [-0.3, -0.7, -1.5])])))
+    assert said == "(slope −1.50 to −0.30)"
 
 
 def test_an_exponent_of_nothing_is_refused():
     with pytest.raises(DataError, match="variance: expected edges that vary between panels of 20 genes"):
-        exponent((10, 20, 30), np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]), "variance")
+        slope((10, 20, 30), np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]), "variance")
 
 
 def test_added_noise_bounds_the_sharpness():
@@ -171,7 +239,7 @@ def test_simulated_genes_follow_the_theory():
     result = gaussian.measure_gaussian(settings)
     for key in ("gram-error", "gram-sharpness", "gram-plug-in"):
         curve = result.curves[key]
-        assert curve.exponent.value == pytest.approx(curve.theory, abs=0.08)
+        assert curve.slope.value == pytest.approx(curve.theory, abs=0.08)
     for key in ("gram-error", "pearson-error", "pair-sd"):
         np.testing.assert_allclose(result.curves[key].mean, result.exact[key], rtol=0.08)
     held_out, plug_in = (result.curves[key].mean for key in ("gram-sharpness", "gram-plug-in"))
@@ -195,9 +263,9 @@ def test_independent_genes_of_one_distribution_scatter_as_gaussian_ones():
     settings = CurseSettings(genes=(20, 40, 80), spots=4, repeats=4)
     result = measure_cohort(cohort_of(200), DatasetCard(name="even", title="Even"), settings)
     np.testing.assert_allclose(result.curves["random-inflation"].mean, 1, atol=0.15)
-    assert result.curves["random-variance"].exponent.value == pytest.approx(-1, abs=0.12)
-    assert result.curves["top-variance"].exponent.value == pytest.approx(-1, abs=0.2)
-    assert result.curves["random-sharpness"].exponent.value == pytest.approx(1, abs=0.25)
+    assert result.curves["random-variance"].slope.value == pytest.approx(-1, abs=0.12)
+    assert result.curves["top-variance"].slope.value == pytest.approx(-1, abs=0.2)
+    assert result.curves["random-sharpness"].slope.value == pytest.approx(1, abs=0.25)
 
 
 def test_genes_of_unlike_levels_scatter_more_and_break_the_exponent_along_the_ranking():
@@ -205,8 +273,8 @@ def test_genes_of_unlike_levels_scatter_more_and_break_the_exponent_along_the_ra
     result = measure_cohort(cohort_of(np.geomspace(0.2, 2000, 240)), DatasetCard(name="steep", title="S"), settings)
     even = measure_cohort(cohort_of(200), DatasetCard(name="even", title="Even"), settings)
     ranked, random = (result.curves[f"{order}-variance"] for order in ("top", "random"))
-    assert abs(ranked.exponent.value + 1) > 3 * abs(random.exponent.value + 1)
-    assert even.curves["top-variance"].exponent.value == pytest.approx(-1, abs=0.2)
+    assert abs(ranked.slope.value + 1) > 3 * abs(random.slope.value + 1)
+    assert even.curves["top-variance"].slope.value == pytest.approx(-1, abs=0.2)
 
 
 def test_at_the_largest_size_both_orders_draw_from_one_pool():

@@ -48,7 +48,7 @@ class CohortResult:
         pool: size of the pool of genes, twice the largest panel.
         sizes: panel sizes.
         left_out: sizes that need more genes than the cohort has.
-        unit: what an exponent's interval counts, ``patient`` or ``repeat``.
+        unit: what a slope's interval counts, ``patient`` or ``repeat``.
         curves: quantity by key, one row per unit.
         constant: (n_sizes,) share of spots that are constant over their random panel.
         edges: Pearson and the released edge target over all pairs of spots.
@@ -253,7 +253,7 @@ def _scatter(products: FloatArray, window: FloatArray, places: NDArray[np.int32]
 
 
 def _units(patients: Sequence[str | None]) -> tuple[str, Callable[[FloatArray], FloatArray]]:
-    """What exponents are counted over, and how (n_repeats, n_slides, n_sizes) becomes one row per unit.
+    """What slopes are counted over, and how (n_repeats, n_slides, n_sizes) becomes one row per unit.
 
     Averages are geometric, so that the slope of a unit is the mean of the slopes of its windows.
     """

@@ -18,6 +18,7 @@ from stbench.pages.comparison import LEVEL
 FloatArray = NDArray[np.float64]
 
 _TINY = 1e-9  # of a spot's mean square: rounding of a spot that is constant over its genes
+_ROUNDING = 1e-9  # of slopes
 
 
 def pair_products(x: FloatArray) -> FloatArray:
@@ -100,8 +101,8 @@ def _flattest_variance(fitted: FloatArray, held_out: FloatArray) -> float:
 
 
 @dataclass(frozen=True)
-class Exponent:
-    """Slope of a quantity against panel size on logarithmic scales.
+class Slope:
+    """Slope of a quantity against panel size on logarithmic scales; an exponent where the curve is a power law.
 
     Args:
         value: mean over units of their least-squares slopes.
@@ -115,9 +116,14 @@ class Exponent:
     high: float
     n_units: int
 
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
 
-def exponent(genes: tuple[int, ...], values: FloatArray, what: str) -> Exponent:
-    """Exponent of a power law, and its 95 % t interval over independent units.
+
+def slope(genes: tuple[int, ...], values: FloatArray, what: str) -> Slope:
+    """Average slope of a curve, the exponent of a power law, and its 95 % t interval over independent units.
 
     Args:
         genes: panel sizes.
@@ -127,8 +133,6 @@ def exponent(genes: tuple[int, ...], values: FloatArray, what: str) -> Exponent:
     Raises:
         DataError: a value is not positive.
     """
-    from scipy.stats import t
-
     if not (values > 0).all():
         size = genes[int(np.argmin((values > 0).all(axis=0)))]
         raise DataError(f"{what}: expected edges that vary between panels of {size} genes, found none that do; the "
@@ -136,8 +140,49 @@ def exponent(genes: tuple[int, ...], values: FloatArray, what: str) -> Exponent:
     x = np.log(np.asarray(genes, dtype=float))
     x -= x.mean()
     slopes = np.log(values) @ x / (x @ x)
-    half = t.ppf((1 + LEVEL) / 2, len(slopes) - 1) * slopes.std(ddof=1) / np.sqrt(len(slopes))
-    return Exponent(float(slopes.mean()), float(slopes.mean() - half), float(slopes.mean() + half), len(slopes))
+    half = float(_half(slopes, 1 - LEVEL))
+    return Slope(float(slopes.mean()), float(slopes.mean() - half), float(slopes.mean() + half), len(slopes))
+
+
+def _half(values: FloatArray, error: float) -> FloatArray:
+    """Half the width of the t interval of a mean over the first axis that errs with this probability."""
+    from scipy.stats import t
+
+    sd: FloatArray = values.std(axis=0, ddof=1)
+    return np.asarray(t.ppf(1 - error / 2, len(values) - 1) * sd / np.sqrt(len(values)))
+
+
+@dataclass(frozen=True)
+class Bend:
+    """Whether a curve bends.
+
+    Args:
+        seen: whether two of its local slopes differ by more than their noise.
+        excluded: the smallest difference of two local slopes that is excluded for every pair of them.
+    """
+
+    seen: bool
+    excluded: float
+
+
+def bend(genes: tuple[int, ...], values: FloatArray) -> Bend:
+    """Whether local slopes differ by more than their noise, so that no one exponent describes the curve.
+
+    They do where the difference of two slopes between neighbouring sizes, taken unit by unit, is further from 0 than
+    its t interval; an interval errs with 5 % over all pairs of slopes (Bonferroni). Slopes of one unit share a size and
+    so are not independent, which differences per unit respect.
+
+    Args:
+        genes: panel sizes.
+        values: (n_units, n_sizes) positive.
+    """
+    steps = np.diff(np.log(values), axis=1) / np.diff(np.log(np.asarray(genes, dtype=float)))
+    first, second = np.triu_indices(steps.shape[1], 1)
+    if not len(first):
+        return Bend(False, 0.0)
+    apart = steps[:, first] - steps[:, second]
+    size, half = np.abs(apart.mean(axis=0)), _half(apart, (1 - LEVEL) / len(first))
+    return Bend(bool((size > half + _ROUNDING).any()), float((size + half).max()))
 
 
 @dataclass(frozen=True)
@@ -167,14 +212,20 @@ class Curve:
         return self.values.std(axis=0, ddof=1)
 
     @property
-    def exponent(self) -> Exponent:
-        """Fitted exponent over all sizes."""
-        return exponent(self.genes, self.values, self.title)
+    def slope(self) -> Slope:
+        """Least-squares slope over all sizes, an average where the curve bends."""
+        return slope(self.genes, self.values, self.title)
 
     @property
-    def last_exponent(self) -> Exponent:
-        """Exponent between the two largest sizes."""
-        return exponent(self.genes[-2:], self.values[:, -2:], self.title)
+    def local_slopes(self) -> list[Slope]:
+        """Slopes between neighbouring sizes."""
+        pairs = (slice(place, place + 2) for place in range(len(self.genes) - 1))
+        return [slope(self.genes[pair], self.values[:, pair], self.title) for pair in pairs]
+
+    @property
+    def bend(self) -> Bend:
+        """Whether local slopes differ by more than their noise: its slope is then no exponent."""
+        return bend(self.genes, self.values)
 
 
 def with_noise(curve: Curve, sigma: float) -> Curve:

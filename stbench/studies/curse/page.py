@@ -1,8 +1,9 @@
-"""The markdown page of the study: numbers and fitted exponents. Simulated genes and a cohort never share a table."""
+"""The markdown page of the study: numbers and slopes. Simulated genes and a cohort never share a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from stbench.pages import markdown
 from stbench.pages.tables import NONE, Table
 from stbench.studies.curse import wording
 from stbench.studies.curse.cohort import CohortResult
-from stbench.studies.curse.estimators import Curve, Exponent, FloatArray, with_noise
+from stbench.studies.curse.estimators import Curve, FloatArray, Slope, with_noise
 from stbench.studies.curse.gaussian import GaussianResult
 from stbench.studies.curse.settings import CurseSettings
 
@@ -45,36 +46,42 @@ def page(settings: CurseSettings, gaussian: GaussianResult, cohort: CohortResult
 
 
 def gaussian_fits(result: GaussianResult) -> list[Curve]:
-    """Curves of the simulated genes whose exponents are reported."""
+    """Curves of the simulated genes whose slopes are reported."""
     return [*result.curves.values(), *(with_noise(result.curves["gram-sharpness"], noise) for noise in NOISES)]
 
 
 def cohort_fits(result: CohortResult) -> list[Curve]:
-    """Curves of a cohort whose exponents are reported."""
+    """Curves of a cohort whose slopes are reported."""
     fitted = [curve for curve in result.curves.values() if curve.theory is not None]
     return [*fitted, with_noise(result.curves["random-sharpness"], NOISES[0])]
 
 
-def exponents(curves: Sequence[Curve]) -> Table:
-    """Fitted exponents, with 95 % intervals, beside those of the theory."""
-    head = ["quantity", "exponent", "95 %", "theory", "last step", "95 %"]
-    return Table(head, [_exponents(curve) for curve in curves])
+def slopes(curves: Sequence[Curve]) -> Table:
+    """Average slopes beside the theory's exponents and the local slopes they are averages of, with 95 % intervals."""
+    genes = curves[0].genes
+    steps = [f"{small} to {large}" for small, large in pairwise(genes)]
+    return Table(["quantity", "slope", "theory", "bends", *steps], [_slopes(curve) for curve in curves])
 
 
-def _exponents(curve: Curve) -> list[str]:
+def _slopes(curve: Curve) -> list[str]:
     theory = NONE if curve.theory is None else f"{curve.theory:+g}"
-    return [curve.title, *_interval(curve.exponent), theory, *_interval(curve.last_exponent)]
+    shown = [_interval(fit) for fit in [curve.slope, *curve.local_slopes]]
+    return [curve.title, shown[0], theory, _bend(curve), *shown[1:]]
 
 
-def _interval(fit: Exponent) -> list[str]:
-    return [f"{fit.value:+.3f}", f"{fit.low:+.3f} to {fit.high:+.3f}"]
+def _bend(curve: Curve) -> str:
+    return "yes" if curve.bend.seen else f"< {curve.bend.excluded:.2g}"
+
+
+def _interval(fit: Slope) -> str:
+    return f"{fit.value:+.3f} ± {fit.half:.3f}"
 
 
 def _gaussian(settings: CurseSettings, result: GaussianResult) -> list[str]:
     return [
         "## Simulated Gaussian genes",
         wording.gaussian_intro(settings, result),
-        markdown.table(exponents(gaussian_fits(result))),
+        markdown.table(slopes(gaussian_fits(result))),
         wording.gaussian_interval(settings),
         f"Pearson correlation of two neighbouring spots, true value {result.truth[0, 1]:.3f}:",
         _pair(result),
@@ -127,7 +134,7 @@ def _cohort(settings: CurseSettings, result: CohortResult) -> list[str]:
     return [
         f"## {result.card.name}: {wording.mark(result.card)}",
         wording.cohort_intro(settings, result),
-        markdown.table(exponents(cohort_fits(result))),
+        markdown.table(slopes(cohort_fits(result))),
         wording.cohort_interval(settings, result),
         "Scatter of Pearson between panels:",
         _scatter(result),

@@ -10,7 +10,7 @@ import numpy as np
 from stbench.pages.figures import COLORS, panels
 from stbench.studies.curse.cohort import CohortResult
 from stbench.studies.curse.edges import BINS
-from stbench.studies.curse.estimators import Curve, Exponent, FloatArray, with_noise
+from stbench.studies.curse.estimators import Curve, FloatArray, Slope, with_noise
 from stbench.studies.curse.gaussian import GaussianResult
 from stbench.studies.curse.page import NOISES
 from stbench.studies.curse.wording import mark
@@ -32,7 +32,8 @@ def picture(gaussian: GaussianResult, cohort: CohortResult | None) -> Figure:
     """
     titles = _gaussian_titles(gaussian) + (_cohort_titles(cohort) if cohort else [])
     caption = (
-        "Bars: sd over repeats or patients. In brackets: 95 % interval of the exponent. Dashed: slope of the theory."
+        "Bars: sd over repeats or patients. In brackets: 95 % interval. Two slopes: the smallest and the largest "
+        "between neighbouring sizes of a curve that bends. Dashed: slope of the theory."
     )
     figure, axes = panels(titles, columns=4, caption=caption)
     _draw_gaussian(axes[:4], gaussian)
@@ -47,10 +48,10 @@ def _gaussian_titles(result: GaussianResult) -> list[str]:
     return [
         f"Simulated Gaussian genes\n{line}"
         for line in (
-            f"sd of r of two neighbours {_power(curves['pair-sd'].exponent)}",
-            f"error, Gram {_power(curves['gram-error'].exponent)}",
-            f"sharpness, Gram {_power(curves['gram-sharpness'].exponent)}",
-            f"noise {NOISES[0]:g} added, last step {_power(noisy.last_exponent)}",
+            f"sd of r of two neighbours {_power(curves['pair-sd'])}",
+            f"error, Gram {_power(curves['gram-error'])}",
+            f"sharpness, Gram {_power(curves['gram-sharpness'])}",
+            f"noise {NOISES[0]:g} added, last step {_step(noisy.local_slopes[-1])}",
         )
     ]
 
@@ -61,16 +62,32 @@ def _cohort_titles(result: CohortResult) -> list[str]:
         f"{result.card.name} ({mark(result.card)})\n{line}"
         for line in (
             "r of all pairs of spots, most expressed genes",
-            f"variance, random genes {_power(curves['random-variance'].exponent)}",
-            f"sharpness, random genes {_power(curves['random-sharpness'].exponent)}",
+            f"variance, random genes {_power(curves['random-variance'])}",
+            f"sharpness, random genes {_power(curves['random-sharpness'])}",
             "released edge target beside Pearson",
         )
     ]
 
 
-def _power(fit: Exponent) -> str:
-    ends = f"[{fit.low:.2f}, {fit.high:.2f}]".replace("-", "\N{MINUS SIGN}")
-    return rf"$\;\propto\;G^{{{fit.value:.2f}}}$ {ends}"
+def _power(curve: Curve) -> str:
+    """The exponent of a curve, or how far its slope moves where it has none."""
+    if curve.bend.seen:
+        local = [fit.value for fit in curve.local_slopes]
+        return _minus(f"(slope {min(local):.2f} to {max(local):.2f})")
+    fit = curve.slope
+    return rf"$\;\propto\;G^{{{fit.value:.2f}}}$ {_ends(fit)}"
+
+
+def _step(fit: Slope) -> str:
+    return f"{_minus(f'slope {fit.value:.2f}')} {_ends(fit)}"
+
+
+def _ends(fit: Slope) -> str:
+    return _minus(f"[{fit.low:.2f}, {fit.high:.2f}]")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _draw_gaussian(axes: Sequence[Axes], result: GaussianResult) -> None:
@@ -94,8 +111,8 @@ def _draw_cohort(axes: Sequence[Axes], result: CohortResult) -> None:
     _densities(axes[0], edges.sizes, edges.density)
     axes[0].legend(fontsize=7, frameon=False, title="G", title_fontsize=7)
     random, top = curves["random-variance"], curves["top-variance"]
-    _lines(axes[1], {"random genes": random, f"top-ranked genes {_power(top.exponent)}": top,
-                     f"top G to pool {_power(curves['drift'].exponent)}": curves["drift"]})  # fmt: skip
+    _lines(axes[1], {"random genes": random, f"top-ranked genes {_power(top)}": top,
+                     f"top G to pool {_power(curves['drift'])}": curves["drift"]})  # fmt: skip
     _slope(axes[1], random, -1)
     axes[1].set_ylabel(r"$E\,\|\hat A_1 - \hat A_2\|_F^2\,/\,2$")
     sharp = curves["random-sharpness"]

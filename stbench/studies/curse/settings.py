@@ -22,7 +22,7 @@ class CurseSettings:
         genes: panel sizes in rising order; None takes the paper's, and of these the ones that fit the cohort.
         spots: spots of one window, N of Appendix E.
         seed: seed of everything random.
-        repeats: independent repetitions of the whole measurement; each gives one exponent.
+        repeats: independent repetitions of the whole measurement; each gives slopes of its own.
         dataset: registered name or a folder; None leaves the cohort out.
         simulate: ``key=value`` of the simulated cohort.
         data_root: folder that holds one folder per registered cohort.

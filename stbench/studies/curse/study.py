@@ -135,6 +135,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "mean": curve.mean.tolist(),
         "std": curve.std.tolist(),
         "units": curve.values.tolist(),
-        "exponent": asdict(curve.exponent),
-        "exponent_of_two_largest": asdict(curve.last_exponent),
+        "slope": asdict(curve.slope),
+        "local_slopes": [asdict(local) for local in curve.local_slopes],
+        "bend": asdict(curve.bend),
     }

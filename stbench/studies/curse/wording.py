@@ -37,15 +37,20 @@ def gaussian_intro(settings: CurseSettings, result: GaussianResult) -> str:
 
 def gaussian_interval(settings: CurseSettings) -> str:
     """What the intervals of the simulated genes are."""
-    return (
-        f"95 %: t interval over the slopes of {settings.repeats} repeats; a slope is a least-squares line through all "
-        "sizes on logarithmic scales. *Last step*: the exponent between the two largest sizes."
-    )
+    return f"±: half the 95 % t interval over {settings.repeats} repeats. {SLOPES}"
 
+
+SLOPES = (
+    "*Slope*: of the least-squares line through all sizes on logarithmic scales; behind it the local slopes between "
+    "neighbouring sizes. A curve *bends* where two of its local slopes differ, repeat by repeat or patient by patient, "
+    "by more than the t interval of their difference (5 % over all pairs of slopes, Bonferroni). Its slope is then an "
+    "average that other sizes would move, no exponent, and its interval is that of the average. Where no bend is seen "
+    "the smallest difference of two local slopes stands that is excluded."
+)
 
 GAUSSIAN_NOTES = (
     "Pearson's variance falls with G - 1, not G, and Pearson edges of few genes are far from Gaussian: on small panels "
-    "its exponents are steeper than the theory's, and approach it on large ones (*last step*).",
+    "its local slopes are steeper than the theory's, and approach it on large ones.",
     "*Held out* errs towards too small a sharpness, *plug-in* towards too large a one, both by a factor that hardly "
     "depends on G.",
     "The appendix lets the noise of the diffusion multiply Sigma_A (Eq. 39). The process it describes elsewhere adds "
@@ -82,10 +87,14 @@ def cohort_interval(settings: CurseSettings, result: CohortResult) -> str:
     """What the intervals of the cohort are."""
     if result.unit == "patient":
         n = len(set(result.patients.values()))
-        return f"95 %: t interval over {n} patients, slopes averaged over a patient's windows. ±: sd over patients."
+        return (
+            f"±: here half the 95 % t interval over {n} patients, slopes averaged over a patient's windows; below the "
+            "sd over patients. Slopes and bends as above."
+        )
     return (
-        f"95 %: t interval over {settings.repeats} repeats, ±: sd over repeats. Without four known patients they say "
-        "how well these slides were measured and nothing about other patients."
+        f"±: here half the 95 % t interval over {settings.repeats} repeats, below the sd over repeats. Without four "
+        "known patients they say how well these slides were measured and nothing about other patients. "
+        "Slopes and bends as above."
     )
 
 
@@ -93,13 +102,12 @@ def cohort_notes(settings: CurseSettings) -> tuple[str, ...]:
     """How to read the cohort's numbers, and where the theory does not apply."""
     return (
         "For *random genes* the -1 is a property of drawing genes at random, not of tissue: every set of genes gives "
-        "it, however dependent, for an estimator linear in genes. Pearson is not, and comes near it as panels grow "
-        "(*last step*).",
+        "it, however dependent, for an estimator linear in genes. Pearson is not, and comes near it as panels grow.",
         "The appendix assumes genes that are independent given A\\*, of one distribution, with mean 0. Counts meet "
         "none of it: co-expressed genes repeat each other, levels span orders of magnitude, and every gene has a "
         "mean that all spots share. An *over Gaussian* of 3 says that three genes are worth one Gaussian gene.",
         "Panels are not drawn at random, they grow by rank. *Top-ranked genes* and *top G to pool* show what that does "
-        "to the exponent. At the largest size both orders draw from one pool and agree.",
+        "to the slopes. At the largest size both orders draw from one pool and agree.",
         "The sharpness of top-ranked panels is left out: 2G genes have 2G - 1 degrees of freedom, too few on small "
         f"panels for the {settings.spots * (settings.spots - 1) // 2} edges of a window.",
         "A spot constant over its panel has correlation 0 with all others, as methods see it; *constant spots* is the "
