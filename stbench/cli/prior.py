@@ -13,7 +13,20 @@ from stbench.evaluation.request import Request
 _LISTED = 10
 
 
-@asks(Request, only=("dataset", "genes", "split", "split_seed", "simulate", "data_root", "device"))
+@asks(
+    Request,
+    only=(
+        "dataset",
+        "genes",
+        "split",
+        "split_seed",
+        "test_dataset",
+        "validation_rule",
+        "simulate",
+        "data_root",
+        "device",
+    ),
+)
 def prior(
     request: Request,
     model: Annotated[str, typer.Option(help="geneformer, scgpt or cellplm.")],

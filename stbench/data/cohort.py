@@ -23,6 +23,8 @@ class Cohort:
         left_out: slides that cannot be used, with the reason.
         about: how generated data were made, one line; empty for data as they were measured.
         simulated: the slides are of no tissue, wherever they lie.
+        tested: slides of another cohort that test and do nothing else, by the ids they have here.
+        test_name: name of that other cohort; empty without one.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Cohort:
     left_out: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
     simulated: bool = False
+    tested: tuple[str, ...] = ()
+    test_name: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from stbench.errors import SettingError
+from stbench.errors import SettingError, UserError
 
 EXCLUDED_PREFIXES = ("MT-", "RPS", "RPL")
+_FEWEST = 2  # a correlation needs two
 
 
 def candidate_genes(genes: Iterable[str]) -> list[str]:
     """Sorted gene names without mitochondrial and ribosomal ones (``MT-``, ``RPS``, ``RPL``; any case)."""
     return sorted(gene for gene in genes if not gene.upper().startswith(EXCLUDED_PREFIXES))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Genes of a task.
+
+    Args:
+        chosen: genes chosen on the training slides, most highly ranked first.
+        lacking: those among them that the cohort that tests does not name; none where the cohort tests itself.
+    """
+
+    chosen: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, chosen: Sequence[str], there: set[str] | None) -> Panel:
+        """A panel of the genes chosen; ``there`` are names that all test slides of another cohort have."""
+        return cls(tuple(chosen), () if there is None else tuple(gene for gene in chosen if gene not in there))
+
+    @property
+    def genes(self) -> list[str]:
+        """Genes that are predicted, in column order."""
+        return [gene for gene in self.chosen if gene not in self.lacking]
+
+    def loss(self, test_name: str) -> str:
+        """How many genes were left out, in words."""
+        return f"{len(self.lacking)} of {len(self.chosen)} genes left out, which {test_name} does not name"
+
+    def check(self, test_name: str) -> None:
+        """Raise UserError where fewer than two genes are left."""
+        if len(self.genes) < _FEWEST:
+            raise UserError(
+                f"--test-dataset {test_name}: expected at least {_FEWEST} genes of the panel among its genes, found "
+                f"{len(self.genes)} of {len(self.chosen)} ({self.lacking[0]} is not there); compare its gene names, or "
+                "ask for more --genes"
+            )
 
 
 class Moments:

@@ -1,22 +1,19 @@
-"""Which slides train, validate and test. Validation equal to test cannot be expressed."""
+"""Which slides train, validate and test, by rules and from files."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
+from stbench.data.parts import PARTS, Split, WithoutTest, WithoutValidation
 from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError, UserError
 
-PARTS = ("train", "validation", "test")
 PROTOCOLS = (
     *("slide", "patient", "kfold-K", "kfold-K-I"),
     *("patient-kfold-K", "patient-kfold-K-I", "lopo", "lopo-PATIENT"),
@@ -27,42 +24,6 @@ _LOPO = "lopo-"
 _OF_PATIENTS = "patient-"
 _LEAST_SLIDES = len(PARTS)
 _MOST_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Split:
-    """Disjoint, non-empty lists of slide ids.
-
-    Raises:
-        UserError: a part is empty, or a slide is named twice.
-    """
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-
-    needed: ClassVar[tuple[str, ...]] = PARTS
-
-    def __post_init__(self) -> None:
-        for part in self.needed:
-            if not getattr(self, part):
-                raise UserError(f"split: expected at least one {part} slide, found none")
-        twice = [slide for slide, n in Counter(self.slides).items() if n > 1]
-        if twice:
-            raise UserError(f"split: expected every slide once, found {twice[0]} twice; remove one of the two")
-
-    @property
-    def slides(self) -> tuple[str, ...]:
-        """All slides, training first."""
-        return self.train + self.validation + self.test
-
-
-@dataclass(frozen=True)
-class WithoutTest(Split):
-    """Training and validation slides alone, for a model that is applied to other slides."""
-
-    test: tuple[str, ...] = ()
-    needed: ClassVar[tuple[str, ...]] = PARTS[:2]
 
 
 def split_sizes(n: int) -> tuple[int, int, int]:
@@ -82,13 +43,16 @@ def _too_few(n: int) -> str:
     return f"expected at least {_LEAST_SLIDES} slides for train, validation and test, found {n}"
 
 
-def split_without_test(refs: Sequence[SlideRef], seed: int, left_out: Mapping[str, str] | None = None) -> WithoutTest:
+def split_without_test(
+    refs: Sequence[SlideRef], seed: int, left_out: Mapping[str, str] | None = None, *, by_slide: bool = False
+) -> WithoutTest:
     """Train and validate, about 8:2: patients are kept apart where two or more are known, else slides are dealt.
 
     Args:
         refs: usable slides of the cohort; one of an unknown patient counts as a patient of its own.
         seed: seed of what is dealt at random.
         left_out: slides of the cohort that cannot be used, with the reason.
+        by_slide: deal slides, whoever they belong to.
 
     Raises:
         UserError: fewer than two slides.
@@ -96,7 +60,7 @@ def split_without_test(refs: Sequence[SlideRef], seed: int, left_out: Mapping[st
     if len(refs) < 2:
         reasons = f"; left out: {_reasons(left_out)}" if left_out else ""
         raise UserError(f"expected at least 2 slides for train and validation, found {len(refs)}{reasons}; add slides")
-    apart = len({ref.patient for ref in refs} - {None}) > 1
+    apart = not by_slide and len({ref.patient for ref in refs} - {None}) > 1
     groups: dict[tuple[str | None, str], list[str]] = {}
     for ref in refs:
         together = apart and ref.patient is not None
@@ -153,7 +117,12 @@ def folds_of(source: str, refs: Sequence[SlideRef]) -> list[str]:
 
 
 def split_by_protocol(
-    source: str, refs: Sequence[SlideRef], seed: int, left_out: Mapping[str, str] | None = None
+    source: str,
+    refs: Sequence[SlideRef],
+    seed: int,
+    left_out: Mapping[str, str] | None = None,
+    *,
+    validates: bool = True,
 ) -> Split:
     """The split a rule gives.
 
@@ -163,12 +132,15 @@ def split_by_protocol(
         refs: usable slides of the cohort.
         seed: seed of what is dealt at random.
         left_out: slides of the cohort that cannot be used, with the reason.
+        validates: whether the slides that the rule gives to validation validate; else they train.
 
     Raises:
         UnknownNameError: no such rule or patient.
         UserError: the rule is not possible on the cohort, or there is no such fold.
     """
-    if left_out and len(refs) < _LEAST_SLIDES:
+    if not validates and not source.startswith(_LOPO):
+        return WithoutValidation.of(split_by_protocol(source, refs, seed, left_out))
+    if validates and left_out and len(refs) < _LEAST_SLIDES:
         raise UserError(f"{_too_few(len(refs))}; left out: {_reasons(left_out)}; mend these or add slides")
     if source == "slide":
         return split_by_slide(refs, seed)
@@ -178,7 +150,7 @@ def split_by_protocol(
         patients, name = list(_patients(refs)), source.removeprefix(_LOPO)
         if name not in patients:
             raise UnknownNameError("patient", name, patients)
-        return leave_one_patient_out(refs)[patients.index(name)]
+        return leave_one_patient_out(refs, validates=validates)[patients.index(name)]
     match = _FOLD.fullmatch(source)
     if match is None:
         raise UnknownNameError("split", source, PROTOCOLS)
@@ -238,18 +210,20 @@ def patient_k_fold(refs: Sequence[SlideRef], k: int, seed: int) -> list[Split]:
     return [_fold(folds, test) for test in range(k)]
 
 
-def leave_one_patient_out(refs: Sequence[SlideRef]) -> list[Split]:
-    """One split per patient, who is tested; the next patient validates.
+def leave_one_patient_out(refs: Sequence[SlideRef], *, validates: bool = True) -> list[Split]:
+    """One split per patient, who is tested; the next patient validates, or trains if nobody is to validate.
 
     Of two patients, the last slide of the other one validates.
 
     Raises:
-        UserError: a patient is unknown, there are fewer than two, or one of two has a single slide.
+        UserError: a patient is unknown, there are fewer than two, or one of two has a single slide and is to validate.
     """
     patients = _patients(refs)
     folds = [tuple(slides) for slides in patients.values()]
     if len(folds) < 2:
         raise UserError(f"expected at least 2 patients to leave one out, found {len(folds)}; use --split slide")
+    if not validates:
+        return [WithoutValidation(_others(folds, test), (), folds[test]) for test in range(len(folds))]
     if len(folds) > 2:
         return [_fold(folds, test) for test in range(len(folds))]
     single = next((name for name, slides in patients.items() if len(slides) < 2), None)
@@ -261,13 +235,16 @@ def leave_one_patient_out(refs: Sequence[SlideRef]) -> list[Split]:
     return [Split(other[:-1], other[-1:], test) for test, other in ((folds[0], folds[1]), (folds[1], folds[0]))]
 
 
-def read_split(path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None) -> Split:
+def read_split(
+    path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None, *, validates: bool = True
+) -> Split:
     """Read ``{"train": [...], "validation": [...], "test": [...]}``.
 
     Args:
         path: JSON file.
         refs: usable slides of the cohort.
         left_out: slides of the cohort that cannot be used, with the reason.
+        validates: whether its validation slides validate; else they train, and there may be none.
 
     Raises:
         DataError: not such a file, or it names a slide that is left out.
@@ -288,7 +265,8 @@ def read_split(path: Path, refs: Sequence[SlideRef], left_out: Mapping[str, str]
                 raise DataError(f"split {path}: {part} slide {slide} cannot be used: {(left_out or {})[slide]}")
             if slide not in known:
                 raise UnknownNameError(f"slide (in {part} of {path})", str(slide), known)
-    return Split(*(tuple(content[part]) for part in PARTS))
+    train, validation, test = (tuple(content[part]) for part in PARTS)
+    return Split(train, validation, test) if validates else WithoutValidation((*train, *validation), (), test)
 
 
 def leak_fraction(split: Split, refs: Sequence[SlideRef]) -> float | None:
@@ -313,6 +291,10 @@ def _fold(folds: list[tuple[str, ...]], test: int) -> Split:
     validation = (test + 1) % len(folds)
     train = [slide for k, fold in enumerate(folds) if k not in (test, validation) for slide in fold]
     return Split(tuple(train), folds[validation], folds[test])
+
+
+def _others(folds: list[tuple[str, ...]], test: int) -> tuple[str, ...]:
+    return tuple(slide for k, fold in enumerate(folds) if k != test for slide in fold)
 
 
 def _patients(refs: Sequence[SlideRef]) -> dict[str, list[str]]:

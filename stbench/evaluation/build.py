@@ -10,15 +10,18 @@ from scipy.sparse import csr_matrix
 
 from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
+from stbench.data.crossing import split_across
 from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization
-from stbench.data.panel import Moments, candidate_genes, hmhvg
+from stbench.data.panel import Moments, Panel, candidate_genes, hmhvg
+from stbench.data.parts import PARTS, Split
 from stbench.data.slide import Slide
-from stbench.data.splits import PARTS, Split, is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
+from stbench.data.splits import is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, protocol_hash, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.task import NO_PATCH, Task, TaskSettings
+from stbench.evaluation.twins import check_no_twins
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
 from stbench.reporting import SILENT, Reporter
@@ -38,7 +41,8 @@ def build_task(
 
     The cohort is read twice, one slide in memory at a time: first for the gene names of all slides and the moments of
     the training ones, then for the columns of the panel. The candidates of the panel are the genes that every slide
-    names, test slides included: names are no labels. What is ranked is training counts alone.
+    names, test slides included: names are no labels. What is ranked is training counts alone. Slides of another cohort
+    that test have no say in it: genes that they lack leave the panel once it is chosen.
 
     Args:
         cohort: the slides.
@@ -61,17 +65,24 @@ def build_task(
     encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
     split = split or make_split(cohort, settings)
     encoder = encoder.of(split.slides)
-    genes = choose_panel(cohort, split, settings.genes, reporter)
-    kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), genes, cache_dir)
-    facts = _facts(cohort, card, settings, split, list(kept.values()), encoder, patch)
+    panel = choose_panel(cohort, split, settings.genes, reporter)
+    if panel.lacking:
+        reporter.info(f"panel: {panel.loss(cohort.test_name)}")
+    kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), panel.genes, cache_dir)
+    if cohort.tested:
+        check_no_twins(kept, split)
+    facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
     return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
 
 
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:
     """The split the settings name; raises UserError where it is not possible on the cohort."""
+    validates = settings.validates
+    if cohort.tested:
+        return split_across(cohort, settings.split, settings.seed, validates=validates)
     if is_protocol(settings.split):
-        return split_by_protocol(settings.split, cohort.refs, settings.seed, cohort.left_out)
-    return read_split(Path(settings.split), cohort.refs, cohort.left_out)
+        return split_by_protocol(settings.split, cohort.refs, settings.seed, cohort.left_out, validates=validates)
+    return read_split(Path(settings.split), cohort.refs, cohort.left_out, validates=validates)
 
 
 def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> Iterator[Slide]:
@@ -81,21 +92,31 @@ def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> 
             advance(note=id_)
 
 
-def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter = SILENT) -> list[str]:
-    """Genes of the panel in order: named by every slide, ranked on the training slides alone."""
+def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter = SILENT) -> Panel:
+    """The panel: named by every slide of the cohort that trains, ranked on the training slides alone.
+
+    Raises:
+        UserError: the panel is not possible, or another cohort that tests names fewer than two genes of it.
+    """
     train, others = sorted(split.train), sorted(split.validation + split.test)
     common: set[str] | None = None
+    there: set[str] | None = None
     moments = Moments([])
     for slide in _read(cohort, train + others, "reading gene names", reporter):
         if common is None:
             moments = Moments(candidate_genes(slide.genes))
             common = set(moments.genes)
+        if slide.id in cohort.tested:
+            there = set(slide.genes) if there is None else there & set(slide.genes)
+            continue
         common &= set(slide.genes)
         if slide.id in split.train:
             moments.update(_aligned(slide, moments.genes))
     shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ())]
     chosen = hmhvg(moments.mean[shared], moments.std[shared], n_genes)
-    return [moments.genes[shared[i]] for i in chosen]
+    panel = Panel.of([moments.genes[shared[i]] for i in chosen], there)
+    panel.check(cohort.test_name)
+    return panel
 
 
 def _aligned(slide: Slide, genes: Sequence[str]) -> csr_matrix:
@@ -112,13 +133,14 @@ def _facts(
     card: DatasetCard,
     settings: TaskSettings,
     split: Split,
+    panel: Panel,
     kept: Sequence[Slide],
     encoder: Encoder,
     patch: PatchSpec,
 ) -> TaskFacts:
     patient = {ref.id: ref.patient for ref in cohort.refs}
     patients = {slide.id: patient[slide.id] for slide in kept}
-    genes = kept[0].genes
+    genes = panel.genes
     parts = {part: sorted(getattr(split, part)) for part in PARTS}
     digest = data_digest({slide.id: slide_digest(slide) for slide in kept})
     unused = {id_: "not named by the split" for id_ in cohort.ids if id_ not in patients}
@@ -142,23 +164,27 @@ def _facts(
         encoder=encoder.key,
         patch=patch,
         patients=patients,
+        validates=settings.validates,
     )
     return TaskFacts(
         hash=identity,
         rule=rule,
         protocol_hash=shared,
         dataset=cohort.name,
+        test_dataset=cohort.test_name,
         simulated=card.simulated,
         semi_synthetic=card.semi_synthetic,
         about=cohort.about,
         n_genes=len(genes),
         genes=genes,
+        lacking=list(panel.lacking),
         normalization=f"{settings.normalization}: {DESCRIPTIONS[settings.normalization]}",
         encoder=encoder.key,
         feature_files=dict(encoder.sources),
         patch=patch_text(patch) if any(slide.image is not None for slide in kept) else NO_PATCH,
         protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
         **parts,
+        validates=settings.validates,
         patients=patients,
         leak_fraction=leak_fraction(split, cohort.refs),
         left_out={**cohort.left_out, **unused},

@@ -10,9 +10,8 @@ from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
 from stbench.evaluation.build import choose_panel, make_split
 from stbench.evaluation.exposure import Exposure, Used, exposure, scored_on
-from stbench.evaluation.plan import choose_device, open_asked, origin_of
+from stbench.evaluation.plan import check_split, choose_device, open_asked, origin_of, split_settings
 from stbench.evaluation.request import Request, default_cache
-from stbench.evaluation.task import TaskSettings
 from stbench.files import sha256_of
 from stbench.priors.extract import Context, extract_prior
 from stbench.priors.models import GeneModel, ModelOptions, checkpoint_of, load_model
@@ -70,10 +69,11 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
         UserError: a name, a file or the split is wrong, or the folder holds something else.
     """
     asked = request.task
+    check_split(asked)
     device = choose_device(asked.device)
     cohort, card = open_asked(asked, default_cache(), reporter, require_image=False)
-    split = make_split(cohort, TaskSettings(asked.genes[0], split=asked.split, seed=asked.split_seed))
-    panel = choose_panel(cohort, split, asked.genes[0], reporter)
+    split = make_split(cohort, split_settings(asked))
+    panel = list(choose_panel(cohort, split, asked.genes[0], reporter).chosen)  # runs on other cohorts lose some of it
     model = load_model(request.model, request.options, panel, device)
     digest = sha256_of(checkpoint_of(request.model, request.options.weights))
     about = {

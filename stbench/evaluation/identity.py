@@ -88,6 +88,7 @@ def protocol_hash(
     encoder: str,
     patch: PatchSpec,
     patients: Mapping[str, str | None],
+    validates: bool = True,
 ) -> str:
     """Hash of what all folds of a rule share: rows of one protocol share a table.
 
@@ -103,6 +104,7 @@ def protocol_hash(
         encoder: key of the encoder.
         patch: geometry of the patches.
         patients: patient of every slide that some fold uses.
+        validates: whether the folds have validation slides.
     """
     said = {
         "version": TASK_VERSION,
@@ -114,6 +116,7 @@ def protocol_hash(
         "encoder": encoder,
         "patch": [patch.um, patch.px, patch.out_px],
         "patients": dict(patients),
+        **({} if validates else {"validation": "none"}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from stbench.catalogue import DatasetCard, MethodCard, method_cards, usual_controls
 from stbench.data.cohort import Cohort
+from stbench.data.crossing import check_rule, crossed
 from stbench.data.normalize import check_normalization
 from stbench.data.opening import find_card, open_dataset
+from stbench.data.parts import PARTS, Split
 from stbench.data.readers.layout import missing_slides
-from stbench.data.splits import PROTOCOLS, Split, folds_of, is_protocol, is_rule_of_folds, leak_fraction
+from stbench.data.splits import PROTOCOLS, folds_of, is_protocol, is_rule_of_folds, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.build import make_split
 from stbench.evaluation.exposure import Used, exposures_in_words, scored_on, used_encoder, used_weights
 from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Origin
-from stbench.evaluation.request import Request, parse_patch
+from stbench.evaluation.request import NO_VALIDATION, VALIDATIONS, Request, parse_patch
 from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_PATCH, TaskSettings
 from stbench.features.encoder import Encoder
@@ -100,10 +102,9 @@ class Plan:
     def task(self, fold: Fold, genes: int, scale: str) -> TaskSettings:
         """What is predicted from what, in one fold, with one panel size, on one scale."""
         asked = self.request
-        return TaskSettings(
+        return replace(
+            split_settings(asked).of(fold.name),
             genes=genes,
-            split=fold.name,
-            seed=asked.split_seed,
             normalization=scale,
             encoder=self.encoder_name,
             weights=asked.weights,
@@ -133,6 +134,7 @@ class Plan:
         patch = parse_patch(asked.patch) or default_patch(self.card)
         return [
             ("dataset", f"{self.cohort.name} ({self.cohort.layout} layout, {count(len(self.cohort.refs), 'slide')})"),
+            *self._test_lines(),
             ("genes", listed(asked.genes)),
             ("scale", listed(asked.normalization)),
             ("encoder", self.encoder_name),
@@ -148,6 +150,12 @@ class Plan:
             *(("note", note) for note in self.notes()),
         ]
 
+    def _test_lines(self) -> list[tuple[str, str]]:
+        if not (name := self.cohort.test_name):
+            return []
+        slides = count(len(self.cohort.tested), "slide")
+        return [("tests", f"{name} ({slides}); genes of the panel that it does not name are left out and counted")]
+
     def _fold_lines(self) -> list[tuple[str, str]]:
         asked = self.request
         chosen = f", seed {asked.split_seed}" if is_protocol(asked.split) or is_rule_of_folds(asked.split) else ""
@@ -157,8 +165,8 @@ class Plan:
         split = self.split
         if not split.test:
             return [(part, listed(getattr(split, part))) for part in split.needed]
-        sizes = ", ".join(f"{part} {len(getattr(split, part))}" for part in ("train", "validation", "test"))
-        parts = [(part, listed(getattr(split, part))) for part in ("validation", "test")]
+        sizes = ", ".join(f"{part} {len(getattr(split, part))}" for part in PARTS)
+        parts = [(part, listed(getattr(split, part)) or "none: its slides train") for part in PARTS[1:]]
         return [("split", f"{asked.split}{chosen}: {sizes}"), *parts, ("leak", self._leak(self.folds[0]))]
 
     def _leak(self, fold: Fold) -> str:
@@ -223,7 +231,7 @@ def plan(
         declared_draws(method, request.draws)
     for scale in request.normalization:
         check_normalization(scale)
-    _check_split(request.split)
+    check_split(request)
     parse_patch(request.patch)
     device = choose_device(request.device)
     encoder_name = request.encoder or find_card(request.dataset).encoder
@@ -250,20 +258,33 @@ def open_asked(
         UserError: no such cohort, or its data are not there.
     """
     pictured = needs_pictures(request.encoder) if require_image is None else require_image
-    return open_dataset(
-        request.dataset, request.data_root, request.simulate, cache_dir, reporter, require_image=pictured
-    )
+    name, root = request.dataset, request.data_root
+    cohort, card = open_dataset(name, root, request.simulate, cache_dir, reporter, require_image=pictured)
+    tests = request.test_dataset
+    return crossed(cohort, card, name, tests, root, cache_dir, reporter, require_image=pictured), card
 
 
-def _check_split(split: str) -> None:
+def check_split(request: Request) -> None:
+    """Raise UserError for what says nothing of who trains, validates and tests."""
+    split = request.split
+    if request.validation_rule not in VALIDATIONS:
+        raise UnknownNameError("--validation", request.validation_rule, VALIDATIONS)
+    if request.test_dataset is not None:
+        check_rule(split)
     if not is_rule_of_folds(split) and not is_protocol(split) and not Path(split).is_file():
         raise UnknownNameError("split", split, PROTOCOLS, hint="or give a JSON file; there is none of this name")
 
 
 def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
     names = folds_of(request.split, cohort.refs)
-    task = TaskSettings(genes=request.genes[0], seed=request.split_seed)
+    task = split_settings(request)
     return tuple(Fold(name, make_split(cohort, task.of(name))) for name in names)
+
+
+def split_settings(request: Request) -> TaskSettings:
+    """What a request says of who trains, validates and tests, with its first panel size."""
+    validates = request.validation_rule != NO_VALIDATION
+    return TaskSettings(request.genes[0], split=request.split, seed=request.split_seed, validates=validates)
 
 
 def choose_device(asked: str) -> str:

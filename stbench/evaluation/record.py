@@ -29,12 +29,16 @@ class TaskFacts(_Part):
     """What was predicted from what: everything that decides whether two numbers may be compared."""
 
     hash: str = Field(description="identity of the task; rows of one leaderboard share it")
-    dataset: str
+    dataset: str = Field(description="name of the cohort; <trains>-to-<tests> where another one tests")
+    test_dataset: str = Field(default="", description="cohort whose slides test, where it is another one")
     simulated: bool
     semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
     about: str = Field(default="", description="how generated data were made; empty for data as they were measured")
     n_genes: int
     genes: list[str] = Field(description="panel, in column order")
+    lacking: list[str] = Field(
+        default=[], description="genes chosen for the panel that the test cohort does not name, left out of it"
+    )
     normalization: str = Field(description="scale of expression and predictions, e.g. log1p of raw counts, natural log")
     encoder: str = Field(description="key of the image encoder")
     feature_files: dict[str, str] = Field(default={}, description="slide to sha256 of its file of precomputed features")
@@ -48,6 +52,7 @@ class TaskFacts(_Part):
     )
     train: list[str]
     validation: list[str]
+    validates: bool = Field(default=True, description="whether the split has validation slides; else these train")
     test: list[str]
     patients: dict[str, str | None] = Field(description="patient of every slide used")
     leak_fraction: float | None = Field(description="share of test slides with a training patient; None when unknown")

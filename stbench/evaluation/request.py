@@ -76,6 +76,8 @@ def option_of(one: Field[Any]) -> Option:
     return found
 
 
+SPLIT, NO_VALIDATION = "split", "none"
+VALIDATIONS = (SPLIT, NO_VALIDATION)
 TASK, METHOD, RESULT = "what is predicted from what", "methods", "where and how"
 
 
@@ -120,6 +122,14 @@ class Request:
     split_seed: int = option(
         0, "Seed of the split; another one is another task.", "--split-seed",
         group=TASK, role="shared", order=21,
+    )  # fmt: skip
+    test_dataset: str | None = option(
+        None, "Registered name or folder whose usable slides all test; the other cohort trains and validates.",
+        "--test-dataset", group=TASK, role="shared", order=21.3, later=True,
+    )  # fmt: skip
+    validation_rule: str = option(
+        SPLIT, "split: the slides that the split says; none: these train, for methods that choose nothing on them.",
+        "--validation", group=TASK, role="shared", order=21.6, later=True,
     )  # fmt: skip
     draws: int | None = option(
         None, "Samples per slide of generative methods; default: the card's.", "--draws",

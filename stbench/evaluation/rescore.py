@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.data.cohort import Cohort
+from stbench.data.crossing import crossed
 from stbench.data.normalize import normalize
 from stbench.data.opening import open_dataset
 from stbench.data.slide import Slide
@@ -69,9 +70,10 @@ class Truths:
         facts, asked = record.task, record.request
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured = needs_pictures(facts.encoder.partition("/")[0])
-        cohort, _ = open_dataset(
-            dataset, self.data_root, simulate, self.cache_dir, self.reporter, require_image=pictured
-        )
+        places = self.cache_dir, self.reporter
+        cohort, card = open_dataset(dataset, self.data_root, simulate, *places, require_image=pictured)
+        tests = asked.get("test_dataset")
+        cohort = crossed(cohort, card, dataset, tests, self.data_root, *places, require_image=pictured)
         kept = keep_panel(_slides(cohort, facts), facts.genes, self.cache_dir)
         if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
             raise _other_data(cohort, facts)

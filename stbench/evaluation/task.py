@@ -40,6 +40,7 @@ class TaskSettings:
         encoder: image encoder by name.
         weights: local weight file of the encoder, for those that need one, or its folder of feature files.
         patch: geometry of the patches; the cohort's default when None.
+        validates: whether the slides that the split gives to validation validate; else they train.
     """
 
     genes: int
@@ -49,6 +50,7 @@ class TaskSettings:
     encoder: str = "handcrafted-v1"
     weights: Path | None = None
     patch: PatchSpec | None = None
+    validates: bool = True
 
     def of(self, fold: str) -> TaskSettings:
         """The same of another split."""

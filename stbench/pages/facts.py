@@ -48,7 +48,7 @@ def facts_of(task: TaskFacts, seeds: Sequence[int] = ()) -> dict[str, str]:
     said = {
         "task": f"`{task.hash[:16]}`; only rows of one task may be compared",
         "scale": task.normalization,
-        "panel": f"{task.n_genes} genes, chosen on the training slides",
+        "panel": f"{task.n_genes} genes, chosen on the training slides{_lacking(task)}",
         f"{task.origin} data": task.about,
         "encoder": f"{task.encoder}; patch: {task.patch}",
         **{part: _slides(task, ids) for part, ids in parts.items()},
@@ -81,7 +81,16 @@ def limits(task: TaskFacts) -> list[str]:
     return lines
 
 
+def _lacking(task: TaskFacts) -> str:
+    if not task.test_dataset:
+        return ""
+    n, all_ = len(task.lacking), task.n_genes + len(task.lacking)
+    return f"; {n} of {all_} left out, which {task.test_dataset} does not name"
+
+
 def _slides(task: TaskFacts, ids: list[str]) -> str:
+    if not ids:
+        return "no validation"
     patients = {task.patients.get(slide) for slide in ids}
     said = "patients unknown" if None in patients else count(len(patients), "patient")
     spots = sum(task.n_spots.get(slide, 0) for slide in ids)

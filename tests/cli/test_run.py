@@ -75,6 +75,8 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         genes=(200,),
         split="a b.json",
         split_seed=1,
+        test_dataset="some/slides",
+        validation_rule="none",
         seeds=(2, 5),
         draws=3,
         encoder="timm:vit",

@@ -103,7 +103,7 @@ def _how_to_get_vectors(request: AblateRequest, name: str) -> str:
         "prior",
         "--model",
         name,
-        *request.words(("dataset", "genes", "split", "split_seed", "simulate")),
+        *request.words(("dataset", "genes", "split", "split_seed", "test_dataset", "validation_rule", "simulate")),
     ]
     return f"write them with {shlex.join(words)} --weights DIR and give --prior {name}=PATH"
 
