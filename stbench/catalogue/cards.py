@@ -75,6 +75,10 @@ class MethodCard(Card):
     licence: str = ""
     needs: list[MethodNeed] = []
     optional: list[MethodNeed] = []
+    validation: bool | str = Field(
+        default=False,
+        description="whether fitting needs validation slides; a name: only where that setting is not given",
+    )
     draws: int = Field(default=1, ge=1, description="the declared prediction is the mean of this many draws")
     encoder: str | None = Field(default=None, description="encoder the method is bound to; None takes the task's")
     pretrained: str | None = Field(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from pydantic import BaseModel
+
 from stbench.catalogue import MethodCard
 from stbench.methods.base import SlideInputs
 
@@ -19,6 +21,24 @@ HAS: Mapping[str, Callable[[SlideInputs], bool]] = {
     "source": lambda slide: slide.source is not None,
 }
 """What a card's ``needs`` may name to whether a slide has it."""
+
+
+def without_validation(card: MethodCard, settings: BaseModel, n_validation: int) -> str | None:
+    """Why a method cannot do without validation slides, None where there are some or it can.
+
+    Args:
+        card: the method.
+        settings: its settings, resolved.
+        n_validation: number of validation slides.
+    """
+    if n_validation or not card.validation:
+        return None
+    setting = card.validation
+    if isinstance(setting, bool):
+        return "needs validation slides, found none; leave out --validation none"
+    if getattr(settings, setting, None) is not None:
+        return None
+    return f"chooses {setting} on validation slides, found none; give it with --set {setting}=..."
 
 
 def unmet(card: MethodCard, slides: Iterable[SlideInputs]) -> str | None:

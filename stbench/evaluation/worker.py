@@ -16,7 +16,7 @@ from stbench.errors import DataError, RunFailedError, UserError
 from stbench.evaluation.folder import HISTORY, RunFolder
 from stbench.evaluation.given import Given
 from stbench.evaluation.hardware import PeakMemory
-from stbench.evaluation.needs import unmet
+from stbench.evaluation.needs import unmet, without_validation
 from stbench.evaluation.predictions import SlidePrediction, prediction_path, read_prediction, write_prediction
 from stbench.files import remove
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
@@ -130,7 +130,11 @@ def _steps(state: _Work) -> str | None:
     inputs = job.given.inputs()
     train, validation = job.given.labelled(inputs)
     test = [inputs[id_] for id_ in job.given.test]
-    reason = unmet(job.card, inputs.values()) or state.method.refuse(train, test, context)
+    reason = (
+        unmet(job.card, inputs.values())
+        or without_validation(job.card, state.method.settings, len(validation))
+        or state.method.refuse(train, test, context)
+    )
     if reason is not None:
         return reason
     if not _restore(state):
