@@ -46,6 +46,7 @@ def show(name: Name) -> None:
     facts = ("name", "title", "kind", "summary", "paper", "original", "licence", "entry", "encoder", "pretrained")
     lines = [(fact, str(getattr(card, fact))) for fact in facts if getattr(card, fact)]
     lines += [(fact, ", ".join(getattr(card, fact))) for fact in ("needs", "optional") if getattr(card, fact)]
+    lines += [("validation", _validation(card))] if card.validation else []
     lines += [("draws", str(card.draws))] + [("note", note) for note in card.notes]
     lines += [("ablations", f"{one.table}: {one.title}") for one in card.ablations]
     say_aligned(lines)
@@ -54,6 +55,10 @@ def show(name: Name) -> None:
         say("\nwhere paper and released code differ")
         columns = ("topic", "paper", "original", "switch", "default", "why")
         say_table(columns, [[getattr(row, column) for column in columns] for row in card.differences], names=(3,))
+
+
+def _validation(card: MethodCard) -> str:
+    return "needed" if isinstance(card.validation, bool) else f"needed unless {card.validation} is given"
 
 
 def _show_settings(card: MethodCard) -> None:
