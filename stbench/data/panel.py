@@ -73,6 +73,11 @@ class Moments:
         self._squares += np.asarray(values.multiply(values).sum(axis=0)).ravel()
 
     @property
+    def n_spots(self) -> int:
+        """Spots added so far."""
+        return self._n
+
+    @property
     def mean(self) -> NDArray[np.float64]:
         """(n_genes,) UMI per spot."""
         return self._sum / max(self._n, 1)

@@ -102,18 +102,18 @@ def rule_of(source: str) -> str:
     return _LOPO.rstrip("-") if source.startswith(_LOPO) else source
 
 
-def folds_of(source: str, refs: Sequence[SlideRef]) -> list[str]:
+def folds_of(source: str, refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None) -> list[str]:
     """Names of the single folds behind a rule; a rule of one split, or a file, is its own.
 
     Raises:
-        UserError: a patient is unknown where patients are left out one by one.
+        UserError: patients are left out one by one, and one is unknown or there are fewer than two.
     """
     if not is_rule_of_folds(source):
         return [source]
     match = _ALL_FOLDS.fullmatch(source)
     if match is not None:
         return [f"{source}-{fold}" for fold in range(1, int(match[1]) + 1)]
-    return [f"{_LOPO}{patient}" for patient in _patients(refs)]
+    return [f"{_LOPO}{patient}" for patient in _two_patients(refs, left_out)]
 
 
 def split_by_protocol(
@@ -218,10 +218,8 @@ def leave_one_patient_out(refs: Sequence[SlideRef], *, validates: bool = True) -
     Raises:
         UserError: a patient is unknown, there are fewer than two, or one of two has a single slide and is to validate.
     """
-    patients = _patients(refs)
+    patients = _two_patients(refs)
     folds = [tuple(slides) for slides in patients.values()]
-    if len(folds) < 2:
-        raise UserError(f"expected at least 2 patients to leave one out, found {len(folds)}; use --split slide")
     if not validates:
         return [WithoutValidation(_others(folds, test), (), folds[test]) for test in range(len(folds))]
     if len(folds) > 2:
@@ -295,6 +293,16 @@ def _fold(folds: list[tuple[str, ...]], test: int) -> Split:
 
 def _others(folds: list[tuple[str, ...]], test: int) -> tuple[str, ...]:
     return tuple(slide for k, fold in enumerate(folds) if k != test for slide in fold)
+
+
+def _two_patients(refs: Sequence[SlideRef], left_out: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    patients = _patients(refs)
+    if len(patients) < 2:
+        reasons = f"; left out: {_reasons(left_out)}" if left_out else ""
+        raise UserError(
+            f"expected at least 2 patients to leave one out, found {len(patients)}{reasons}; use --split slide"
+        )
+    return patients
 
 
 def _patients(refs: Sequence[SlideRef]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from stbench.data.panel import Moments, Panel, candidate_genes, hmhvg
 from stbench.data.parts import PARTS, Split
 from stbench.data.slide import Slide
 from stbench.data.splits import is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
+from stbench.errors import DataError
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, protocol_hash, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
@@ -25,6 +26,7 @@ from stbench.evaluation.twins import check_no_twins
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
 from stbench.reporting import SILENT, Reporter
+from stbench.text import listed
 
 
 def build_task(
@@ -96,6 +98,7 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     """The panel: named by every slide of the cohort that trains, ranked on the training slides alone.
 
     Raises:
+        DataError: the training slides have no spot.
         UserError: the panel is not possible, or another cohort that tests names fewer than two genes of it.
     """
     train, others = sorted(split.train), sorted(split.validation + split.test)
@@ -112,6 +115,10 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
         common &= set(slide.genes)
         if slide.id in split.train:
             moments.update(_aligned(slide, moments.genes))
+    if not moments.n_spots:
+        raise DataError(
+            f"expected training slides with spots, found none on {listed(train)}; leave these out or mend their files"
+        )
     shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ())]
     chosen = hmhvg(moments.mean[shared], moments.std[shared], n_genes)
     panel = Panel.of([moments.genes[shared[i]] for i in chosen], there)

@@ -276,7 +276,7 @@ def check_split(request: Request) -> None:
 
 
 def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
-    names = folds_of(request.split, cohort.refs)
+    names = folds_of(request.split, cohort.refs, cohort.left_out)
     task = split_settings(request)
     return tuple(Fold(name, make_split(cohort, task.of(name))) for name in names)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stbench.errors import UserError
 from stbench.evaluation.record import PRIMARY, Record, TaskFacts
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.pages.facts import leaking
@@ -181,7 +182,14 @@ def boards_of(found: Sequence[Section]) -> list[Protocol]:
 
 
 def lines_of(sections: Sequence[Section]) -> list[Line]:
-    """Rows of all folds by label; the most complete and best first."""
+    """Rows of all folds by label; the most complete and best first.
+
+    Raises:
+        UserError: the folds are of several protocols.
+    """
+    if len(others := {section.task.protocol_hash[:8] for section in sections}) > 1:
+        named = ", ".join(sorted(others))
+        raise UserError(f"expected folds of one protocol in a table, found {named}; give each a table of its own")
     found: dict[str, list[tuple[Section, Group, Row]]] = {}
     for section in sections:
         for group, row in section.grouped_rows:

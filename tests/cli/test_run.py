@@ -294,6 +294,7 @@ RIDGE = ["run", "--method", "ridge", "--dry-run"]
         ([*RIDGE, "--seed", "-1"], "--seeds: expected whole numbers"),
         ([*RIDGE, "--out", ""], "--out: expected a folder, found an empty name"),
         ([*RIDGE, "--genes", "5,6"], "--genes: expected one panel size, found 2; stbench sweep-genes"),
+        ([*RIDGE, "--split", "lopo", "--simulate", "n_patients=1"], "at least 2 patients to leave one out, found 1"),
         ([*RIDGE, "--split", "lopo-P9"], "unknown patient 'P9'"),
         ([*RIDGE, "--simulate", "n_patients=1", "--simulate", "sections_per_patient=2"], "at least 3 slides"),
         ([*RIDGE, "--simulate", "n_patients=2", "--split", "patient"], "at least 3 patients"),

@@ -255,3 +255,33 @@ def test_without_a_test_part_known_patients_are_kept_apart():
 def test_without_a_test_part_two_slides_are_needed():
     with pytest.raises(UserError, match="expected at least 2 slides for train and validation, found 1; add slides"):
         split_without_test(cohort(a=1), 0)
+
+
+@pytest.mark.parametrize("source", ["slide", "patient", "kfold-4-2", "patient-kfold-3-1", "lopo-b"])
+def test_without_validation_its_slides_train(source):
+    full, without = (split_by_protocol(source, REFS, 3, validates=validates) for validates in (True, False))
+    assert set(without.train) == {*full.train, *full.validation}
+    assert (without.validation, without.test) == ((), full.test)
+
+
+def test_without_validation_one_slide_of_the_other_patient_is_enough():
+    split = split_by_protocol("lopo-b", cohort(a=1, b=1), 0, {"N1": "no picture"}, validates=False)
+    assert (split.train, split.validation, split.test) == (("a0",), (), ("b0",))
+
+
+def test_a_file_may_leave_validation_empty_where_none_is_asked_for(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ["a0"], "validation": [], "test": ["b0"]}))
+    assert read_split(path, REFS, validates=False).slides == ("a0", "b0")
+    with pytest.raises(UserError, match="at least one validation slide"):
+        read_split(path, REFS)
+    path.write_text(json.dumps({"train": ["a0"], "validation": ["a1"], "test": ["b0"]}))
+    assert read_split(path, REFS, validates=False).train == ("a0", "a1")
+
+
+@pytest.mark.parametrize(
+    ("n", "left_out", "said"), [(1, None, "found 1; use"), (0, {"N1": "torn"}, "found 0; left out: N1: torn;")]
+)
+def test_one_patient_cannot_be_left_out(n, left_out, said):
+    with pytest.raises(UserError, match=f"expected at least 2 patients to leave one out, {said}"):
+        folds_of("lopo", cohort(a=3)[: 3 * n], left_out)

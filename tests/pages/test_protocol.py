@@ -12,7 +12,7 @@ from stbench.evaluation.summaries import summarise
 from stbench.pages.differences import differences_table
 from stbench.pages.leaderboard import columns_of, protocol_page, table_of
 from stbench.pages.marks import marks
-from stbench.pages.protocol import boards_of
+from stbench.pages.protocol import boards_of, lines_of
 from stbench.pages.sections import sections
 from stbench.pages.wording import verdict
 
@@ -109,6 +109,14 @@ def test_two_scales_of_one_fold_meet_and_two_versions_of_the_data_do_not():
     assert (both.scales, both.folds) == (["log1p", "cp10k-log1p"], ["lopo-P0"])
     newer = record("good", [0.3, 0.4], "P0", task=facts("P0", hash="e" * 64, data_digest="other"))
     assert [found.scales for found in boards_of(sections([scales[0], newer]))] == [["log1p"], ["log1p"]]
+
+
+def test_folds_of_two_protocols_never_share_a_table():
+    other = facts("P1", protocol_hash="e" * 64)
+    found = sections([record("ridge", [0.3, 0.3], "P0"), record("ridge", [0.3, 0.3], "P1", task=other)])
+    assert [len(one.sections) for one in boards_of(found)] == [1, 1]
+    with pytest.raises(UserError, match="expected folds of one protocol in a table, found eeeeeeee, ffffffff; give"):
+        lines_of(found)
 
 
 def test_a_row_that_lacks_folds_is_said_and_not_marked():
