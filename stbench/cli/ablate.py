@@ -39,7 +39,7 @@ def ablate(
     from stbench.studies.ablation.results import read_ablation
 
     plan = plan_ablation(request, default_cache(), ConsoleReporter())
-    truths = Truths(request.data_root, default_cache())
+    truths = Truths(request.data_root, default_cache(), secret=request.secret)
     carried = start(
         plan, choose_folder(plan, out), jobs=jobs, dask=dask, prepare=prepare, dry_run=dry_run, yes=yes,
         interrupted=lambda out: write_ablated(out, read_ablation(out, truths)),

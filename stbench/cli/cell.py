@@ -34,7 +34,7 @@ class _Lines:
         pass
 
 
-@asks(Request, only=("data_root", "device"))
+@asks(Request, only=("secret", "data_root", "device"))
 def cell(
     request: Request,
     folder: Annotated[Path, typer.Argument(help="Folder that --prepare, or a command that ran, has written.")],

@@ -11,7 +11,7 @@ from stbench.cli.asks import asks
 from stbench.evaluation.request import Request, default_cache
 
 
-@asks(Request, only=("data_root",))
+@asks(Request, only=("secret", "data_root"))
 def export(
     request: Request,
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
@@ -27,6 +27,6 @@ def export(
     from stbench.text import count
 
     reporter = ConsoleReporter()
-    truths = Truths(request.data_root, default_cache(), reporter) if with_truth else None
+    truths = Truths(request.data_root, default_cache(), reporter, request.secret) if with_truth else None
     slides = export_run(run, out, truths, reporter)
     say(f"{count(len(slides), 'slide')} in {out}")

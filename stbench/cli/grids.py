@@ -14,6 +14,7 @@ from stbench.errors import SettingError
 from stbench.evaluation.request import RESULT
 
 if TYPE_CHECKING:
+    from stbench.evaluation.request import Request
     from stbench.grids.board import Board
     from stbench.grids.cells import Outcome
     from stbench.grids.plan import GridPlan, Work
@@ -111,7 +112,7 @@ def start(
     work = open_work(grid, out)
     say_aligned([*grid.lines(), *_work_lines(work, jobs)])
     if prepare:
-        _prepare(work)
+        _prepare(work, grid.plan.request)
     if dry_run:
         problems = foreseen(grid.plan, ConsoleReporter())
         say_aligned([*(("would fail", problem) for problem in problems)])
@@ -138,7 +139,7 @@ def _work_lines(work: Work, jobs: int) -> list[tuple[str, str]]:
     return [("cells", state), ("out", str(work.out))]
 
 
-def _prepare(work: Work) -> None:
+def _prepare(work: Work, asked: Request) -> None:
     """Write what the folder is asked to hold, and list all its cells as ``stbench cell`` names them."""
     from stbench.evaluation.request import default_cache
     from stbench.grids.lock import only_one
@@ -147,7 +148,7 @@ def _prepare(work: Work) -> None:
 
     with only_one(work.out):
         write_manifest(work.out, work.manifest)
-    _, whole = work_in(work.out, default_cache())
+    _, whole = work_in(work.out, default_cache(), asked)
     say("")
     for number, cell in enumerate(whole.cells, start=1):
         say(f"{number}\t{cell.folder}\t{'finished' if cell in whole.earlier else 'waits'}")

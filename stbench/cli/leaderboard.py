@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stbench.evaluation.record import Record
 
 
-@asks(Request, only=("data_root",))
+@asks(Request, only=("secret", "data_root"))
 def leaderboard(
     request: Request,
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
@@ -36,10 +36,17 @@ def leaderboard(
             "--rescore", help="Score stored predictions again first, truth from --data-root; records stay as they are."
         ),
     ] = False,
+    publish_secret: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Close the board: print its secret seed, and keep it in published-seeds.txt in --out."
+        ),
+    ] = None,
 ) -> None:
     """Write and print leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
     from stbench.cli.console import draw, say
+    from stbench.evaluation.public import marked, publish, read_published
     from stbench.pages.columns import DRAW_SD
     from stbench.pages.leaderboard import columns_of, table_of, write_leaderboards
     from stbench.pages.protocol import boards_of
@@ -50,7 +57,9 @@ def leaderboard(
     chosen = [word for name in metric or [] for word in ("--metric", name)]
     again = ["--rescore"] if rescore else []
     command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, *again, "--out", str(out)])
-    boards = boards_of(sections(_records(runs, request.data_root, rescore=rescore)))
+    records = _records(runs, request, rescore=rescore)
+    published = publish(publish_secret, out, records) if publish_secret else read_published(out)
+    boards = boards_of(sections(marked(records, published)))
     shown = [(board.name, table_of(board, columns_of(board, metric))) for board in boards]
     written = write_leaderboards(boards, out, metrics=metric, command=command, with_csv=with_csv)
     for name, table in shown:
@@ -61,7 +70,7 @@ def leaderboard(
         say(str(path))
 
 
-def _records(runs: Sequence[Path], data_root: Path | None, *, rescore: bool) -> list[Record]:
+def _records(runs: Sequence[Path], request: Request, *, rescore: bool) -> list[Record]:
     from stbench.cli.console import ConsoleReporter
     from stbench.evaluation.rescore import Truths, rescored
     from stbench.pages.archive import read_records
@@ -69,4 +78,5 @@ def _records(runs: Sequence[Path], data_root: Path | None, *, rescore: bool) -> 
     if not rescore:
         return list(read_records(runs))
     reporter = ConsoleReporter()
-    return [run.after for run in rescored(runs, Truths(data_root, default_cache(), reporter), reporter)]
+    truths = Truths(request.data_root, default_cache(), reporter, request.secret)
+    return [run.after for run in rescored(runs, truths, reporter)]

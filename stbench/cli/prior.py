@@ -23,6 +23,7 @@ _LISTED = 10
         "test_dataset",
         "validation_rule",
         "simulate",
+        "secret",
         "data_root",
         "device",
     ),

@@ -11,7 +11,7 @@ from stbench.cli.asks import asks
 from stbench.evaluation.request import Request, default_cache
 
 
-@asks(Request, only=("data_root",))
+@asks(Request, only=("secret", "data_root"))
 def rescore(
     request: Request,
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or folders above them.")],
@@ -22,7 +22,8 @@ def rescore(
     from stbench.evaluation.rescore import Truths, rescored
 
     reporter = ConsoleReporter()
-    for run in rescored(runs, Truths(request.data_root, default_cache(), reporter), reporter):
+    truths = Truths(request.data_root, default_cache(), reporter, request.secret)
+    for run in rescored(runs, truths, reporter):
         if run.after.status == "done":
             write_record(run.after, run.folder)
             say(f"{run.folder}: {run.moved}")

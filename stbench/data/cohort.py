@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from stbench.data.slide import Slide, SlideRef
 from stbench.errors import UnknownNameError
@@ -25,6 +25,8 @@ class Cohort:
         simulated: the slides are of no tissue, wherever they lie.
         tested: slides of another cohort that test and do nothing else, by the ids they have here.
         test_name: name of that other cohort; empty without one.
+        secret: SHA-256 of the secret seed that generated data were made with; None where there is none.
+        per_fold: training slides to a reader, for a cohort that is made anew for every fold; None for all others.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Cohort:
     simulated: bool = False
     tested: tuple[str, ...] = ()
     test_name: str = ""
+    secret: str | None = None
+    per_fold: Callable[[tuple[str, ...]], Callable[[str], Slide]] | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -52,3 +56,13 @@ class Cohort:
         if slide_id not in self.ids:
             raise UnknownNameError(f"slide of {self.name}", slide_id, self.ids)
         return self.reader(slide_id)
+
+    def of_fold(self, train: Sequence[str]) -> Cohort:
+        """The slides as a fold has them.
+
+        Args:
+            train: training slides of the fold, in any order: what is made per fold is made from them alone.
+        """
+        if self.per_fold is None:
+            return self
+        return replace(self, reader=self.per_fold(tuple(sorted(train))), per_fold=None)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
 from stbench.data.cohort import Cohort
 from stbench.data.readers import READERS, readers
+from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.reporting import SILENT, Reporter
 from stbench.text import pairs
@@ -42,6 +43,7 @@ def open_dataset(
     reporter: Reporter = SILENT,
     *,
     require_image: bool = True,
+    secret: Secret | None = None,
 ) -> tuple[Cohort, DatasetCard]:
     """A cohort by registered name, or a folder of somebody's own slides.
 
@@ -52,6 +54,7 @@ def open_dataset(
         cache_dir: where generated slides are kept.
         reporter: is told of slides that are made.
         require_image: leave out slides without a picture.
+        secret: what a generated cohort is keyed by in place of its public seed.
 
     Returns:
         The cohort and its card, which says of exported simulated slides too that they are simulated.
@@ -61,7 +64,11 @@ def open_dataset(
         UserError: the data are not there, or a setting of the simulation is wrong.
     """
     card = find_card(name)
-    cohort = _open(card, name, data_root, simulate, cache_dir, reporter, require_image=require_image)
+    if simulate:
+        check_generated(card, name, "--simulate")
+    if secret is not None:
+        check_generated(card, name, "--secret")
+    cohort = _open(card, name, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
     return cohort, card.model_copy(update={"simulated": card.simulated or cohort.simulated})
 
 
@@ -74,10 +81,8 @@ def _open(
     reporter: Reporter,
     *,
     require_image: bool,
+    secret: Secret | None,
 ) -> Cohort:
-    if simulate and card.settings is None:
-        made = " or ".join(name for name, other in dataset_cards().items() if other.settings is not None)
-        raise SettingError(f"--simulate: expected only with --dataset {made}, found with {name}; leave it out")
     if name not in dataset_cards():
         return open_folder(Path(name), require_image=require_image)
     if card.entry is None:
@@ -85,8 +90,17 @@ def _open(
     if cache_dir is None:
         raise SettingError(f"{name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
     base = () if card.made_from is None else _base(card.made_from, data_root)
-    cohort: Cohort = load_entry(card.entry)(_simulation(card, simulate), *base, cache_dir, reporter)
+    settings = _simulation(card, simulate)
+    keyed = settings if secret is None else settings.keyed(secret)
+    cohort: Cohort = load_entry(card.entry)(keyed, *base, cache_dir, reporter)
     return cohort
+
+
+def check_generated(card: DatasetCard, name: str, option: str) -> None:
+    """Raise SettingError where an option of generated cohorts is given with another one."""
+    if card.settings is None:
+        made = " or ".join(name for name, other in dataset_cards().items() if other.settings is not None)
+        raise SettingError(f"{option}: expected only with --dataset {made}, found with {name}; leave it out")
 
 
 def find_card(name: str) -> DatasetCard:

@@ -67,6 +67,7 @@ def build_task(
     encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
     split = split or make_split(cohort, settings)
     encoder = encoder.of(split.slides)
+    cohort = cohort.of_fold(split.train)
     panel = choose_panel(cohort, split, settings.genes, reporter)
     if panel.lacking:
         reporter.info(f"panel: {panel.loss(cohort.test_name)}")
@@ -182,6 +183,7 @@ def _facts(
         simulated=card.simulated,
         semi_synthetic=card.semi_synthetic,
         about=cohort.about,
+        secret=cohort.secret,
         n_genes=len(genes),
         genes=genes,
         lacking=list(panel.lacking),
@@ -190,7 +192,9 @@ def _facts(
         feature_files=dict(encoder.sources),
         patch=patch_text(patch) if any(slide.image is not None for slide in kept) else NO_PATCH,
         protocol=settings.split if is_protocol(settings.split) else Path(settings.split).name,
-        **parts,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
         validates=settings.validates,
         patients=patients,
         leak_fraction=leak_fraction(split, cohort.refs),

@@ -73,6 +73,7 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
     device = choose_device(asked.device)
     cohort, card = open_asked(asked, default_cache(), reporter, require_image=False)
     split = make_split(cohort, split_settings(asked))
+    cohort = cohort.of_fold(split.train)
     panel = list(choose_panel(cohort, split, asked.genes[0], reporter).chosen)  # runs on other cohorts lose some of it
     model = load_model(request.model, request.options, panel, device)
     digest = sha256_of(checkpoint_of(request.model, request.options.weights))

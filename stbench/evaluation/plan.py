@@ -12,9 +12,10 @@ from stbench.catalogue import DatasetCard, MethodCard, method_cards, usual_contr
 from stbench.data.cohort import Cohort
 from stbench.data.crossing import check_rule, crossed
 from stbench.data.normalize import check_normalization
-from stbench.data.opening import find_card, open_dataset
+from stbench.data.opening import check_generated, find_card, open_dataset
 from stbench.data.parts import PARTS, Split
 from stbench.data.readers.layout import missing_slides
+from stbench.data.secret import Secret, open_secret
 from stbench.data.splits import PROTOCOLS, folds_of, is_protocol, is_rule_of_folds, leak_fraction
 from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.build import make_split
@@ -258,10 +259,22 @@ def open_asked(
         UserError: no such cohort, or its data are not there.
     """
     pictured = needs_pictures(request.encoder) if require_image is None else require_image
+    secret = None if request.secret is None else _secret(request, request.secret, reporter)
     name, root = request.dataset, request.data_root
-    cohort, card = open_dataset(name, root, request.simulate, cache_dir, reporter, require_image=pictured)
+    cohort, card = open_dataset(
+        name, root, request.simulate, cache_dir, reporter, require_image=pictured, secret=secret
+    )
     tests = request.test_dataset
     return crossed(cohort, card, name, tests, root, cache_dir, reporter, require_image=pictured), card
+
+
+def _secret(request: Request, path: Path, reporter: Reporter) -> Secret:
+    """The seed in a file, which is made if it is not there."""
+    check_generated(find_card(request.dataset), request.dataset, "--secret")
+    secret, made = open_secret(path)
+    if made:
+        reporter.info(f"a secret seed was made, its SHA-256 is {secret.sha256}; keep {path} until the board is closed")
+    return secret
 
 
 def check_split(request: Request) -> None:

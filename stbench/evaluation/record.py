@@ -34,6 +34,12 @@ class TaskFacts(_Part):
     simulated: bool
     semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
     about: str = Field(default="", description="how generated data were made; empty for data as they were measured")
+    secret: str | None = Field(
+        default=None, description="SHA-256 of the secret seed that generated data were made with, None without one"
+    )
+    published: str | None = Field(
+        default=None, description="that seed, 64 hexadecimal digits, once its board is closed; None before"
+    )
     n_genes: int
     genes: list[str] = Field(description="panel, in column order")
     lacking: list[str] = Field(

@@ -44,6 +44,7 @@ class Option:
         envvar: environment variable that is asked too.
         read: text to value, for values that one text codes.
         later: whether it came after folders were named by their settings; it enters their names only if it is set.
+        stand_in: what a command prints in place of the value, which is kept nowhere; empty for everything that is kept.
     """
 
     help: str
@@ -57,6 +58,7 @@ class Option:
     envvar: str | None = None
     read: Callable[[str], Any] | None = None
     later: bool = False
+    stand_in: str = ""
 
 
 def option(default: Any, help: str, *flags: str, group: str, role: Role, order: float, **more: Any) -> Any:
@@ -157,6 +159,10 @@ class Request:
         (), "Setting of a generated cohort; with simulated also 'paper' for the paper's size; repeatable.",
         "--simulate", group=TASK, role="shared", order=27, metavar="KEY=VALUE",
     )  # fmt: skip
+    secret: Path | None = option(
+        None, "File of the secret seed of a generated cohort, made if it is not there; keep it until the board closes.",
+        "--secret", group=TASK, role="place", order=27.5, metavar="FILE", stand_in="FILE",
+    )  # fmt: skip
     controls: bool = option(
         True, "Run the usual controls too, and the ceilings of the data.", "--controls/--no-controls",
         group=METHOD, role="cells", order=28,
@@ -199,12 +205,12 @@ class Request:
         return cls(**{name: _value(cls.options()[name], value) for name, value in said.items()})
 
     def dump(self) -> dict[str, Any]:
-        """The request as JSON holds it; :meth:`read` takes it back."""
-        return {name: _plain(getattr(self, name)) for name in self.options()}
+        """The request as JSON holds it, without what is kept nowhere; :meth:`read` takes it back."""
+        return {name: _plain(getattr(self, name)) for name, one in self.options().items() if not one.stand_in}
 
     def command(self) -> str:
         """The command that repeats it. Where data and results lie and the device are left to who repeats it."""
-        moving = [name for name, one in self.options().items() if one.role != "place"]
+        moving = [name for name, one in self.options().items() if one.role != "place" or one.stand_in]
         return shlex.join(["stbench", self.COMMAND, *self.words(moving)])
 
     def words(self, names: Sequence[str]) -> list[str]:
@@ -255,7 +261,7 @@ def _words(one: Option, value: Any) -> list[str]:
     if one.joined:
         return [flag, listed(value, ",")]
     values: Sequence[Any] = value if isinstance(value, tuple) else (value,)
-    return [word for part in values for word in (flag, str(part))]
+    return [word for part in values for word in (flag, one.stand_in or str(part))]
 
 
 def parse_patch(text: str | None) -> PatchSpec | None:

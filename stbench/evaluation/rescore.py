@@ -12,6 +12,7 @@ from stbench.data.cohort import Cohort
 from stbench.data.crossing import crossed
 from stbench.data.normalize import normalize
 from stbench.data.opening import open_dataset
+from stbench.data.secret import Secret, check_secret, read_secret
 from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.evaluation.identity import data_digest, slide_digest
@@ -49,11 +50,13 @@ class Truths:
         data_root: folder that holds one folder per cohort.
         cache_dir: where generated slides lie.
         reporter: where progress goes.
+        secret: file of the seed of generated slides that were made with one.
     """
 
     data_root: Path | None
     cache_dir: Path
     reporter: Reporter = SILENT
+    secret: Path | None = None
     _last: tuple[str, dict[str, Slide]] | None = field(default=None, init=False)
 
     def of(self, record: Record) -> dict[str, Slide]:
@@ -69,15 +72,23 @@ class Truths:
     def _read(self, record: Record) -> dict[str, Slide]:
         facts, asked = record.task, record.request
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
-        pictured = needs_pictures(facts.encoder.partition("/")[0])
+        pictured, secret = needs_pictures(facts.encoder.partition("/")[0]), self._secret_of(facts)
         places = self.cache_dir, self.reporter
-        cohort, card = open_dataset(dataset, self.data_root, simulate, *places, require_image=pictured)
+        cohort, card = open_dataset(dataset, self.data_root, simulate, *places, require_image=pictured, secret=secret)
         tests = asked.get("test_dataset")
         cohort = crossed(cohort, card, dataset, tests, self.data_root, *places, require_image=pictured)
-        kept = keep_panel(_slides(cohort, facts), facts.genes, self.cache_dir)
+        kept = keep_panel(_slides(cohort.of_fold(facts.train), facts), facts.genes, self.cache_dir)
         if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
             raise _other_data(cohort, facts)
         return kept
+
+    def _secret_of(self, facts: TaskFacts) -> Secret | None:
+        """The seed of a task's slides: the published one, else the one given."""
+        if facts.secret is None:
+            return None
+        if facts.published is not None:
+            return check_secret(Secret(facts.published), facts.secret)
+        return check_secret(None if self.secret is None else read_secret(self.secret), facts.secret)
 
 
 def _slides(cohort: Cohort, facts: TaskFacts) -> Iterator[Slide]:

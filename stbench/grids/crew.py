@@ -195,14 +195,17 @@ def share_of_cores(jobs: int) -> int:
 
 @contextmanager
 def _inherited(jobs: int) -> Iterator[None]:
-    """What a starting worker inherits: its number of threads, and deafness to Ctrl-C, which is for its parent."""
-    before = os.environ.get(_THREADS)
+    """What a starting worker inherits: its number of threads, deafness to Ctrl-C, which is for its parent, and no words
+    of the command line, which say where a secret seed lies."""
+    before, words = os.environ.get(_THREADS), sys.argv
+    sys.argv = words[:1]
     os.environ[_THREADS] = str(share_of_cores(jobs))
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
     try:
         yield
     finally:
+        sys.argv = words
         if is_main:
             signal.signal(signal.SIGINT, handler)
         if before is None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -75,6 +76,7 @@ class Manifest(_Part):
     schema_version: int = SCHEMA_VERSION
     request: dict[str, Any] = Field(description="what was asked for, by option; grown by later commands")
     cohort: str = Field(description="name of the cohort in its records")
+    secret: str | None = Field(default=None, description="SHA-256 of the cohort's secret seed; its file is not kept")
     folds: list[FoldSlides]
     series: list[Series]
     single: bool = Field(default=False, description="whether every method has one cell, in a folder of its name")
@@ -145,7 +147,8 @@ class Manifest(_Part):
         shared = self.asked.shared()
         if self.KIND == "sweep":
             shared.pop("genes", None)
-        said = {"schema_version": 1, "cohort": self.cohort, **shared, **self._slides()}
+        secret = {} if self.secret is None else {"secret": self.secret}
+        said = {"schema_version": 1, "cohort": self.cohort, **secret, **shared, **self._slides()}
         return {**said, "single": True, "seeds": self.seeds} if self.single else said
 
     def _slides(self) -> dict[str, Any]:
@@ -190,7 +193,7 @@ class Manifest(_Part):
 
     def command(self) -> str:
         """The command that repeats the grid. Where data and results lie, workers and device are left open."""
-        return self.whole_request().command()
+        return replace(self.whole_request(), secret=None if self.secret is None else Path("FILE")).command()
 
     def whole_request(self) -> Request:
         """What asks for all that the folder holds, whatever commands it grew by."""

@@ -105,6 +105,7 @@ def _alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, s
             "split": fold.name,
             "normalization": (scale,),
             "overrides": tuple(f"{key}={value}" for key, value in series.overrides.items()),
+            "secret": asked.secret,
             "controls": False,
         }
     )
@@ -189,6 +190,7 @@ def run_grid(plan: Plan) -> GridPlan:
     manifest = Manifest(
         request=asked.dump(),
         cohort=plan.cohort.name,
+        secret=plan.cohort.secret,
         folds=folds_as_said(plan),
         series=series,
         single=len(plan.folds) * len(asked.normalization) * len(asked.seeds) == 1,

@@ -69,7 +69,7 @@ def carry_out_on_dask(grid: GridPlan, work: Work, address: str, listener: Listen
         with only_one(work.out):
             write_manifest(work.out, work.manifest)
         cells = heaviest_first(work.waiting)
-        futures = {_submitted(client, work.out, cell): cell for cell in cells}
+        futures = {_submitted(client, work.out, cell, grid.plan.request.secret): cell for cell in cells}
         for cell in cells:
             listener.started(cell)
         for future, cell in _as_completed(futures):
@@ -92,10 +92,10 @@ def _client(address: str) -> Any:
         ) from error
 
 
-def _submitted(client: Any, out: Path, cell: Cell) -> Any:
-    place = str(out.absolute())
+def _submitted(client: Any, out: Path, cell: Cell, secret: Path | None) -> Any:
+    place, kept = str(out.absolute()), None if secret is None else str(secret.absolute())
     ours = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
-    return client.submit(run_as_process, place, cell.folder, ours, key=f"{place}/{cell.folder}", pure=False)
+    return client.submit(run_as_process, place, cell.folder, ours, kept, key=f"{place}/{cell.folder}", pure=False)
 
 
 def _as_completed(futures: Mapping[Any, Cell]) -> Any:
@@ -118,13 +118,18 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def run_as_process(out: str, cell: str, environment: Mapping[str, str]) -> tuple[int, str, float]:
+def run_as_process(
+    out: str, cell: str, environment: Mapping[str, str], secret: str | None = None
+) -> tuple[int, str, float]:
     """``stbench cell OUT CELL`` in a process of its own: exit code, last line of what it said, seconds.
+
+    ``secret`` is the file of the cohort's secret seed, where there is one.
 
     A Dask worker may not have children of its own kind, and must not keep what a method leaves in memory.
     """
     start = time.perf_counter()
     words = [sys.executable, "-m", "stbench", "cell", out, cell]
+    words += [] if secret is None else ["--secret", secret]
     here = {**os.environ, **environment, ENDS_WITH_PARENT: str(os.getpid())}
     ended = subprocess.run(words, capture_output=True, text=True, check=False, env=here)
     said = [line for line in ended.stderr.splitlines() if line.strip()]

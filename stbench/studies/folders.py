@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from stbench.data.secret import check_secret, read_secret
 from stbench.errors import UserError
 from stbench.evaluation.plan import plan
 from stbench.evaluation.request import Request
@@ -26,7 +27,7 @@ def grid_in(out: Path, cache_dir: Path, asked: Request | None = None, reporter: 
     Args:
         out: folder that ``--prepare``, or a command that ran, has written the settings of.
         cache_dir: folder of the caches.
-        asked: gives another data root or device where it differs from the defaults.
+        asked: gives another data root or device where it differs from the defaults, and the file of a secret seed.
         reporter: where progress goes.
 
     Raises:
@@ -36,6 +37,8 @@ def grid_in(out: Path, cache_dir: Path, asked: Request | None = None, reporter: 
     if found is None:
         raise UserError(f"expected a folder that stbench run --prepare wrote at {out}, found none; give its --out")
     request = _placed(found.whole_request(), asked)
+    if found.secret is not None:
+        check_secret(None if request.secret is None else read_secret(request.secret), found.secret)
     if isinstance(request, SweepRequest):
         return plan_sweep(request, cache_dir, reporter)
     if isinstance(request, AblateRequest):

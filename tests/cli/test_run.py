@@ -86,6 +86,7 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         preset="small",
         overrides=("k=3", "ridge.alpha=1"),
         simulate=("paper", "seed=1"),
+        secret=Path("FILE"),
         controls=False,
     )
     unsaid = {"data_root", "device"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
 from stbench.data.panel import Moments, candidate_genes, hmhvg
+from stbench.data.secret import said_of
 from stbench.data.semisynthetic.ceiling import MADE, NOISY, SHARE
 from stbench.data.semisynthetic.features import FloatArray, RandomNetwork, noisy_expression
 from stbench.data.semisynthetic.settings import SemisyntheticSettings
@@ -39,6 +40,10 @@ def open_semisynthetic(
     microscope are; the panel of a task is chosen among the genes on its training slides. All else that enters the
     features of a slide is its own expression and noise seeded by its name.
 
+    With settings keyed by a secret seed the cohort is made per fold: genes, centre and scale from the training slides
+    of the fold alone (candidates are the genes that all sections name), noise and network from the seed and the names
+    of these slides.
+
     Args:
         settings: share of the expression in the features, sizes, seed.
         base: real cohort, opened without asking for pictures.
@@ -46,12 +51,28 @@ def open_semisynthetic(
         cache_dir: folder of caches; slides lie in ``semisynthetic/<hash>``.
         reporter: is told when the cohort is made.
     """
-    store = _Store(settings, base, cache_dir / NAME / _digest(settings, base, folder), reporter)
+    secret = settings.secret
+    seed = f"seed {settings.seed}" if secret is None else f"{said_of(secret)}, made for each fold"
     about = (
         f"features of width {settings.dim} made from the counts of {settings.n_genes} genes and noise, no picture; "
-        f"they carry {settings.share:g} of every gene's variance over the spots of a slide (seed {settings.seed})"
+        f"they carry {settings.share:g} of every gene's variance over the spots of a slide ({seed})"
     )
-    return replace(base, name=f"{base.name}-{NAME}", reader=store.slide, about=about)
+    made = replace(base, name=f"{base.name}-{NAME}", about=about)
+
+    def reader(keyed: SemisyntheticSettings, train: tuple[str, ...] | None = None) -> Callable[[str], Slide]:
+        return _Store(keyed, base, cache_dir / NAME / _digest(keyed, base, folder), reporter, train).slide
+
+    if secret is None:
+        return replace(made, reader=reader(settings))
+
+    def per_fold(train: tuple[str, ...]) -> Callable[[str], Slide]:
+        return reader(settings.keyed(secret.derived("fold", *train)), train)
+
+    return replace(made, reader=_no_fold, secret=secret.sha256, per_fold=per_fold)
+
+
+def _no_fold(slide_id: str) -> Slide:
+    raise SettingError(f"slide {slide_id}: expected a fold to make it for, as there is a secret seed, found none")
 
 
 def _digest(settings: SemisyntheticSettings, base: Cohort, folder: Path) -> str:
@@ -62,12 +83,15 @@ def _digest(settings: SemisyntheticSettings, base: Cohort, folder: Path) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def make_slides(slides: Sequence[Slide], settings: SemisyntheticSettings) -> list[Slide]:
+def make_slides(
+    slides: Sequence[Slide], settings: SemisyntheticSettings, train: Collection[str] | None = None
+) -> list[Slide]:
     """Give slides features made from their counts.
 
     Args:
         slides: every slide of the cohort.
         settings: how.
+        train: slides that genes, centre and scale are taken from; all when None.
 
     Returns:
         The slides with the chosen genes alone and without a picture; ``obsm["features"]`` (n_spots, dim) and
@@ -76,16 +100,18 @@ def make_slides(slides: Sequence[Slide], settings: SemisyntheticSettings) -> lis
     Raises:
         SettingError: fewer genes are common to the slides than asked for.
     """
-    chosen = _with_genes(slides, settings.n_genes)
+    seen = {slide.id for slide in slides if train is None or slide.id in train}
+    chosen = _with_genes(slides, seen, settings.n_genes)
     expression = {slide.id: np.log1p(slide.counts.toarray().astype(np.float64)) for slide in chosen}
-    pooled = np.concatenate(list(expression.values()))
+    pooled = np.concatenate([expression[slide.id] for slide in chosen if slide.id in seen])
     scale = pooled.std(axis=0)
     network = RandomNetwork(settings, pooled.mean(axis=0), np.where(scale > 0, scale, 1.0))
     key = _features_key(chosen, settings)
     return [_with_features(slide, expression[slide.id], network, settings, key) for slide in chosen]
 
 
-def _with_genes(slides: Sequence[Slide], n_genes: int) -> list[Slide]:
+def _with_genes(slides: Sequence[Slide], seen: Collection[str], n_genes: int) -> list[Slide]:
+    """Slides with the genes that rank highest on those of ``seen``, among the genes that all of them name."""
     common = set(slides[0].genes).intersection(*(slide.genes for slide in slides[1:]))
     genes = candidate_genes(common)
     if n_genes > len(genes):
@@ -94,7 +120,8 @@ def _with_genes(slides: Sequence[Slide], n_genes: int) -> list[Slide]:
         )
     moments = Moments(genes)
     for slide in slides:
-        moments.update(csr_matrix(slide.adata[:, genes].X))
+        if slide.id in seen:
+            moments.update(csr_matrix(slide.adata[:, genes].X))
     names = [genes[i] for i in hmhvg(moments.mean, moments.std, n_genes)]
     return [replace(slide, adata=slide.adata[:, names].copy(), image=None) for slide in slides]
 
@@ -132,6 +159,7 @@ class _Store:
     base: Cohort
     folder: Path
     reporter: Reporter
+    train: tuple[str, ...] | None = None
 
     def slide(self, slide_id: str) -> Slide:
         from anndata import read_h5ad
@@ -161,13 +189,13 @@ class _Store:
         return sound
 
     def _make(self) -> None:
-        """Make all slides: genes are chosen, and the network's input is scaled, over all of them."""
+        """Make all slides: genes are chosen, and the network's input is scaled, over all of them, or a fold's."""
         slides = []
         with self.reporter.track(f"making {self.base.name}-{NAME}", len(self.base.refs)) as advance:
             for slide_id in self.base.ids:
                 slides.append(self.base.load(slide_id))
                 advance(note=slide_id)
-        made = make_slides(slides, self.settings)
+        made = make_slides(slides, self.settings, self.train)
         with whole(self.folder, hint=CHOOSE_CACHE, error=SettingError) as part:
             part.mkdir()
             for slide in made:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from stbench.data.secret import GeneratedSettings
 
 VERSION = 1  # raise it whenever any feature changes: old cache entries are then left alone
 
 
-class SemisyntheticSettings(BaseModel):
+class SemisyntheticSettings(GeneratedSettings):
     """How features are made from expression. The sections are those found, whatever the settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: float = Field(
         default=0.4,
@@ -40,9 +39,9 @@ class SemisyntheticSettings(BaseModel):
         return self
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change with any setting and with the version of the generator."""
-        return hashlib.sha256(f"{VERSION} {self.model_dump_json()}".encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits that change with any setting, the version of the generator and the secret seed."""
+        return self.hashed(VERSION)
 
     def stream(self, purpose: str, place: str = "") -> np.random.Generator:
         """Random numbers for one purpose, e.g. the noise of one slide: no stream depends on what else was drawn."""
-        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode()), zlib.crc32(place.encode())])
+        return self._drawn([self.seed, zlib.crc32(purpose.encode()), zlib.crc32(place.encode())], purpose, place)

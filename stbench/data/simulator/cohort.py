@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.image import ImageArray, ImageSource
+from stbench.data.secret import said_of
 from stbench.data.simulator import ceiling
 from stbench.data.simulator.cells import CELL_TYPES, place_cells
 from stbench.data.simulator.counts import Expression, Genes, express, make_genes
@@ -40,11 +41,12 @@ _PNG_SPEED = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 def open_simulated(settings: SimulationSettings, cache_dir: Path, reporter: Reporter = SILENT) -> Cohort:
     """The simulated cohort; nothing is made before a slide is read.
 
-    A slide depends on the settings and its id alone, not on which slides were made before or by which process.
+    A slide depends on the settings, a secret seed they may be keyed by, and its id alone, not on which slides were
+    made before or by which process.
 
     Args:
         settings: what the cohort is made of.
-        cache_dir: folder of caches; slides lie in ``simulated/<hash of the settings>``.
+        cache_dir: folder of caches; slides lie in ``simulated/<hash of the settings and of the secret>``.
         reporter: is told of every slide that is made, and of damaged cache entries.
 
     Returns:
@@ -62,6 +64,8 @@ def open_simulated(settings: SimulationSettings, cache_dir: Path, reporter: Repo
         simulated=True,
         refs=tuple(SlideRef(slide_id, slide_id[:3], settings.n_spots) for slide_id in places),
         reader=lambda slide_id: cache.slide(slide_id, *places[slide_id]),
+        about=said_of(settings.secret),
+        secret=None if settings.secret is None else settings.secret.sha256,
     )
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zlib
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from stbench.data.secret import GeneratedSettings
 
 VERSION = 1  # raise it whenever any simulated number or pixel changes: old cache entries are then left alone
 MARGIN_PITCHES = 1.0  # bare rim between the array and the edge of the image
 FILL = 0.78  # share of the array that lies under tissue
 
 
-class SimulationSettings(BaseModel):
+class SimulationSettings(GeneratedSettings):
     """What a simulated cohort is made of.
 
     The defaults are a small cohort for demonstrations (12 slides). :func:`paper_size` gives the size of the paper's
-    cohort; every field can also be set by itself. Only the fields are part of the cache key, never the machine.
+    cohort; every field can also be set by itself. Only the fields, and the hash of a secret seed, are part of the cache
+    key, never the machine.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_patients: int = Field(default=4, ge=1, le=99, description="number of patients")
     sections_per_patient: int = Field(default=3, ge=1, le=99, description="serial sections of each patient")
@@ -87,12 +87,12 @@ class SimulationSettings(BaseModel):
         return round(width / self.um_per_px), round(height / self.um_per_px)
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change with any setting and with the simulator's version."""
-        return hashlib.sha256(f"{VERSION} {self.model_dump_json()}".encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits that change with any setting, the simulator's version and the secret seed."""
+        return self.hashed(VERSION)
 
     def stream(self, purpose: str, *place: int) -> np.random.Generator:
         """Random numbers for one purpose at one place (patient, section): no stream depends on what else was drawn."""
-        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode()), *place])
+        return self._drawn([self.seed, zlib.crc32(purpose.encode()), *place], purpose, *place)
 
 
 def paper_size(seed: int = 0) -> SimulationSettings:

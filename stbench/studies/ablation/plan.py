@@ -103,7 +103,9 @@ def _how_to_get_vectors(request: AblateRequest, name: str) -> str:
         "prior",
         "--model",
         name,
-        *request.words(("dataset", "genes", "split", "split_seed", "test_dataset", "validation_rule", "simulate")),
+        *request.words(
+            ("dataset", "genes", "split", "split_seed", "test_dataset", "validation_rule", "simulate", "secret")
+        ),
     ]
     return f"write them with {shlex.join(words)} --weights DIR and give --prior {name}=PATH"
 
@@ -165,6 +167,7 @@ def _manifest(
     return AblationManifest(
         request=request.dump(),
         cohort=single.cohort.name,
+        secret=single.cohort.secret,
         folds=folds_as_said(single),
         series=series,
         method=request.methods[0],

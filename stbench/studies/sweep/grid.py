@@ -78,7 +78,11 @@ def plan_sweep(request: SweepRequest, cache_dir: Path, reporter: Reporter = SILE
         if series.variant:
             _check_name(series.name, [other.name for other in found[:place] if not other.control])
     manifest = SweepManifest(
-        request=request.dump(), cohort=single.cohort.name, folds=folds_as_said(single), series=found
+        request=request.dump(),
+        cohort=single.cohort.name,
+        secret=single.cohort.secret,
+        folds=folds_as_said(single),
+        series=found,
     )
     return SweepPlan(single, manifest, cards_of(single, bases, found))
 
