@@ -67,12 +67,12 @@ def test_capitals_and_blanks_are_the_same_seed(file):
 
 
 def test_files_that_cannot_be_read_or_made(file, tmp_path):
-    with pytest.raises(SettingError, match="expected a file with a seed at .*: Is a directory; give"):
+    with pytest.raises(SettingError, match=r"expected a file with a seed at .*: Is a directory; give"):
         open_secret(tmp_path / "here" / "..")
-    with pytest.raises(SettingError, match="expected a file with a seed at .*: No such file or directory; give"):
+    with pytest.raises(SettingError, match=r"expected a file with a seed at .*: No such file or directory; give"):
         read_secret(file)
     (tmp_path / "plain").write_text("")
-    with pytest.raises(SettingError, match="expected to write a seed to .*; choose another place"):
+    with pytest.raises(SettingError, match=r"expected to write a seed to .*; choose another place"):
         open_secret(tmp_path / "plain" / "board.seed")
     if os.geteuid() != 0:
         file.parent.mkdir()
@@ -83,7 +83,7 @@ def test_files_that_cannot_be_read_or_made(file, tmp_path):
 
 def test_no_seed_is_kept_where_methods_work(file, tmp_path):
     for inside in ("board.seed", "kept/board.seed", str(tmp_path / "here" / "board.seed")):
-        with pytest.raises(SettingError, match="--secret: expected a file outside .*here, where methods work"):
+        with pytest.raises(SettingError, match=r"--secret: expected a file outside .*here, where methods work"):
             open_secret(tmp_path / "here" / inside)
     assert list((tmp_path / "here").iterdir()) == []
 

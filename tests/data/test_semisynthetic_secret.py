@@ -66,7 +66,9 @@ def test_genes_centre_scale_and_key_come_from_training_slides_alone(base_slides,
         assert one.genes == other.genes
         np.testing.assert_array_equal(one.features, other.features)
     assert not np.array_equal(first.load("C1").features, second.load("C1").features)
-    public = [opened(slides, tmp_path / name, SMALL).load("A1") for name, slides in (("a", base_slides), ("b", changed))]
+    public = [
+        opened(slides, tmp_path / name, SMALL).load("A1") for name, slides in (("a", base_slides), ("b", changed))
+    ]
     assert not np.array_equal(public[0].features, public[1].features)
     assert set(public[0].genes) != set(public[1].genes)
 

@@ -121,7 +121,7 @@ def test_a_closed_board_prints_its_seed_and_the_list_marks_later_runs(records, t
     assert f"the board is closed, its seed is published: `{SECRET.seed}`" in after
     assert leaderboard(marked([records["public"]], published)) == leaderboard([records["public"]])
     (tmp_path / "other").write_text(OTHER.seed)
-    with pytest.raises(UserError, match="expected a run made with the seed in .*other.*found none; nothing was"):
+    with pytest.raises(UserError, match=r"expected a run made with the seed in .*other.*found none; nothing was"):
         publish(tmp_path / "other", boards, records.values())
     assert publish(file, boards, records.values()) == published
     assert (boards / FILE_NAME).read_text() == f"{SECRET.seed}\n"
@@ -130,7 +130,7 @@ def test_a_closed_board_prints_its_seed_and_the_list_marks_later_runs(records, t
 def test_lists_and_files_that_hold_something_else(records, tmp_path):
     assert read_published(tmp_path / "nowhere") == {}
     (tmp_path / FILE_NAME).write_text(f"{SECRET.seed}\nnot a seed\n")
-    with pytest.raises(DataError, match="expected a seed of 64 hexadecimal digits in line 2 of .*found 'not a seed'"):
+    with pytest.raises(DataError, match=r"expected a seed of 64 hexadecimal digits in line 2 of .*found 'not a seed'"):
         read_published(tmp_path)
     (tmp_path / "file").write_text("short")
     with pytest.raises(SettingError, match="--publish-secret: expected 64 hexadecimal digits"):

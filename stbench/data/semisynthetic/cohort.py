@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def open_semisynthetic(
         reporter: is told when the cohort is made.
     """
     secret = settings.secret
+    if secret is not None:
+        base = replace(base, reader=cache(base.reader))  # to read them takes longer than to make a fold's features
     seed = f"seed {settings.seed}" if secret is None else f"{said_of(secret)}, made for each fold"
     about = (
         f"features of width {settings.dim} made from the counts of {settings.n_genes} genes and noise, no picture; "
