@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stbench.evaluation.asked import choose_device, open_asked
 from stbench.evaluation.identity import default_patch
-from stbench.evaluation.plan import choose_device, open_asked
 from stbench.evaluation.request import Request, parse_patch
 from stbench.features.encoders import load_encoder
 from stbench.features.extract import slide_features

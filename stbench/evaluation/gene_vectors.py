@@ -8,9 +8,10 @@ from pathlib import Path
 
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
+from stbench.evaluation.asked import check_split, choose_device, open_asked, split_settings
 from stbench.evaluation.build import choose_panel, make_split
 from stbench.evaluation.exposure import Exposure, Used, exposure, scored_on
-from stbench.evaluation.plan import check_split, choose_device, open_asked, origin_of, split_settings
+from stbench.evaluation.plan import origin_of
 from stbench.evaluation.request import Request, default_cache
 from stbench.files import sha256_of
 from stbench.priors.extract import Context, extract_prior

@@ -10,24 +10,23 @@ from pydantic import BaseModel
 
 from stbench.catalogue import DatasetCard, MethodCard, method_cards, usual_controls
 from stbench.data.cohort import Cohort
-from stbench.data.crossing import check_rule, crossed
 from stbench.data.normalize import check_normalization
-from stbench.data.opening import check_generated, find_card, open_dataset
+from stbench.data.opening import find_card
 from stbench.data.parts import PARTS, Split
 from stbench.data.readers.layout import missing_slides
-from stbench.data.secret import Secret, open_secret
-from stbench.data.splits import PROTOCOLS, folds_of, is_protocol, is_rule_of_folds, leak_fraction
-from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.data.splits import folds_of, is_protocol, is_rule_of_folds, leak_fraction
+from stbench.errors import UnknownNameError, UserError
+from stbench.evaluation.asked import check_split, choose_device, open_asked, split_settings
 from stbench.evaluation.build import make_split
 from stbench.evaluation.exposure import Used, exposures_in_words, scored_on, used_encoder, used_weights
 from stbench.evaluation.identity import default_patch, patch_text
 from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Origin
-from stbench.evaluation.request import NO_VALIDATION, VALIDATIONS, Request, parse_patch
+from stbench.evaluation.request import Request, parse_patch
 from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_PATCH, TaskSettings
 from stbench.features.encoder import Encoder
-from stbench.features.encoders import load_encoder, needs_pictures
+from stbench.features.encoders import load_encoder
 from stbench.methods.calibration import check_draws
 from stbench.methods.registry import check_preset, find_method, method_class, resolve_settings
 from stbench.reporting import SILENT, Reporter
@@ -244,77 +243,10 @@ def plan(
     return Plan(request, cohort, card, chosen, runs, encoder.of(list(used)), encoder_name, device, cache_dir)
 
 
-def open_asked(
-    request: Request, cache_dir: Path, reporter: Reporter = SILENT, *, require_image: bool | None = None
-) -> tuple[Cohort, DatasetCard]:
-    """The cohort a request names, and its card.
-
-    Args:
-        request: dataset, where it lies and how it is generated.
-        cache_dir: where generated slides are kept.
-        reporter: is told of slides that are made.
-        require_image: leave out slides without a picture; None: if the encoder needs pictures.
-
-    Raises:
-        UserError: no such cohort, or its data are not there.
-    """
-    pictured = needs_pictures(request.encoder) if require_image is None else require_image
-    secret = None if request.secret is None else _secret(request, request.secret, reporter)
-    name, root = request.dataset, request.data_root
-    cohort, card = open_dataset(
-        name, root, request.simulate, cache_dir, reporter, require_image=pictured, secret=secret
-    )
-    tests = request.test_dataset
-    return crossed(cohort, card, name, tests, root, cache_dir, reporter, require_image=pictured), card
-
-
-def _secret(request: Request, path: Path, reporter: Reporter) -> Secret:
-    """The seed in a file, which is made if it is not there."""
-    check_generated(find_card(request.dataset), request.dataset, "--secret")
-    secret, made = open_secret(path)
-    if made:
-        reporter.info(f"a secret seed was made, its SHA-256 is {secret.sha256}; keep {path} until the board is closed")
-    return secret
-
-
-def check_split(request: Request) -> None:
-    """Raise UserError for what says nothing of who trains, validates and tests."""
-    split = request.split
-    if request.validation_rule not in VALIDATIONS:
-        raise UnknownNameError("--validation", request.validation_rule, VALIDATIONS)
-    if request.test_dataset is not None:
-        check_rule(split)
-    if not is_rule_of_folds(split) and not is_protocol(split) and not Path(split).is_file():
-        raise UnknownNameError("split", split, PROTOCOLS, hint="or give a JSON file; there is none of this name")
-
-
 def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
     names = folds_of(request.split, cohort.refs, cohort.left_out)
     task = split_settings(request)
     return tuple(Fold(name, make_split(cohort, task.of(name))) for name in names)
-
-
-def split_settings(request: Request) -> TaskSettings:
-    """What a request says of who trains, validates and tests, with its first panel size."""
-    validates = request.validation_rule != NO_VALIDATION
-    return TaskSettings(request.genes[0], split=request.split, seed=request.split_seed, validates=validates)
-
-
-def choose_device(asked: str) -> str:
-    """``auto`` takes the GPU if there is one.
-
-    Raises:
-        SettingError: an unknown device, or ``cuda`` where there is none.
-    """
-    import torch
-
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked not in ("cpu", "cuda"):
-        raise UnknownNameError("device", asked, ("auto", "cpu", "cuda"))
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise SettingError("--device cuda: expected a CUDA device, found none; use --device auto or cpu")
-    return asked
 
 
 def usual_beside(request: Request, origin: Origin) -> list[MethodCard]:
