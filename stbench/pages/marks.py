@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stbench.catalogue import method_cards
+from stbench.evaluation.exposure import contamination
+from stbench.evaluation.public import is_public
 from stbench.evaluation.record import PRIMARY, Record
 from stbench.pages.columns import direction
 from stbench.pages.patients import difference, group_of_best, holm, paired_p
 from stbench.pages.protocol import Line, Protocol
 from stbench.pages.rows import CONTROLS, DECLARED, METHODS
 
-BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED = "=", "!", "T", "?", "n"
+BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED, SAW, MAY_HAVE_SEEN = "=", "!", "T", "?", "n", "C", "c"
 COUNT_SPLIT, SAMPLER_BAR = "ceiling-count-split", "linear-gaussian"
 ABOVE = 0.01
 """How far a PCC may lie above the count-split ceiling, whose splits vary by less."""
@@ -24,6 +26,8 @@ MEANINGS = {
         f"`{SAMPLER_BAR}`"
     ),
     TUNED: "its preset was tuned on a test slide or another cut of its block; not ranked",
+    SAW: "pretrained weights behind it saw slides of the cohort; not ranked where they saw expression",
+    MAY_HAVE_SEEN: "pretrained weights behind it may have seen slides of the cohort",
     IMPOSSIBLE: f"PCC above the count-split ceiling by {ABOVE}; not ranked",
     DRESSED: (
         "CRPS of a normal law around a point prediction, per gene with the standard deviation of its residuals on the "
@@ -34,9 +38,19 @@ MEANINGS = {
 
 def ranked(board: Protocol) -> list[Line]:
     """Rows with a place, the best first: run on every fold, defined on every test slide, and nothing against them."""
+    return [] if seed_is_public(board) else eligible(board)
+
+
+def eligible(board: Protocol) -> list[Line]:
+    """What would be ranked if the truth were not known to everybody."""
     scale, folds = board.scales[0], len(board.folds)
     whole = [line for line in board.lines if line.standing.ranked and line.is_whole(scale, PRIMARY, folds)]
     return [line for line in whole if not against(board, line)]
+
+
+def seed_is_public(board: Protocol) -> bool:
+    """Whether new patients are tested whose truth anybody can generate; known patients make no claim to be kept."""
+    return board.is_clean and any(is_public(record) for record in board.records)
 
 
 def against(board: Protocol, line: Line) -> str:
@@ -44,7 +58,14 @@ def against(board: Protocol, line: Line) -> str:
     if not line.standing.ranked:
         return ""
     tuned = any(tuned_on(record) for record in line.records)
-    return (TUNED if tuned else "") + (IMPOSSIBLE if _is_impossible(board, line) else "")
+    labels = any(contamination(record).labels for record in line.records)
+    return (TUNED if tuned else "") + (SAW if labels else "") + (IMPOSSIBLE if _is_impossible(board, line) else "")
+
+
+def seen(line: Line) -> str:
+    """Whether pretrained weights behind a row saw slides of the cohort (``C``), or may have (``c``)."""
+    found = {contamination(record).mark for record in line.records}
+    return SAW if SAW in found else MAY_HAVE_SEEN if MAY_HAVE_SEEN in found else ""
 
 
 def tuned_on(record: Record) -> list[str]:
@@ -71,7 +92,7 @@ def ceiling(board: Protocol) -> Line | None:
 
 def best_control(board: Protocol) -> Line | None:
     """The best legal control by the primary metric, None where there is none."""
-    return next((line for line in ranked(board) if line.standing.block == CONTROLS), None)
+    return next((line for line in eligible(board) if line.standing.block == CONTROLS), None)
 
 
 def share(board: Protocol, line: Line) -> float | None:
@@ -93,11 +114,14 @@ def share(board: Protocol, line: Line) -> float | None:
 def marks(board: Protocol) -> dict[str, str]:
     """Label to the marks of its row."""
     able = {line.label: line.patients(board.scales[0]) for line in ranked(board)}
-    said = {line.label: against(board, line) for line in board.lines}
+    barred = {line.label: against(board, line) for line in board.lines}
+    said = {
+        line.label: (seen(line) if SAW not in barred[line.label] else "") + barred[line.label] for line in board.lines
+    }
     if board.has_intervals and len(able) > 1:
         best, below = group_of_best(able, higher=True), _below(board)
         for label in able:
-            said[label] = (BEST if label in best else "") + (NOT_ABOVE if label in below else "")
+            said[label] = (BEST if label in best else "") + (NOT_ABOVE if label in below else "") + said[label]
     return said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from stbench.evaluation.exposure import contamination
 from stbench.evaluation.record import PRIMARY, Record
 from stbench.metrics.score import RULES
 from stbench.pages.columns import title
@@ -18,10 +19,11 @@ from stbench.pages.marks import (
     marks,
     ranked,
     samplers_not_better,
+    seed_is_public,
     tuned_on,
 )
 from stbench.pages.patients import LEAST, Difference, difference
-from stbench.pages.protocol import Protocol, intervals_of
+from stbench.pages.protocol import Line, Protocol, intervals_of
 from stbench.pages.rows import CEILINGS, METHODS, Cell, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
 from stbench.text import count, listed
@@ -47,18 +49,27 @@ def verdict(board: Protocol) -> str:
 
 
 def _nobody(board: Protocol) -> str:
-    """Why nothing can be said: no rows, or something against those that there are; the highest of them is named."""
-    methods = [line for line in board.lines if line.standing.block == METHODS and against(board, line)]
-    control, scale = best_control(board), board.scales[0]
-    if not methods:
-        return "No method and control to compare."
+    """Why nothing is ranked: no rows, or something against those that there are; the highest of them is named."""
+    methods = [
+        line for line in board.lines if line.standing.block == METHODS and line.mean(board.scales[0]) is not None
+    ]
     barred = dict.fromkeys(mark for line in methods for mark in against(board, line))
-    said = "No method may be ranked here: " + "; ".join(f"`{mark}` {MEANINGS[mark]}" for mark in barred)
-    mine, least = methods[0].mean(scale), None if control is None else control.mean(scale)
+    if not methods or not (barred or seed_is_public(board)):
+        return "No method and control to compare."
+    if seed_is_public(board):
+        said = "Nothing is ranked here: the seed of the cohort is public, so that its truth can be generated"
+    else:
+        said = "No method may be ranked here: " + "; ".join(f"`{mark}` {MEANINGS[mark]}" for mark in barred)
+    return f"{said}.{_highest(board, methods[0])}"
+
+
+def _highest(board: Protocol, best: Line) -> str:
+    control, scale = best_control(board), board.scales[0]
+    mine, least = best.mean(scale), None if control is None else control.mean(scale)
     if control is None or mine is None or least is None:
-        return f"{said}."
+        return ""
     where = "above" if mine > least else "below"
-    return f"{said}. The highest, `{methods[0].label}`, is {abs(mine - least):.3f} {where} `{control.label}`."
+    return f" The highest, `{best.label}`, is {abs(mine - least):.3f} {where} `{control.label}`."
 
 
 def _told(gap: Difference, n_patients: int) -> str:
@@ -89,6 +100,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         _means(board),
         *_marks(board),
         *_tuned(board),
+        *_exposed(board),
         _draws(board),
         *_counted(board, columns, "n_undefined", "Genes left out as constant (or, in partial PCC, a line in depth)"),
         *_counted(
@@ -136,6 +148,20 @@ def _marks(board: Protocol) -> list[str]:
     found += DRESSED if any(number.dressed for number in numbers) else ""
     said = [f"`{mark}` {meaning}" for mark, meaning in MEANINGS.items() if mark in found]
     return ["; ".join(said) + "."] if said else []
+
+
+def _exposed(board: Protocol) -> list[str]:
+    """What the weights behind which rows saw of the cohort."""
+    found: dict[str, list[str]] = {}
+    for line in board.lines:
+        for said in dict.fromkeys(_seen(record) for record in line.records):
+            found.setdefault(said, []).append(line.method)
+    return [f"{said}: {listed(dict.fromkeys(methods))}." for said, methods in found.items() if said]
+
+
+def _seen(record: Record) -> str:
+    exposure = contamination(record)
+    return f"`{exposure.mark}` {exposure.said}" if exposure.mark else ""
 
 
 def _tuned(board: Protocol) -> list[str]:

@@ -109,3 +109,39 @@ def test_dressed_numbers_carry_their_mark():
     scores = {"pcc": summarise(dict.fromkeys(TEST, 0.3)), "crps": summarise(dict.fromkeys(TEST, 0.4), dressed=True)}
     found = board(record("x", metrics=scores))
     assert table_of(found, ["crps"]).rows[0][-1].endswith(" n")
+
+
+def test_weights_that_saw_expression_of_the_cohort_are_listed_and_not_ranked():
+    task = her2st("patient_e")
+    run = record("x", [0.6] * 4, task=task, pretrained={"method": "stpath/unknown"})
+    found = board(run, record("ridge", RIDGE, "control", task=task))
+    assert marks(found)["x"] == "C"
+    assert names(found) == ["ridge"]
+    assert "`C` pretrained weights behind it saw slides of the cohort" in protocol_page(found)
+
+
+def test_weights_of_unknown_origin_are_ranked_and_marked():
+    task = her2st("patient_e", encoder="virchow2/" + "0" * 64)
+    found = board(record("x", [0.6] * 4, task=task), record("ridge", RIDGE, "control", encoder="none", task=task))
+    assert marks(found)["x"].endswith("c")
+    assert marks(found)["ridge"] in ("", "=")
+    assert names(found) == ["x", "ridge"]
+
+
+@pytest.mark.parametrize(("secret", "published", "places"), [
+    (None, None, []), ("5" * 64, None, ["x", "ridge"]), ("5" * 64, "a" * 64, []),
+])  # fmt: skip
+def test_nothing_is_ranked_where_the_truth_of_new_patients_can_be_generated(secret, published, places):
+    task = facts(dataset="simulated", simulated=True, secret=secret, published=published)
+    found = board(record("x", [0.6] * 4, task=task), record("ridge", RIDGE, "control", task=task))
+    assert names(found) == places
+    said = (
+        "Nothing is ranked here: the seed of the cohort is public, so that its truth can be generated. The highest, `x`"
+    )
+    assert verdict(found).startswith(said) is not bool(places)
+
+
+def test_known_patients_of_a_public_seed_are_ranked_as_a_leaky_table_is():
+    patients = {"a1": "pt1", **facts().patients, "b1": "pt1"}
+    task = facts(dataset="simulated", simulated=True, patients=patients)
+    assert names(board(record("x", [0.6] * 4, task=task))) == ["x"]

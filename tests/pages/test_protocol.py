@@ -33,7 +33,7 @@ def facts(patient, scale="log1p", **changes):
         "n_genes": 2,
         "genes": ["A", "B"],
         "normalization": NAMES[scale],
-        "encoder": "uni/1",
+        "encoder": "handcrafted-v1/1",
         "patch": "112 um",
         "protocol": f"lopo-{patient}",
         "rule": "lopo",
