@@ -9,6 +9,7 @@ import pytest
 
 from stbench.evaluation.public import FILE_NAME, is_public
 from stbench.evaluation.record import read_record
+from stbench.grids.remote import run_as_process
 
 from .conftest import TINY
 
@@ -101,6 +102,7 @@ def test_cells_and_sweeps_ask_for_the_file(stbench, seed):
     wrong.write_text("ab" * 32)
     assert f"found {sha256(wrong)}; give" in stbench("cell", "mine", "1", "--secret", wrong).reason
     assert stbench("cell", "mine", "1", "--secret", seed).code == 0
+    assert run_as_process("mine", "2", {}, str(seed))[0] == 0  # what a Dask worker does
     assert stbench(*words, "--secret", seed, "--out", "mine").code == 0
     assert "--secret FILE" in next(Path("mine").glob("*.md")).read_text()
     records = [read_record(path) for path in Path("mine").rglob("record.json")]
