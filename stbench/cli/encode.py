@@ -28,7 +28,8 @@ def encode(
 
 
 def _list() -> None:
-    from stbench.catalogue import installed, package_of, pretrained_sheet
+    from stbench.catalogue import pretrained_sheet
+    from stbench.catalogue.plugins import installed, package_of
     from stbench.cli.console import say_table
     from stbench.features.encoder import PRECOMPUTED
     from stbench.features.pathology import RECIPES
