@@ -74,21 +74,28 @@ def contamination(record: Record) -> Exposure:
     Args:
         record: a record of any schema; what an older one does not say is undisclosed.
     """
-    task, asked = record.task, record.request.get("dataset")
-    scored = scored_on(task.dataset, [*task.train, *task.validation, *task.test], task.origin, asked)
+    task, slides = record.task, [*record.task.train, *record.task.validation, *record.task.test]
+    scored = scored_on(task.dataset, task.test_dataset, slides, task.origin, record.request)
     return exposure([used_encoder(record.encoder), *used_weights(record.settings, record.pretrained)], scored)
 
 
-def scored_on(dataset: str, slides: Sequence[str], origin: Origin, asked: str | None) -> Scored:
-    """What a row is scored on.
+def scored_on(
+    dataset: str, test_dataset: str, slides: Sequence[str], origin: Origin, asked: Mapping[str, Any]
+) -> Scored:
+    """What a row is scored on: the cohort, or another one whose slides test.
 
     Args:
         dataset: name of the cohort.
-        slides: names of the slides used.
+        test_dataset: name of the cohort that tests, empty where it is the same.
+        slides: names of the slides used; those of another cohort begin with its name.
         origin: where the numbers come from.
-        asked: what the user called the cohort, None where that is not known; a folder may have a registered name.
+        asked: what the user called them (``dataset``, ``test_dataset``), as far as that is known; a folder may have
+            the name of a registered cohort.
     """
-    return Scored(dataset, slides, origin, dataset not in dataset_cards() or asked not in (None, dataset))
+    name, called = (test_dataset, "test_dataset") if test_dataset else (dataset, "dataset")
+    own = name not in dataset_cards() or asked.get(called) not in (None, name)
+    there = [id_ for id_ in slides if id_.startswith(f"{name}-")] if test_dataset else slides
+    return Scored(name, [id_.removeprefix(f"{name}-") for id_ in there], origin, own)
 
 
 def exposures_in_words(rows: Mapping[str, Sequence[Used | None]], scored: Scored) -> list[str]:

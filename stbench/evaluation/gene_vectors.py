@@ -10,8 +10,9 @@ from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide
 from stbench.evaluation.asked import check_split, choose_device, open_asked, split_settings
 from stbench.evaluation.build import choose_panel, make_split
-from stbench.evaluation.exposure import Exposure, Used, exposure, scored_on
+from stbench.evaluation.exposure import Exposure, Used, exposure
 from stbench.evaluation.plan import origin_of
+from stbench.evaluation.pretrained import scored_by
 from stbench.evaluation.request import Request, default_cache
 from stbench.files import sha256_of
 from stbench.priors.extract import Context, extract_prior
@@ -98,7 +99,7 @@ def make_prior(request: PriorRequest, out: Path, reporter: Reporter = SILENT) ->
         budget_gb=request.budget_gb,
         reporter=reporter,
     )
-    scored = scored_on(cohort.name, split.slides, origin_of(card), asked.dataset)
+    scored = scored_by(cohort, origin_of(card), asked)
     return PriorMade(model, panel, slides, exposure([Used("gene model", request.model, digest)], scored))
 
 

@@ -18,9 +18,9 @@ from stbench.data.splits import folds_of, is_protocol, is_rule_of_folds, leak_fr
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.asked import check_split, choose_device, open_asked, split_settings
 from stbench.evaluation.build import make_split
-from stbench.evaluation.exposure import Used, exposures_in_words, scored_on, used_encoder, used_weights
+from stbench.evaluation.exposure import exposures_in_words
 from stbench.evaluation.identity import default_patch, patch_text
-from stbench.evaluation.pretrained import pretrained_of
+from stbench.evaluation.pretrained import scored_by, used_by
 from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request, parse_patch
 from stbench.evaluation.run import declared_draws, encoder_of
@@ -195,13 +195,9 @@ class Plan:
         return notes + self._exposures()
 
     def _exposures(self) -> list[str]:
-        scored = scored_on(self.cohort.name, self.cohort.ids, self.origin, self.request.dataset)
-        return exposures_in_words({run.card.name: self._used(run) for run in self.runs if run.requested}, scored)
-
-    def _used(self, run: PlannedRun) -> list[Used | None]:
-        settings = run.settings.model_dump(mode="json")
-        known = pretrained_of(run.card, settings)
-        return [used_encoder(encoder_of(run.card) or self.encoder.key), *used_weights(settings, known)]
+        own, asked = self.encoder.key, [run for run in self.runs if run.requested]
+        used = {run.card.name: used_by(run.card, run.settings, encoder_of(run.card) or own) for run in asked}
+        return exposures_in_words(used, scored_by(self.cohort, self.origin, self.request))
 
 
 def origin_of(card: DatasetCard) -> Origin:

@@ -6,9 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from stbench.catalogue import MethodCard
+from stbench.data.cohort import Cohort
 from stbench.errors import DataError
-from stbench.evaluation.exposure import METHOD, PRIOR, RELEASED, UNKNOWN, named_by
+from stbench.evaluation.exposure import (
+    METHOD,
+    PRIOR,
+    RELEASED,
+    UNKNOWN,
+    Scored,
+    Used,
+    named_by,
+    scored_on,
+    used_encoder,
+    used_weights,
+)
+from stbench.evaluation.record import Origin
+from stbench.evaluation.request import Request
 from stbench.features.weights import weight_file
 from stbench.files import sha256_of
 from stbench.priors.origin import origin_of_prior
@@ -32,6 +48,24 @@ def pretrained_of(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, st
             name = card.pretrained
         found[setting] = f"{name}/{digest or UNKNOWN}"
     return found
+
+
+def used_by(card: MethodCard, settings: BaseModel, encoder: str) -> list[Used | None]:
+    """The pretrained weights behind a method that was not run yet.
+
+    Args:
+        card: the method.
+        settings: its settings.
+        encoder: key of the encoder it will be given.
+    """
+    said = settings.model_dump(mode="json")
+    return [used_encoder(encoder), *used_weights(said, pretrained_of(card, said))]
+
+
+def scored_by(cohort: Cohort, origin: Origin, request: Request) -> Scored:
+    """What the methods of a request are scored on."""
+    asked = {"dataset": request.dataset, "test_dataset": request.test_dataset}
+    return scored_on(cohort.name, cohort.test_name, cohort.ids, origin, asked)
 
 
 def _origin(setting: str, said: str, name: str) -> tuple[str, str | None]:

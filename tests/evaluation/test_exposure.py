@@ -133,6 +133,21 @@ def test_photographs_hold_no_slides_of_anybody(known_hash):
     assert [mark(f"gigapath{FULL}"), mark(f"gigapath{FULL}", "mine", asked="./mine")] == ["", "c"]
 
 
+def test_the_cohort_that_tests_is_the_one_that_counts():
+    stpath = {"method": "stpath/unknown"}
+
+    def of(trains, tests, asked=None, slide="x"):
+        made = record("none", f"{trains}-to-{tests}", pretrained=stpath, slides=[f"{tests}-{slide}"], asked=trains)
+        made.task.train = ["SPA154"]
+        made.task.test_dataset, made.request["test_dataset"] = tests, asked or tests
+        return contamination(made)
+
+    assert (of("her2st", "prad").mark, of("prad", "her2st").mark) == ("c", "C")
+    assert "prad" in of("her2st", "prad").said.lower()
+    assert of("her2st", "mine", asked="./mine").mark == "c"
+    assert of("her2st", "mine", asked="./mine", slide="NCBI692").mark == "C"
+
+
 def test_a_folder_is_known_by_its_slides_and_its_name_makes_nothing_better(known_hash):
     known_hash("gigapath")
     stpath = {"method": "stpath/unknown"}
