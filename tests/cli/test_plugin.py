@@ -69,7 +69,7 @@ def test_a_method_is_run_and_ranked(with_packages):
     words = ["--method", "knn", "--encoder", "mean-rgb", "--genes", "5", "--no-controls", "--set", "k=4"]
     ended = with_packages("run", *words, *TINY)
     assert ended.returncode == 0, ended.stderr
-    assert "\nknn  " in ended.stdout
+    assert "\nknn " in ended.stdout
 
 
 def test_a_metric_is_listed_scored_and_shown(with_packages, tmp_path):
