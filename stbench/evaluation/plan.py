@@ -160,7 +160,8 @@ class Plan:
         asked = self.request
         chosen = f", seed {asked.split_seed}" if is_protocol(asked.split) or is_rule_of_folds(asked.split) else ""
         if len(self.folds) > 1:
-            lines = [("split", f"{asked.split}{chosen}: {len(self.folds)} folds")]
+            bare = "" if self.split.validation else ", no validation"
+            lines = [("split", f"{asked.split}{chosen}: {len(self.folds)} folds{bare}")]
             return lines + [(fold.name, f"test {listed(fold.split.test)}; {self._leak(fold)}") for fold in self.folds]
         split = self.split
         if not split.test:

@@ -90,7 +90,7 @@ def _lacking(task: TaskFacts) -> str:
 
 def _slides(task: TaskFacts, ids: list[str]) -> str:
     if not ids:
-        return "no validation"
+        return "none, its slides train"
     patients = {task.patients.get(slide) for slide in ids}
     said = "patients unknown" if None in patients else count(len(patients), "patient")
     spots = sum(task.n_spots.get(slide, 0) for slide in ids)

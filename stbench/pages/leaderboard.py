@@ -144,6 +144,7 @@ def _facts(board: Protocol) -> dict[str, str]:
         "protocol": f"`{task.protocol_hash[:16]}`; only rows of one protocol may be compared",
         "folds": f"{len(board.folds)}: {listed(board.folds)}",
         "tested": f"{count(len(patients), 'slide')} of {count(len(known), 'patient')}, each once",
+        "validation": "" if task.validates else "none, its slides train",
         "scales": listed(board.scales),
         "panel": f"{task.n_genes} genes in every fold, chosen on its training slides",
         f"{task.origin} data": task.about,

@@ -125,6 +125,9 @@ def test_folds_without_validation(stbench):
     tasks = [read_record(path).task for path in sorted(Path("b").glob("lopo-*/log1p/ridge-seed0/record.json"))]
     assert [(len(task.train), task.validation, len(task.test)) for task in tasks] == [(2, [], 1)] * 3
     assert len({task.protocol_hash for task in tasks}) == 1
+    assert "lopo, seed 0: 3 folds, no validation\n" in stbench(*asked, "--dry-run").out
+    page = Path(stbench("leaderboard", "b").out.splitlines()[-1]).read_text()
+    assert "- validation: none, its slides train\n" in page
 
 
 def test_rows_with_and_without_validation_are_no_rows_of_one_table(stbench):

@@ -29,7 +29,7 @@ def test_validation_slides_train_and_the_task_says_so(bare, slides, card):
     assert set(facts.train) == {*full.train, *full.validation}
     assert (facts.validation, facts.test) == ([], full.test)
     assert (facts.validates, full.validates) == (False, True)
-    assert facts_of(facts)["validation"] == "no validation"
+    assert facts_of(facts)["validation"] == "none, its slides train"
     assert len({facts.hash, full.hash}) == len({facts.protocol_hash, full.protocol_hash}) == 2
 
 
