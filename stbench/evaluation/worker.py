@@ -130,11 +130,9 @@ def _steps(state: _Work) -> str | None:
     inputs = job.given.inputs()
     train, validation = job.given.labelled(inputs)
     test = [inputs[id_] for id_ in job.given.test]
-    reason = (
-        unmet(job.card, inputs.values())
-        or without_validation(job.card, state.method.settings, len(validation))
-        or state.method.refuse(train, test, context)
-    )
+    fitted = job.folder.checkpoint.is_file()
+    unguided = None if fitted else without_validation(job.card, state.method.settings, len(validation))
+    reason = unmet(job.card, inputs.values()) or unguided or state.method.refuse(train, test, context)
     if reason is not None:
         return reason
     if not _restore(state):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from stbench.errors import DataError, SettingError
+from stbench.evaluation.build import build_task
 from stbench.evaluation.check_request import CheckRequest
 from stbench.evaluation.plan import plan
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import run_method
-from stbench.evaluation.task import build_task
 from stbench.grids.cells import Cell, MethodRun
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
