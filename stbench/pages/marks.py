@@ -15,6 +15,8 @@ from stbench.pages.rows import CONTROLS, DECLARED, METHODS
 
 BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED, SAW, MAY_HAVE_SEEN = "=", "!", "T", "?", "n", "C", "c"
 COUNT_SPLIT, SAMPLER_BAR = "ceiling-count-split", "linear-gaussian"
+LIMITS = (COUNT_SPLIT, "best-from-own-spot", "best-from-image")
+"""Ceilings in PCC: of real slides, of features that know a share of each spot, of pictures and patients."""
 ABOVE = 0.01
 """How far a PCC may lie above the count-split ceiling, whose splits vary by less."""
 NEAREST = 0.05
@@ -78,16 +80,18 @@ def tuned_on(record: Record) -> list[str]:
 
 
 def _is_impossible(board: Protocol, line: Line) -> bool:
+    """Ceilings of generated cohorts bound most predictors and a finite number of spots nearly, so nobody is accused."""
     limit = ceiling(board)
-    if limit is None:
+    if limit is None or limit.method != COUNT_SPLIT:
         return False
     means = [(line.mean(scale), limit.mean(scale)) for scale in board.scales]
     return any(mine is not None and most is not None and mine > most + ABOVE for mine, most in means)
 
 
 def ceiling(board: Protocol) -> Line | None:
-    """The row of the count-split ceiling, None where there is none."""
-    return next((line for line in board.lines if line.method == COUNT_SPLIT), None)
+    """The row whose PCC is the most there is to be had, None where there is none; it depends on the data."""
+    lines = {line.method: line for line in board.lines}
+    return next((lines[name] for name in LIMITS if name in lines), None)
 
 
 def best_control(board: Protocol) -> Line | None:
@@ -96,7 +100,7 @@ def best_control(board: Protocol) -> Line | None:
 
 
 def share(board: Protocol, line: Line) -> float | None:
-    """How much of the way from the best legal control to the count-split ceiling a row goes in PCC.
+    """How much of the way from the best legal control to the ceiling a row goes in PCC.
 
     Returns:
         0 for the control, 1 for the ceiling; None where the two are nearer than 0.05, or one of the three is not there.

@@ -10,6 +10,7 @@ from stbench.metrics.score import RULES
 from stbench.pages.columns import title
 from stbench.pages.facts import limits
 from stbench.pages.marks import (
+    COUNT_SPLIT,
     DRESSED,
     MEANINGS,
     TUNED,
@@ -211,11 +212,14 @@ def _older(board: Protocol) -> str:
 
 
 def _share(board: Protocol, columns: Sequence[str]) -> list[str]:
-    if ceiling(board) is None or PRIMARY not in columns:
+    limit = ceiling(board)
+    if limit is None or PRIMARY not in columns:
         return []
+    said = f"`share`: the way from the best legal control to `{limit.label}` in PCC, `-` below that control"
     return [
-        "`share`: the way from the best legal control to the count-split ceiling in PCC, `-` below that control; GSC "
-        "and SSC of ceilings are a replicate's, which a mean may exceed."
+        f"{said}; GSC and SSC of ceilings are a replicate's, which a mean may exceed."
+        if limit.method == COUNT_SPLIT
+        else f"{said}."
     ]
 
 

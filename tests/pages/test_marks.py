@@ -52,6 +52,14 @@ def test_the_share_of_the_way_to_the_ceiling():
     assert "share" not in table_of(board(record("x", [0.1] * 4)), ["pcc"]).head
 
 
+def test_ceilings_of_generated_cohorts_share_out_and_accuse_nobody():
+    task = facts(dataset="simulated", simulated=True, secret="5" * 64)
+    rows = [("ridge", RIDGE, "control"), ("best-from-image", [0.6] * 4, "ceiling"), ("lucky", [0.62] * 4, "generative")]
+    found = board(*(record(name, pcc, kind, task=task) for name, pcc, kind in rows))
+    assert "?" not in marks(found)["lucky"]
+    assert share(found, line_of(found, "best-from-image")) == 1
+
+
 def test_a_row_that_is_undefined_on_a_slide_is_listed_and_not_ranked():
     found = board(record("part", [0.9, 0.9, 0.9, None]), record("whole", [0.1, 0.2, 0.3, 0.4]))
     assert names(found) == ["whole"]
