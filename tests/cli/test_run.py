@@ -40,8 +40,8 @@ def test_from_names_to_a_leaderboard(stbench):
         *ceilings,
         *(card.name for card in usual_controls()),
     }
-    for row in (*ceilings, "ridge", "random-spot, mean of 2", "random-spot, 1 draw", "[total-counts]"):
-        assert any(line.startswith(f"{row}  ") for line in ended.out.splitlines()), row
+    for row in (*ceilings, "ridge (alpha=2.5)", "random-spot, mean of 2", "random-spot, 1 draw", "[total-counts]"):
+        assert any(line.startswith(f"{row} ") for line in ended.out.splitlines()), row
     assert "PCC ↑" in ended.out
     assert "MSE ↓" in ended.out
     assert ended.out.splitlines()[-1] == "records: mine"
@@ -59,7 +59,7 @@ def test_from_names_to_a_leaderboard(stbench):
     assert "PCC ↑" not in text
     head, *rows, _, path = written.out.split("\n", 1)[1].splitlines()
     assert head.split() == ["row", "MSE", "↓"]
-    assert {"ridge", "[total-counts]"} <= {row.split("  ")[0] for row in rows}
+    assert {"ridge (alpha=2.5)", "[total-counts]"} <= {row.split("  ")[0] for row in rows}
     assert sorted(found.name for found in Path("boards").iterdir()) == sorted(
         [Path(path).name, Path(path).stem + ".records.jsonl.xz"]
     )

@@ -18,7 +18,7 @@ from .dummies import SlideMean
 @pytest.fixture
 def planned(slides, card, monkeypatch, tmp_path):
     def make(name="SlideMean", some=slides, **asked):
-        monkeypatch.setattr("stbench.evaluation.plan.open_dataset", lambda *_, **__: (make_cohort(some), card))
+        monkeypatch.setattr("stbench.evaluation.asked.open_dataset", lambda *_, **__: (make_cohort(some), card))
         request = FitRequest(**{
             "methods": (f"{DUMMIES}:{name}",), "genes": (5,), "encoder": "mean-rgb", "device": "cpu", **asked,
         })  # fmt: skip
