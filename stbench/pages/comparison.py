@@ -1,19 +1,18 @@
-"""Whether the best row of a column is better by more than its uncertainty."""
+"""Paired differences of cells of one task, over patients or slides, as ablations print them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.summaries import mean_of
+from stbench.pages.patients import LEAST, half_width
 from stbench.pages.rows import Cell
 
-MIN_PATIENTS = 4
 MIN_SLIDES = 3
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def unit_of(task: TaskFacts) -> Unit:
     patients = {slide: task.patients.get(slide) for slide in task.test}
     known = {slide: patient for slide, patient in patients.items() if patient is not None}
     clean = len(known) == len(task.test) and task.leak_fraction == 0
-    if clean and len(set(known.values())) >= MIN_PATIENTS:
+    if clean and len(set(known.values())) >= LEAST:
         return Unit("patient", known, True)
     return Unit("slide", {slide: slide for slide in task.test}, len(task.test) >= MIN_SLIDES)
 
@@ -72,10 +71,3 @@ def interval_over(differences: Mapping[str, float], unit: Unit) -> tuple[float, 
     if len(values) < MIN_SLIDES:
         return None
     return float(np.mean(values)), half_width(values)
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Half the 95 % t interval of the mean of two or more values."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -13,6 +13,7 @@ from stbench.pages.archive import ENDING, write_archive
 from stbench.pages.columns import Place, columns, decimals, title
 from stbench.pages.facts import facts_of, measured_on, spoken, title_of
 from stbench.pages.marks import (
+    CRPS,
     DRESSED,
     NOT_ABOVE,
     ceiling,
@@ -29,7 +30,6 @@ from stbench.text import count, listed
 
 _ELSEWHERE = "choose another --out"
 _DEPTH = "cp10k-log1p"
-_CRPS = "crps"
 
 
 def columns_of(board: Protocol, asked: Sequence[str] | None = None, place: Place = "board") -> list[str]:
@@ -62,7 +62,7 @@ def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
     """
     first, *others = board.scales
     places = {line.label: str(place) for place, line in enumerate(ranked(board), start=1)}
-    said, beaten = marks(board), samplers_not_better(board, first)
+    said, beaten = marks(board), samplers_not_better(board)
     shares = ceiling(board) is not None and PRIMARY in metrics
     head, lines = ["#", "row"], []
     for name in metrics:
@@ -71,7 +71,7 @@ def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
         cells = [places.get(line.label, ""), _named(line, said[line.label], len(board.folds))]
         for name in metrics:
             text = _cell(line.numbers.get(first, {}).get(name), name)
-            cells.append(f"{text} {NOT_ABOVE}" if name == _CRPS and line.label in beaten else text)
+            cells.append(f"{text} {NOT_ABOVE}" if name == CRPS and line.label in beaten else text)
             if name == PRIMARY:
                 cells += [_cell(line.numbers.get(scale, {}).get(PRIMARY), PRIMARY) for scale in others]
                 cells += [_share(board, line)] if shares else []

@@ -15,6 +15,7 @@ from stbench.pages.rows import CONTROLS, DECLARED, METHODS
 
 BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED, SAW, MAY_HAVE_SEEN = "=", "!", "T", "?", "n", "C", "c"
 COUNT_SPLIT, SAMPLER_BAR = "ceiling-count-split", "linear-gaussian"
+CRPS = "crps"
 LIMITS = (COUNT_SPLIT, "best-from-own-spot", "best-from-image")
 """Ceilings in PCC: of real slides, of features that know a share of each spot, of pictures and patients."""
 ABOVE = 0.01
@@ -137,15 +138,16 @@ def _below(board: Protocol) -> set[str]:
     return not_better({line.label: line.patients(scale) for line in methods}, control.patients(scale), PRIMARY)
 
 
-def samplers_not_better(board: Protocol, scale: str, metric: str = "crps") -> set[str]:
+def samplers_not_better(board: Protocol) -> set[str]:
     """Labels of methods' draws whose CRPS is not below that of the control for samplers by more than noise."""
-    declared = [line for line in board.lines if line.way == DECLARED and line.patients(scale, metric)]
+    scale = board.scales[0]
+    declared = [line for line in board.lines if line.way == DECLARED and line.patients(scale, CRPS)]
     drawn = [line for line in declared if any(row.n_draws > 1 for row in line.rows.get(scale, []))]
     bar = next((line for line in drawn if line.method == SAMPLER_BAR), None)
     if bar is None or not board.has_intervals:
         return set()
-    rows = {line.label: line.patients(scale, metric) for line in drawn if line.standing.block == METHODS}
-    return not_better(rows, bar.patients(scale, metric), metric)
+    rows = {line.label: line.patients(scale, CRPS) for line in drawn if line.standing.block == METHODS}
+    return not_better(rows, bar.patients(scale, CRPS), CRPS)
 
 
 def not_better(rows: Mapping[str, Mapping[str, float]], bar: Mapping[str, float], metric: str) -> set[str]:

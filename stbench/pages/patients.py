@@ -72,7 +72,7 @@ def by_patient(per_slide: Mapping[str, float | None], patients: Mapping[str, str
 def estimate(per_patient: dict[str, float], *, interval: bool = True) -> Estimate:
     """The mean over patients, with an interval where there are enough and one may be given."""
     enough = interval and len(per_patient) >= LEAST
-    return Estimate(per_patient, _half(list(per_patient.values())) if enough else None)
+    return Estimate(per_patient, half_width(list(per_patient.values())) if enough else None)
 
 
 def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:
@@ -84,7 +84,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     if len(values) < LEAST:
         return Difference(mean, None, None, None, None)
     flips = sign_flip_p(values) if len(values) >= LEAST_SIGN_FLIP else None
-    return Difference(mean, _half(values), _t_test_p(values), flips, _detectable(values))
+    return Difference(mean, half_width(values), _t_test_p(values), flips, _detectable(values))
 
 
 def paired_p(first: Mapping[str, float], second: Mapping[str, float]) -> float:
@@ -97,7 +97,8 @@ def _paired(first: Mapping[str, float], second: Mapping[str, float]) -> list[flo
     return [first[patient] - second[patient] for patient in sorted(first.keys() & second.keys())]
 
 
-def _half(values: Sequence[float]) -> float:
+def half_width(values: Sequence[float]) -> float:
+    """Half the 95 % t interval of the mean of two or more values."""
     from scipy.stats import t
 
     n = len(values)

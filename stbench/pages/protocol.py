@@ -89,7 +89,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Protocol:
-    """All folds of a rule.
+    """A board: all folds of a rule and all scales of a fold.
 
     Args:
         sections: one per fold and scale.
@@ -107,8 +107,7 @@ class Protocol:
     @property
     def scales(self) -> list[str]:
         """Scales of expression, ``log1p`` first."""
-        found = dict.fromkeys(scale_of(section) for section in self.sections)
-        return sorted(found, key=lambda scale: (scale != "log1p", scale))
+        return scales_of(self.sections)
 
     @property
     def rule(self) -> str:
@@ -118,7 +117,7 @@ class Protocol:
     @property
     def is_clean(self) -> bool:
         """Whether no test patient is known to train or validate in its fold."""
-        return not any(_leaks(section.task) for section in self.sections)
+        return not any(leaking(section.task) for section in self.sections)
 
     @property
     def folds(self) -> list[str]:
@@ -154,16 +153,18 @@ def scale_of(section: Section) -> str:
     return section.task.normalization.partition(":")[0]
 
 
+def scales_of(sections: Sequence[Section]) -> list[str]:
+    """Names of the scales of tasks, ``log1p`` first."""
+    found = {scale_of(section) for section in sections}
+    return sorted(found, key=lambda scale: (scale != "log1p", scale))
+
+
 def intervals_of(sections: Sequence[Section]) -> bool:
     """Whether no test patient is unknown, trains or validates in its fold."""
     tested = [(section.task, slide) for section in sections for slide in section.task.test]
     return all(task.patients.get(slide) is not None for task, slide in tested) and not any(
-        _leaks(section.task) for section in sections
+        leaking(section.task) for section in sections
     )
-
-
-def _leaks(task: TaskFacts) -> bool:
-    return bool(leaking(task))
 
 
 def boards_of(found: Sequence[Section]) -> list[Protocol]:
@@ -195,7 +196,7 @@ def lines_of(sections: Sequence[Section]) -> list[Line]:
         for group, row in section.grouped_rows:
             found.setdefault(row.label, []).append((section, group, row))
     lines = [_line(label, members, legal=intervals_of(sections)) for label, members in found.items()]
-    first = min((scale_of(section) for section in sections), key=lambda scale: (scale != "log1p", scale))
+    first = scales_of(sections)[0]
 
     def place(line: Line) -> tuple[bool, bool, float, str]:
         mean = line.mean(first)

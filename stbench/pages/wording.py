@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stbench.evaluation.exposure import contamination
 from stbench.evaluation.record import PRIMARY, Record
@@ -11,6 +11,7 @@ from stbench.pages.columns import title
 from stbench.pages.facts import limits
 from stbench.pages.marks import (
     COUNT_SPLIT,
+    CRPS,
     DRESSED,
     MEANINGS,
     TUNED,
@@ -25,7 +26,7 @@ from stbench.pages.marks import (
 )
 from stbench.pages.patients import LEAST, Difference, difference
 from stbench.pages.protocol import Line, Protocol, intervals_of
-from stbench.pages.rows import CEILINGS, METHODS, Cell, Group, Row, mean_text
+from stbench.pages.rows import CEILINGS, METHODS, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
 from stbench.text import count, listed
 
@@ -51,13 +52,13 @@ def verdict(board: Protocol) -> str:
 
 def _nobody(board: Protocol) -> str:
     """Why nothing is ranked: no rows, or something against those that there are; the highest of them is named."""
-    methods = [
-        line for line in board.lines if line.standing.block == METHODS and line.mean(board.scales[0]) is not None
-    ]
+    public, scale = seed_is_public(board), board.scales[0]
+    methods = [line for line in board.lines if line.standing.block == METHODS and line.mean(scale) is not None]
     barred = dict.fromkeys(mark for line in methods for mark in against(board, line))
-    if not methods or not (barred or seed_is_public(board)):
+    is_ranked = any(line in methods for line in ranked(board))
+    if is_ranked or not methods or not (barred or public):
         return "No method and control to compare."
-    if seed_is_public(board):
+    if public:
         said = "Nothing is ranked here: the seed of the cohort is public, so that its truth can be generated"
     else:
         said = "No method may be ranked here: " + "; ".join(f"`{mark}` {MEANINGS[mark]}" for mark in barred)
@@ -115,7 +116,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     ]  # fmt: skip
     if any(number.mean is None for line in board.lines for number in line.numbers.get(scale, {}).values()):
         lines.append(f"`{NONE}` undefined, as GSC and SSC of a constant prediction and CRPS of one draw are.")
-    if "crps" in columns and any(row.rules < RULES for row in _rows(board)):
+    if CRPS in columns and any(row.rules < RULES for row in _rows(board)):
         lines.append("CRPS of a row without several draws is its mean absolute error.")
     return [line for line in [*lines, *limits(board.task)] if line]
 
@@ -130,7 +131,7 @@ def _means(board: Protocol) -> str:
     if board.has_intervals:
         said += " ± half the 95 % t interval over patients"
         said += "; folds share training data, for which it does not account." if len(board.folds) > 1 else "."
-    elif intervals_of(board.sections) or None not in board.patients.values():
+    elif None not in board.patients.values():
         said += f" [lowest, highest] patient; no interval and no comparison: {why_not(board)}."
     numbers = [number for line in board.lines for number in line.numbers.get(board.scales[0], {}).values()]
     if any(number.seeds for number in numbers):
@@ -145,7 +146,7 @@ def _marks(board: Protocol) -> list[str]:
     scale = board.scales[0]
     numbers = [number for line in board.lines for number in line.numbers.get(scale, {}).values()]
     found = "".join(marks(board).values())
-    found += "!" if samplers_not_better(board, scale) else ""
+    found += "!" if samplers_not_better(board) else ""
     found += DRESSED if any(number.dressed for number in numbers) else ""
     said = [f"`{mark}` {meaning}" for mark, meaning in MEANINGS.items() if mark in found]
     return ["; ".join(said) + "."] if said else []
@@ -190,11 +191,10 @@ def _draws(board: Protocol) -> str:
 
 def _counted(board: Protocol, columns: Sequence[str], what: str, why: str) -> list[str]:
     """How many genes were counted in which columns of which rows, summed over test slides."""
-    value: Callable[[Cell], int] = lambda cell: int(getattr(cell, what))  # noqa: E731
     found: dict[str, list[str]] = {}
     for line in board.lines:
         rows = line.rows.get(board.scales[0], [])
-        counts = {name: sum(value(row.cells[name]) for row in rows if name in row.cells) for name in columns}
+        counts = {name: sum(getattr(row.cells[name], what) for row in rows if name in row.cells) for name in columns}
         said = ", ".join(f"{name} {n}" if len(columns) > 1 else str(n) for name, n in counts.items() if n)
         if said:
             found.setdefault(said, []).append(line.label)

@@ -30,6 +30,7 @@ from stbench.proofs.contract import CheckResult
 from stbench.proofs.draws import MOST_VALUES, SEEDS_APART, dependence
 from stbench.proofs.scramble import digest_of_inputs, scrambled
 from stbench.reporting import SILENT, Reporter
+from stbench.text import count
 
 SCRAMBLE, DRAWS = "label scramble", "independent draws on data"
 BAIT = "total-counts"  # an oracle: its predictions betray the truth to a method that reads what other runs left
@@ -127,8 +128,7 @@ class _Checks:
         )
 
     def _slides(self) -> str:
-        n_test = len(self._fold.split.test)
-        return f"{n_test} test slide{'s' if n_test > 1 else ''}"
+        return count(len(self._fold.split.test), "test slide")
 
     def _other(self, one: _Left, two: _Left) -> str:
         """Test slides that are predicted otherwise, empty where there are none."""

@@ -85,6 +85,14 @@ def test_a_preset_that_was_tuned_on_the_block_that_is_tested(preset, patient, ma
         assert f"`T` {patient}: flag." in protocol_page(found)
 
 
+def test_nobody_is_called_barred_where_a_method_is_ranked_and_only_a_control_lacks():
+    task = her2st("patient_c")
+    run = record("flag", [0.6] * 4, "generative", task=task, preset="small", entry=method_cards()["flag"].entry)
+    found = board(run, record("x", [0.5] * 4, task=task))
+    assert names(found) == ["x"]
+    assert verdict(found) == "No method and control to compare."
+
+
 def test_a_method_of_the_same_name_from_elsewhere_was_tuned_by_nobody_we_know():
     run = record("flag", [0.6] * 4, "generative", task=her2st("patient_c"), preset="small", entry="mine.py:Flag")
     assert marks(board(run))["flag"] == ""
@@ -106,7 +114,7 @@ def test_samplers_are_held_against_the_gaussian_one():
     better = sampler("sharp", [0.30, 0.312, 0.321, 0.329])
     alike = sampler("alike", [0.39, 0.42, 0.42, 0.44])
     found = board(bar, better, alike, record("point", metrics={"crps": summarise(dict.fromkeys(TEST, 0.9))}))
-    assert samplers_not_better(found, "log1p") == {"alike, mean of 2"}
+    assert samplers_not_better(found) == {"alike, mean of 2"}
     cells = {row[1].split(",")[0]: row[-1] for row in table_of(found, ["pcc", "crps"]).rows if "mean of" in row[1]}
     assert cells["alike"].endswith(" !")
     assert not cells["sharp"].endswith(" !")

@@ -13,7 +13,8 @@ from stbench.evaluation.rescore import Truths, rescore
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.grids.plan import address
 from stbench.pages.columns import columns
-from stbench.pages.comparison import differences_of, half_width, interval_over, unit_of
+from stbench.pages.comparison import differences_of, interval_over, unit_of
+from stbench.pages.patients import half_width
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.ablation.manifest import AblationManifest, Row, Table
 from stbench.studies.sweep.results import Results, read_results, values_of

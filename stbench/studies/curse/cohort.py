@@ -15,7 +15,7 @@ from stbench.data.normalize import normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide, SlideRef
 from stbench.errors import DataError, SettingError
-from stbench.pages.comparison import MIN_PATIENTS
+from stbench.pages.patients import LEAST
 from stbench.reporting import SILENT, Reporter
 from stbench.studies.curse.edges import EdgeTable, edge_table
 from stbench.studies.curse.estimators import Curve, FloatArray, isometric, pair_products, pearson, sharpness
@@ -258,7 +258,7 @@ def _units(patients: Sequence[str | None]) -> tuple[str, Callable[[FloatArray], 
     Averages are geometric, so that the slope of a unit is the mean of the slopes of its windows.
     """
     names = sorted({patient for patient in patients if patient is not None})
-    if None in patients or len(names) < MIN_PATIENTS:
+    if None in patients or len(names) < LEAST:
         return "repeat", lambda values: _geometric(values, 1)
     members = [[i for i, patient in enumerate(patients) if patient == name] for name in names]
     return "patient", lambda values: np.stack([_geometric(values[:, places], (0, 1)) for places in members])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.errors import DataError
-from stbench.pages.comparison import LEVEL
+from stbench.pages.patients import LEVEL
 
 FloatArray = NDArray[np.float64]
 
