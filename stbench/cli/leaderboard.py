@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stbench.cli.asks import asks
-from stbench.evaluation.request import Request, default_cache
+from stbench.evaluation.request import BOARDS, Request, default_cache
 
 if TYPE_CHECKING:
     from stbench.evaluation.record import Record
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def leaderboard(
     request: Request,
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
-    out: Annotated[Path, typer.Option(help="Folder for a page and its archive of records per task.")] = Path(
-        "leaderboards"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for a page and its archive of records per task.")] = BOARDS,
     metric: Annotated[
         list[str] | None,
         typer.Option(

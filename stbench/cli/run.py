@@ -10,7 +10,7 @@ import typer
 from stbench.cli.asks import asks
 from stbench.cli.console import ConsoleReporter, draw, say
 from stbench.cli.grids import Dask, DryRun, Jobs, Out, Prepare, Resume, Yes, say_troubles, start
-from stbench.evaluation.request import Request, default_cache
+from stbench.evaluation.request import BOARDS, Request, default_cache
 
 if TYPE_CHECKING:
     from stbench.evaluation.record import Record
@@ -48,11 +48,12 @@ def run(
 
 def _show_scores(records: Sequence[Record]) -> None:
     """One table per board: folds that meet and scales of one fold have one together."""
+    from stbench.evaluation.public import marked, read_published
     from stbench.pages.leaderboard import columns_of, table_of
     from stbench.pages.protocol import boards_of
     from stbench.pages.sections import sections
     from stbench.pages.wording import verdict
 
-    for board in boards_of(sections(records)):
+    for board in boards_of(sections(marked(records, read_published(BOARDS)))):
         say(f"{board.name}\n{verdict(board)}")
         draw(table_of(board, columns_of(board, place="run")).without("#"))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.data.secret import Secret, read_secret
@@ -10,20 +14,42 @@ from stbench.errors import DataError, UserError
 from stbench.evaluation.record import Record
 from stbench.files import write_text
 
-FILE_NAME = "published-seeds.txt"  # beside the pages of boards; one seed per line
+FILE_NAME = "published-seeds.txt"  # beside the pages of boards; a seed per line, below it the runs of its board
+_RUN = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A seed that everybody knows, and the runs made before that.
+
+    Args:
+        seed: 64 hexadecimal digits.
+        runs: :func:`run_hash` of every run of the boards that were closed with it.
+    """
+
+    seed: str
+    runs: frozenset[str] = frozenset()
 
 
 def is_public(record: Record) -> bool:
-    """Whether a method could have generated the truth of a run: there was no secret seed, or it has been published.
+    """Whether a method could have generated the truth of a run: no secret seed, or one published before the run.
 
-    Never so for real data, whatever else is known of them. Whether the seed has been published is what the record says;
-    :func:`marked` fills that in.
+    Never so for real data, whatever else is known of them. Whether the seed has been published, and whether the run
+    stood on the board that was closed then, is what the record says; :func:`marked` fills that in.
     """
     facts = record.task
-    return facts.origin != "real" and (facts.secret is None or facts.published is not None)
+    late = facts.published is not None and not record.closed_with
+    return facts.origin != "real" and (facts.secret is None or late)
 
 
-def read_published(folder: Path) -> dict[str, str]:
+def run_hash(record: Record) -> str:
+    """Sixteen hexadecimal digits of what was run on what and of what it predicted."""
+    named = [record.task.hash, record.entry, record.code, record.preset, record.settings, record.seed, record.draws]
+    text = json.dumps([*named, record.predictions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_published(folder: Path) -> dict[str, Published]:
     """SHA-256 of every seed published beside the boards of a folder to the seed; empty where there is no such file.
 
     Raises:
@@ -36,17 +62,25 @@ def read_published(folder: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected published seeds in {path}, found: {error}; restore it") from error
-    return dict(_pair(path, number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip())
+    runs: dict[str, set[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        word = line.strip()
+        if Secret.is_seed(word):
+            runs.setdefault(word, set())
+        elif word and runs and _RUN.fullmatch(word):
+            runs[list(runs)[-1]].add(word)
+        elif word:
+            raise DataError(
+                f"expected a seed of 64 hexadecimal digits, or below it a run of 16, in line {number} of {path}, found "
+                f"{word[:80]!r}; restore it"
+            )
+    return {Secret(seed).sha256: Published(seed, frozenset(found)) for seed, found in runs.items()}
 
 
-def _pair(path: Path, number: int, seed: str) -> tuple[str, str]:
-    if not Secret.is_seed(seed):
-        raise DataError(f"expected a seed of 64 hexadecimal digits in line {number} of {path}, found {seed[:80]!r}")
-    return Secret(seed).sha256, seed
+def publish(file: Path, folder: Path, records: Iterable[Record]) -> dict[str, Published]:
+    """Publish the seed in a file, with the runs made until then, in the list beside the boards of a folder.
 
-
-def publish(file: Path, folder: Path, records: Iterable[Record]) -> dict[str, str]:
-    """Publish the seed in a file: add it to the list beside the boards of a folder.
+    A seed that stands there is known: no run is added to it any more.
 
     Args:
         file: of the secret seed.
@@ -60,24 +94,29 @@ def publish(file: Path, folder: Path, records: Iterable[Record]) -> dict[str, st
         UserError: the file holds no seed, no record was made with it, or the list cannot be written.
     """
     secret = read_secret(file, "--publish-secret")
-    if all(record.task.secret != secret.sha256 for record in records):
+    runs = frozenset(run_hash(record) for record in records if record.task.secret == secret.sha256)
+    if not runs:
         raise UserError(
             f"--publish-secret: expected a run made with the seed in {file}, of SHA-256 {secret.sha256}, found none; "
             "nothing was published"
         )
-    published = {**read_published(folder), secret.sha256: secret.seed}
-    write_text(folder / FILE_NAME, "".join(f"{seed}\n" for seed in sorted(published.values())))
+    published = {secret.sha256: Published(secret.seed, runs), **read_published(folder)}
+    write_text(folder / FILE_NAME, "".join(map(_lines, sorted(published.values(), key=lambda one: one.seed))))
     return published
 
 
-def marked(records: Iterable[Record], published: Mapping[str, str]) -> list[Record]:
+def _lines(one: Published) -> str:
+    return "".join(f"{line}\n" for line in (one.seed, *(f"  {run}" for run in sorted(one.runs))))
+
+
+def marked(records: Iterable[Record], published: Mapping[str, Published]) -> list[Record]:
     """Records that say the seed they were made with, where it has been published; pages repeat it."""
     return [_marked(record, published.get(record.task.secret or "")) for record in records]
 
 
-def _marked(record: Record, seed: str | None) -> Record:
-    if seed is None or record.task.published is not None:
+def _marked(record: Record, known: Published | None) -> Record:
+    if known is None or record.task.published is not None:
         return record
-    about = f"{record.task.about}; the board is closed, its seed is published: `{seed}`"
-    task = record.task.model_copy(update={"published": seed, "about": about})
-    return record.model_copy(update={"task": task})
+    about = f"{record.task.about}; the board is closed, its seed is published: `{known.seed}`"
+    task = record.task.model_copy(update={"published": known.seed, "about": about})
+    return record.model_copy(update={"task": task, "closed_with": run_hash(record) in known.runs})

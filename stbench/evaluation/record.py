@@ -142,6 +142,9 @@ class Record(_Part):
     predictions: dict[str, str] = Field(
         default={}, description="validation and test slide to the hash of what was predicted of it"
     )
+    closed_with: bool = Field(
+        default=False, description="whether it stood on the board that the secret seed was published with"
+    )
     seconds: dict[str, float] = Field(default={}, description="wall time of fit, predict and score")
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None

@@ -78,6 +78,8 @@ def option_of(one: Field[Any]) -> Option:
     return found
 
 
+BOARDS = Path("leaderboards")
+"""Folder of boards unless a command says another."""
 SPLIT, NO_VALIDATION = "split", "none"
 VALIDATIONS = (SPLIT, NO_VALIDATION)
 TASK, METHOD, RESULT = "what is predicted from what", "methods", "where and how"

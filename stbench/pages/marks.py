@@ -41,7 +41,7 @@ MEANINGS = {
 
 def ranked(board: Protocol) -> list[Line]:
     """Rows with a place, the best first: run on every fold, defined on every test slide, and nothing against them."""
-    return [] if seed_is_public(board) else eligible(board)
+    return [line for line in eligible(board) if not knows_seed(board, line)]
 
 
 def eligible(board: Protocol) -> list[Line]:
@@ -51,9 +51,9 @@ def eligible(board: Protocol) -> list[Line]:
     return [line for line in whole if not against(board, line)]
 
 
-def seed_is_public(board: Protocol) -> bool:
-    """Whether new patients are tested whose truth anybody can generate; known patients make no claim to be kept."""
-    return board.is_clean and any(is_public(record) for record in board.records)
+def knows_seed(board: Protocol, line: Line) -> bool:
+    """Whether a row predicts new patients whose truth it could have generated; known ones make no claim to be kept."""
+    return board.is_clean and any(is_public(record) for record in line.records)
 
 
 def against(board: Protocol, line: Line) -> str:

@@ -18,10 +18,11 @@ from stbench.pages.marks import (
     against,
     best_control,
     ceiling,
+    eligible,
+    knows_seed,
     marks,
     ranked,
     samplers_not_better,
-    seed_is_public,
     tuned_on,
 )
 from stbench.pages.patients import LEAST, Difference, difference
@@ -51,18 +52,30 @@ def verdict(board: Protocol) -> str:
 
 
 def _nobody(board: Protocol) -> str:
-    """Why nothing is ranked: no rows, or something against those that there are; the highest of them is named."""
-    public, scale = seed_is_public(board), board.scales[0]
+    """Why no method is ranked beside a control: one of them is not there, or something is against the methods."""
+    scale = board.scales[0]
     methods = [line for line in board.lines if line.standing.block == METHODS and line.mean(scale) is not None]
     barred = dict.fromkeys(mark for line in methods for mark in against(board, line))
-    is_ranked = any(line in methods for line in ranked(board))
-    if is_ranked or not methods or not (barred or public):
-        return "No method and control to compare."
-    if public:
+    known = any(knows_seed(board, line) for line in eligible(board))
+    if any(line in methods for line in ranked(board)) or not (barred or known):
+        return _alone(board)
+    if known:
         said = "Nothing is ranked here: the seed of the cohort is public, so that its truth can be generated"
     else:
         said = "No method may be ranked here: " + "; ".join(f"`{mark}` {MEANINGS[mark]}" for mark in barred)
-    return f"{said}.{_highest(board, methods[0])}"
+    return f"{said}.{_highest(board, methods[0]) if methods else ''}"
+
+
+def _alone(board: Protocol) -> str:
+    """The best row, where there are no methods or no controls to hold it against."""
+    best = next(iter(ranked(board)), None)
+    mean = None if best is None else best.mean(board.scales[0])
+    if best is None or mean is None:
+        return "No method and control to compare."
+    said = f"with a PCC of {mean:.3f}"
+    if best.standing.block == METHODS:
+        return f"No control is ranked here; the best method is `{best.label}`, {said}."
+    return f"No method is ranked here; the best control is `{best.label}`, {said}."
 
 
 def _highest(board: Protocol, best: Line) -> str:
@@ -103,6 +116,8 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         *_marks(board),
         *_tuned(board),
         *_exposed(board),
+        *_late(board),
+        *_widened(board),
         _draws(board),
         *_counted(board, columns, "n_undefined", "Genes left out as constant (or, in partial PCC, a line in depth)"),
         *_counted(
@@ -174,6 +189,19 @@ def _tuned(board: Protocol) -> list[str]:
         if patients:
             found.setdefault(listed(sorted(patients)), []).append(line.method)
     return [f"`{TUNED}` {who}: {listed(dict.fromkeys(methods))}." for who, methods in found.items()]
+
+
+def _late(board: Protocol) -> list[str]:
+    """Rows run when everybody could know the seed, beside others that were not."""
+    late = [line.label for line in eligible(board) if knows_seed(board, line)]
+    return [f"Run with a public seed, not ranked: {listed(late)}."] if late and ranked(board) else []
+
+
+def _widened(board: Protocol) -> list[str]:
+    """Rows whose CRPS the spread of their draws was fitted for."""
+    found = [line.method for line in board.lines if any(record.settings.get("calibrate") for record in line.records)]
+    said = "Spread of the draws fitted on validation slides around a kept mean, which lowers CRPS beside rows without"
+    return [f"{said}: {listed(dict.fromkeys(found))}."] if found else []
 
 
 def _draws(board: Protocol) -> str:

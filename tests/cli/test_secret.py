@@ -128,7 +128,7 @@ def test_a_board_is_closed_once_and_stays_closed(stbench, seed):
     assert stbench("leaderboard", "mine", "--out", "boards", "--publish-secret", seed).code == 0
     closed = page.read_text()
     assert f"the board is closed, its seed is published: `{text}`" in closed
-    assert (Path("boards") / FILE_NAME).read_text() == f"{text}\n"
+    assert (Path("boards") / FILE_NAME).read_text().splitlines()[0] == text
     (command,) = [line for line in closed.splitlines() if line.startswith("stbench leaderboard")]
     assert stbench(*shlex.split(command)[1:]).code == 0
     assert page.read_text() == closed
@@ -136,6 +136,11 @@ def test_a_board_is_closed_once_and_stays_closed(stbench, seed):
     again = stbench("leaderboard", archive, "--rescore", "--out", "copy")  # an archive has no predictions
     assert "expected the folder of a run" in again.reason
     assert stbench("leaderboard", archive, "--out", "copy").code == 0
+    Path("boards").rename("leaderboards")
+    late = ["run", "--method", "ridge", *SMALL, "--secret", seed, "--split", "lopo"]
+    assert "Nothing is ranked here: the seed of the cohort is public" in stbench(*late, "--out", "late").out
+    Path("leaderboards").rename("boards")
+    assert "No method is ranked here; the best control is `ridge`" in stbench(*late, "--out", "late").out
     assert f"`{text}`" in next(Path("copy").glob("*.md")).read_text()
 
 

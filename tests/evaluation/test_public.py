@@ -11,7 +11,7 @@ from stbench.data.secret import Secret
 from stbench.data.simulator import best_possible, open_simulated
 from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.build import build_task
-from stbench.evaluation.public import FILE_NAME, is_public, marked, publish, read_published
+from stbench.evaluation.public import FILE_NAME, Published, is_public, marked, publish, read_published, run_hash
 from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings
 from stbench.methods.registry import find_method
@@ -102,11 +102,27 @@ def test_what_is_public(records):
     public, secret = records["public"], records["secret"]
     real = public.model_copy(update={"task": public.task.model_copy(update={"simulated": False})})
     assert [is_public(record) for record in (public, secret, real)] == [True, False, False]
-    known, unknown = marked([secret], {SECRET.sha256: SECRET.seed}), marked([secret], {OTHER.sha256: OTHER.seed})
-    assert [is_public(record) for record in [*known, *unknown]] == [True, False]
-    assert unknown == [secret]
-    assert marked(known, {SECRET.sha256: SECRET.seed}) == known
-    assert known[0].task.hash == secret.task.hash
+    runs = frozenset({run_hash(secret)})
+    lists = [{SECRET.sha256: Published(SECRET.seed)}, {SECRET.sha256: Published(SECRET.seed, runs)}]
+    late, closed = (marked([secret], list_)[0] for list_ in lists)
+    (unknown,) = marked([secret], {OTHER.sha256: Published(OTHER.seed, runs)})
+    assert [is_public(record) for record in (late, closed, unknown)] == [True, False, False]
+    assert unknown == secret
+    assert marked([late, closed], lists[1]) == [late, closed]
+    assert late.task.hash == closed.task.hash == secret.task.hash
+
+
+def test_a_run_is_known_by_what_it_predicts_of_which_task(records):
+    run = records["secret"]
+    other = [
+        run.model_copy(update={"seed": 1}),
+        run.model_copy(update={"predictions": {**run.predictions, "P01S1": "0" * 64}}),
+        run.model_copy(update={"settings": {"a": 1}}),
+        records["public"],
+    ]
+    assert len({run_hash(one) for one in [run, *other]}) == 5
+    again = run.model_copy(update={"created": "later", "seconds": {"fit": 9.0}, "closed_with": True})
+    assert run_hash(again) == run_hash(run)
 
 
 def test_a_closed_board_prints_its_seed_and_the_list_marks_later_runs(records, tmp_path):
@@ -116,21 +132,25 @@ def test_a_closed_board_prints_its_seed_and_the_list_marks_later_runs(records, t
     assert SECRET.sha256 in before
     assert SECRET.seed not in before
     published = publish(file, boards, records.values())
-    assert published == read_published(boards) == {SECRET.sha256: SECRET.seed}
+    run = run_hash(records["secret"])
+    assert published == read_published(boards) == {SECRET.sha256: Published(SECRET.seed, frozenset({run}))}
     after = leaderboard(marked([records["secret"]], published))
     assert f"the board is closed, its seed is published: `{SECRET.seed}`" in after
     assert leaderboard(marked([records["public"]], published)) == leaderboard([records["public"]])
     (tmp_path / "other").write_text(OTHER.seed)
     with pytest.raises(UserError, match=r"expected a run made with the seed in .*other.*found none; nothing was"):
         publish(tmp_path / "other", boards, records.values())
-    assert publish(file, boards, records.values()) == published
-    assert (boards / FILE_NAME).read_text() == f"{SECRET.seed}\n"
+    later = records["secret"].model_copy(update={"seed": 7})
+    assert publish(file, boards, [*records.values(), later]) == published
+    assert (boards / FILE_NAME).read_text() == f"{SECRET.seed}\n  {run}\n"
 
 
 def test_lists_and_files_that_hold_something_else(records, tmp_path):
     assert read_published(tmp_path / "nowhere") == {}
     (tmp_path / FILE_NAME).write_text(f"{SECRET.seed}\nnot a seed\n")
-    with pytest.raises(DataError, match=r"expected a seed of 64 hexadecimal digits in line 2 of .*found 'not a seed'"):
+    with pytest.raises(
+        DataError, match=r"expected a seed of 64 hexadecimal digits, or .* in line 2 of .*found 'not a seed'"
+    ):
         read_published(tmp_path)
     (tmp_path / "file").write_text("short")
     with pytest.raises(SettingError, match="--publish-secret: expected 64 hexadecimal digits"):

@@ -90,7 +90,7 @@ def test_nobody_is_called_barred_where_a_method_is_ranked_and_only_a_control_lac
     run = record("flag", [0.6] * 4, "generative", task=task, preset="small", entry=method_cards()["flag"].entry)
     found = board(run, record("x", [0.5] * 4, task=task))
     assert names(found) == ["x"]
-    assert verdict(found) == "No method and control to compare."
+    assert verdict(found) == "No control is ranked here; the best method is `x`, with a PCC of 0.500."
 
 
 def test_a_method_of_the_same_name_from_elsewhere_was_tuned_by_nobody_we_know():
@@ -155,6 +155,32 @@ def test_nothing_is_ranked_where_the_truth_of_new_patients_can_be_generated(secr
         "Nothing is ranked here: the seed of the cohort is public, so that its truth can be generated. The highest, `x`"
     )
     assert verdict(found).startswith(said) is not bool(places)
+
+
+def test_a_closed_board_stays_ranked_and_a_later_row_is_not():
+    task = facts(dataset="simulated", simulated=True, secret="5" * 64, published="a" * 64)
+    kept = [record("x", [0.6] * 4, task=task), record("ridge", RIDGE, "control", task=task)]
+    kept = [one.model_copy(update={"closed_with": True}) for one in kept]
+    found = board(*kept, record("late", [0.9] * 4, task=task))
+    assert names(found) == ["x", "ridge"]
+    assert verdict(found).startswith("The best method in PCC is `x`")
+    assert "- Run with a public seed, not ranked: late." in protocol_page(found)
+    assert "public seed" not in protocol_page(board(*kept))
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    ("control", "No method is ranked here; the best control is `x`, with a PCC of 0.600."),
+    ("generative", "No control is ranked here; the best method is `x`, with a PCC of 0.600."),
+])  # fmt: skip
+def test_a_lone_row_is_named(kind, said):
+    assert verdict(board(record("x", [0.6] * 4, kind))) == said
+
+
+def test_rows_whose_spread_was_fitted_are_named():
+    wide = record("x", [0.6] * 4).model_copy(update={"settings": {"calibrate": True}})
+    said = "lowers CRPS beside rows without: x."
+    assert said in protocol_page(board(wide, record("ridge", RIDGE, "control")))
+    assert said not in protocol_page(board(record("x", [0.6] * 4)))
 
 
 def test_known_patients_of_a_public_seed_are_ranked_as_a_leaky_table_is():
