@@ -110,7 +110,8 @@ class _Checks:
             return CheckResult(SCRAMBLE, False, reason)
         other = self._other(first, second)
         if not other:
-            remarks = ("" if second.baited else _UNBAITED) + (_GENERATED if self._plan.origin != "real" else "")
+            known = self._plan.origin != "real" and self._plan.cohort.secret is None
+            remarks = ("" if second.baited else _UNBAITED) + (_GENERATED if known else "")
             return CheckResult(SCRAMBLE, True, f"{self._slides()} predicted the same{remarks}")
         if self._other(first, self._again(self._plan.cohort)):
             return CheckResult(SCRAMBLE, False, "cannot tell: the same run twice does not predict the same")

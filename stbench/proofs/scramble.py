@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -23,11 +23,16 @@ def scrambled(cohort: Cohort, slide_ids: Collection[str]) -> Cohort:
         slide_ids: those whose counts are moved, test slides.
     """
 
-    def read(slide_id: str) -> Slide:
-        slide = cohort.load(slide_id)
-        return moved(slide) if slide_id in slide_ids else slide
+    def over(read: Callable[[str], Slide]) -> Callable[[str], Slide]:
+        def mixed(slide_id: str) -> Slide:
+            slide = read(slide_id)
+            return moved(slide) if slide_id in slide_ids else slide
 
-    return replace(cohort, reader=read)
+        return mixed
+
+    made = cohort.per_fold
+    per_fold = None if made is None else lambda train: over(made(train))
+    return replace(cohort, reader=over(cohort.load), per_fold=per_fold)
 
 
 def moved(slide: Slide) -> Slide:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stbench.data.cohort import Cohort
+from stbench.data.slide import SlideRef
 from stbench.errors import DataError, SettingError
 from stbench.evaluation.build import build_task
 from stbench.evaluation.check_request import CheckRequest
@@ -20,7 +22,7 @@ from stbench.methods.base import SlideInputs
 from stbench.methods.registry import method_class
 from stbench.proofs.contract import CheckResult
 from stbench.proofs.on_data import DRAWS, SCRAMBLE, check_on_data
-from stbench.proofs.scramble import moved
+from stbench.proofs.scramble import moved, scrambled
 
 from ..evaluation.conftest import make_slide
 
@@ -141,6 +143,12 @@ def test_a_cohort_generated_again_is_not_caught_and_a_secret_seed_hides_it(check
     assert alone("Regenerates", secret).predictions == alone("Honest", secret).predictions
 
 
+def test_a_cohort_with_a_secret_seed_is_checked_alike(checked, tmp_path_factory):
+    seed = tmp_path_factory.mktemp("kept") / "board.seed"
+    assert checked("Honest", secret=seed)[SCRAMBLE] == CheckResult(SCRAMBLE, True, "1 test slide predicted the same")
+    assert "changes what is predicted of" in checked("ReadsSiblings", secret=seed)[SCRAMBLE].detail
+
+
 def test_who_never_repeats_is_not_accused(checked):
     found = checked("Tosses")[SCRAMBLE]
     assert (found.passed, found.detail) == (False, "cannot tell: the same run twice does not predict the same")
@@ -184,6 +192,22 @@ def with_other_positions(cohort, ids):
         return slide
 
     return replace(cohort, reader=read)
+
+
+@pytest.mark.parametrize("per_fold", [False, True])
+def test_slides_made_for_a_fold_are_scrambled_as_the_fold_has_them(per_fold):
+    slides = {id_: make_slide(id_, "P0") for id_ in ("a", "b")}
+    refs, given = tuple(SlideRef(id_, "P0") for id_ in slides), []
+
+    def made(train):
+        given.append(train)
+        return slides.__getitem__
+
+    cohort = Cohort("c", "made", refs, slides.__getitem__, per_fold=made if per_fold else None)
+    found = scrambled(cohort, ["b"]).of_fold(["a"])
+    assert given == ([("a",)] if per_fold else [])
+    np.testing.assert_array_equal(found.load("a").counts.toarray(), slides["a"].counts.toarray())
+    np.testing.assert_array_equal(found.load("b").counts.toarray(), moved(slides["b"]).counts.toarray())
 
 
 def test_every_spot_gets_the_counts_of_another():
