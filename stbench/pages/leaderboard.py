@@ -117,7 +117,6 @@ def _share(board: Protocol, line: Line) -> str:
 def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, command: str = "") -> str:
     """Markdown: who is best in words, what was compared, the table, what its figures mean, how to repeat it."""
     shown, repeat = columns_of(board, metrics), wording.commands(board.records, command)
-    alone = board.sections[0].groups if len(board.folds) == 1 else None
     parts = [
         f"## {title_of(board.task, board.rule, f'{board.task.n_genes} genes', leaky=not board.is_clean)}",
         wording.verdict(board),
@@ -125,7 +124,7 @@ def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, comm
         markdown.table(table_of(board, shown)),
         markdown.bullets(wording.notes(board, shown)),
         markdown.bullets(wording.troubles(board)),
-        *([markdown.table(wording.costs(alone))] if alone else []),
+        markdown.table(wording.costs(board)),
         markdown.bullets(spoken(measured_on(board.records))),
         *(["To repeat:", markdown.code(repeat)] if repeat else []),
     ]

@@ -281,20 +281,25 @@ def troubles(board: Protocol) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def costs(groups: Sequence[Group]) -> Table:
-    """What every method cost, averaged over seeds."""
-    head = ["run", "preset", "draws", "seeds", "encoder", "fit s", "predict s", "peak MB", "GPU MB"]
-    return Table(head, [_cost(group) for group in groups], words=(0, 1, 4))
+def costs(board: Protocol) -> Table:
+    """What every method cost, averaged over the seeds of a task, or over all runs of a board of several tasks."""
+    number = "seeds" if len(board.sections) == 1 else "runs"
+    head = ["run", "preset", "draws", number, "encoder", "fit s", "predict s", "peak MB", "GPU MB"]
+    groups: dict[str, list[Group]] = {}
+    for section in board.sections:
+        for group in section.groups:
+            groups.setdefault(group.name, []).append(group)
+    return Table(head, [_cost(some) for some in groups.values()], words=(0, 1, 4))
 
 
-def _cost(group: Group) -> list[str]:
-    first, runs = group.first, group.records
+def _cost(groups: Sequence[Group]) -> list[str]:
+    group, runs = groups[0], [run for group in groups for run in group.records]
     return [
         group.name,
-        first.preset if group.block == METHODS else NONE,
-        str(first.draws),
+        group.first.preset if group.block == METHODS else NONE,
+        str(group.first.draws),
         str(len(runs)),
-        first.encoder,
+        group.first.encoder,
         mean_text([run.seconds.get("fit") for run in runs], 1),
         mean_text([run.seconds.get("predict") for run in runs], 1),
         mean_text([run.peak_memory_mb for run in runs], 0),
