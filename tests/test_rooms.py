@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "reporting", "text", "files", "process"},
+    {"errors", "reporting", "text", "files", "process", "reading"},
     {"catalogue"},
     {"data"},
     {"features"},

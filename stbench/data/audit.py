@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from stbench.data.cohort import Cohort
+from stbench.data.cohort import Cohort, guarded
 from stbench.data.image import PatchSpec
 from stbench.data.readers.counts import check_inside
 from stbench.data.readers.layout import Entry, entry_of, missing_slides
@@ -119,12 +119,13 @@ def audit(
 
 def _look_at(cohort: Cohort, slide_id: str, patch: PatchSpec | None, seen: _Seen) -> None:
     try:
-        slide = cohort.load(slide_id)
-        _check(slide)
-        _record(slide, seen)
-        _decode(slide)
-        if patch is not None:
-            _reach(slide, patch, seen)
+        with guarded(slide_id):
+            slide = cohort.load(slide_id)
+            _check(slide)
+            _record(slide, seen)
+            _decode(slide)
+            if patch is not None:
+                _reach(slide, patch, seen)
     except UserError as error:
         seen.broken[slide_id] = str(error)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from stbench.data.slide import Slide, SlideRef
-from stbench.errors import UnknownNameError
+from stbench.errors import DataError, StbenchError, UnknownNameError
+from stbench.text import first_line
 
 SIMULATED = "simulated"  # layout of a simulated cohort, and what its export gives as the technology
 
@@ -55,7 +57,8 @@ class Cohort:
         """
         if slide_id not in self.ids:
             raise UnknownNameError(f"slide of {self.name}", slide_id, self.ids)
-        return self.reader(slide_id)
+        with guarded(slide_id):
+            return self.reader(slide_id)
 
     def of_fold(self, train: Sequence[str]) -> Cohort:
         """The slides as a fold has them.
@@ -66,3 +69,17 @@ class Cohort:
         if self.per_fold is None:
             return self
         return replace(self, reader=self.per_fold(tuple(sorted(train))), per_fold=None)
+
+
+@contextmanager
+def guarded(slide_id: str) -> Iterator[None]:
+    """Whatever goes wrong with a slide's files in the block is a DataError: one slide never ends the work on others."""
+    try:
+        yield
+    except StbenchError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"slide {slide_id}: expected files as their layout promises, found {type(error).__name__} "
+            f"({first_line(error)}) while they were read; obtain them again, or see where with --debug"
+        ) from error

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.data.hdf5 import bytes_of
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.raster import WHITE, Raster, open_raster
 from stbench.errors import DataError, SettingError
+from stbench.reading import ARRAYS, check_regular
 
 if TYPE_CHECKING:
     import h5py
@@ -139,7 +141,10 @@ class PatchFile(ImageSource):
         """A number the file says of its patches (``patch_size_src``, ``pixel_size``...), None when it does not."""
         with self._open() as file:
             said = {**file["coords"].attrs, **file["img"].attrs}.get(name)
-        return None if said is None else float(np.asarray(said).ravel()[0])
+        found = None if said is None else float(np.asarray(said).ravel()[0])
+        if found is not None and not 0 < found < math.inf:
+            raise DataError(f"{self.path}, {name}: expected a positive number, found {found}; obtain the file again")
+        return found
 
     def patches(self, spot_ids: Sequence[str], xy: NDArray[np.float32], spec: PatchSpec) -> Iterator[ImageArray]:
         """(side, side, 3) patches of the named spots; ``xy`` is not used, as each patch was cut around its spot.
@@ -192,10 +197,11 @@ class PatchFile(ImageSource):
         import h5py
 
         try:
+            check_regular(self.path)
             with h5py.File(self.path) as file:
                 _check_patches(file, self.path)
                 yield file
-        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise DataError(
                 f"{self.path}: expected an intact HDF5 file with img, coords and barcode, "
                 f"found: {_one_line(error)}; obtain the file again"
@@ -203,11 +209,15 @@ class PatchFile(ImageSource):
 
 
 def _check_patches(file: Any, path: Path) -> None:
-    img, n = file["img"], len(file["barcode"])
+    img, coords, n = file["img"], file["coords"], len(file["barcode"])
+    ARRAYS.check(bytes_of(coords) + bytes_of(file["barcode"]) + bytes_of(img) // max(len(img), 1), "arrays")
     if img.ndim != 4 or img.shape[1] != img.shape[2] or img.shape[3] != 3 or img.dtype != np.uint8:
         raise DataError(f"{path}: expected img of shape (M, S, S, 3) and type uint8, found {img.shape} {img.dtype}")
-    if not img.shape[0] == n == len(file["coords"]):
-        found = f"{img.shape[0]}, {len(file['coords'])} and {n}"
+    if coords.ndim != 2 or coords.shape[1] != 2 or coords.dtype.kind not in "iuf":
+        found = f"{coords.shape} {coords.dtype}"
+        raise DataError(f"{path}: expected coords of shape (M, 2) in numbers, found {found}; obtain the file again")
+    if not img.shape[0] == n == len(coords):
+        found = f"{img.shape[0]}, {len(coords)} and {n}"
         raise DataError(f"{path}: expected as many img as coords as barcode, found {found}; obtain the file again")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from stbench.data.image import ImageArray
 from stbench.errors import DataError
+from stbench.reading import check_regular
 
 WHITE = 255
 _MAX_DECODED_PX = 10**9  # 3 GB in memory; larger pictures must be a pyramid
@@ -72,6 +73,7 @@ def open_raster(path: Path) -> Iterator[Raster]:
 
 
 def _opened(path: Path) -> Raster:
+    check_regular(path)
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):

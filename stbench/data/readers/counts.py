@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
+from stbench.data.sparse import check_sparse
 from stbench.errors import DataError
+from stbench.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +32,10 @@ def as_counts(values: Any, spots: Sequence[str], genes: Sequence[str], where: st
         where: file, for messages.
 
     Raises:
-        DataError: a count that is missing, negative, fractional or too large, with its spot and gene.
+        DataError: a count that is missing, negative, fractional or too large, with its spot and gene; a sparse matrix
+            that points outside itself or names a place twice; no numbers.
     """
-    matrix = csr_matrix(values)
+    matrix = _as_csr(values, where)
     if matrix.shape != (len(spots), len(genes)):
         raise DataError(f"{where}: expected {len(spots)} spots x {len(genes)} genes, found {matrix.shape}")
     if not np.issubdtype(matrix.dtype, np.number) or np.issubdtype(matrix.dtype, np.complexfloating):
@@ -42,6 +45,19 @@ def as_counts(values: Any, spots: Sequence[str], genes: Sequence[str], where: st
     counts.sum_duplicates()
     counts.eliminate_zeros()
     return counts
+
+
+def _as_csr(values: Any, where: str) -> csr_matrix:
+    try:
+        if not issparse(values):
+            return csr_matrix(np.atleast_2d(values))
+        check_sparse(values, "counts")
+        parts = (values.data, values.indices.astype(np.int64), values.indptr.astype(np.int64))
+        return csr_matrix(type(values)(parts, shape=values.shape))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: expected counts as numbers, found {one_line(str(error))}; obtain the file again"
+        ) from error
 
 
 def _check_values(matrix: csr_matrix, spots: Sequence[str], genes: Sequence[str], where: str) -> None:
@@ -90,11 +106,14 @@ def merge_genes(counts: csr_matrix, genes: Sequence[str]) -> tuple[csr_matrix, l
     column = np.array([place[gene] for gene in genes], dtype=np.int64)
     if len(place) == len(genes):
         return counts, list(genes), column, []
-    ones = np.ones(len(genes), dtype=np.int32)
+    ones = np.ones(len(genes), dtype=np.int64)
     merge = csr_matrix((ones, (np.arange(len(genes)), column)), shape=(len(genes), len(place)))
     repeated = [gene for gene, n in zip(*np.unique(genes, return_counts=True), strict=True) if n > 1]
     note = f"{len(genes) - len(place)} columns added to another one of the same gene symbol ({shown(repeated)})"
-    return csr_matrix(counts @ merge), list(place), column, [note]
+    merged = csr_matrix(counts @ merge)
+    if merged.nnz and merged.data.max() > _LARGEST:
+        raise DataError(f"expected counts up to {_LARGEST}, found {merged.data.max()} as columns of one gene are added")
+    return merged.astype(np.int32), list(place), column, [note]
 
 
 def check_inside(xy: FloatArray, size: tuple[float, float] | None, spots: Sequence[str], where: str) -> None:

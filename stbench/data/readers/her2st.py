@@ -29,6 +29,7 @@ from stbench.data.readers.counts import (
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
+from stbench.reading import check_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,8 @@ def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
     import pandas as pd
 
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        check_table(path)
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             genes = file.readline().rstrip("\r\n").split("\t")[1:]
             table = pd.read_csv(file, sep="\t", header=None, dtype={0: str}, low_memory=False, na_filter=True)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
@@ -167,6 +169,7 @@ def _spot_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     import pandas as pd
 
     try:
+        check_table(path)
         table = pd.read_csv(path, sep="\t")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a table of spots, found: {' '.join(str(error).split())}") from error

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.cohort import SIMULATED, Cohort
+from stbench.data.hdf5 import read_h5ad
 from stbench.data.images import ImageFile, PatchFile
 from stbench.data.readers.counts import (
     FloatArray,
@@ -31,6 +30,7 @@ from stbench.data.readers.counts import (
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
+from stbench.reading import check_table, read_json
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -106,7 +106,7 @@ def _metadata_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
+        said = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected metadata as JSON, found: {error}; obtain the file again") from error
     if not isinstance(said, dict):
@@ -120,6 +120,7 @@ def _metadata_table(folder: Path) -> dict[str, dict[str, Any]]:
     if not tables:
         return {}
     try:
+        check_table(tables[-1])
         with tables[-1].open(encoding="utf-8-sig", newline="") as file:
             return {row["id"]: dict(row) for row in csv.DictReader(file) if row.get("id")}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -162,12 +163,12 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
 
 def _spots(path: Path) -> tuple[AnnData, list[str]]:
     """The slide's AnnData with counts that are counts, one column per gene and the total of every spot."""
-    adata = _read_h5ad(path)
+    adata = read_h5ad(path)
     _check_parts(adata, path)
     spots, genes = [str(spot) for spot in adata.obs_names], [str(gene) for gene in adata.var_names]
     check_unique(spots, "spot", str(path))
     adata.X = as_counts(dense_or_sparse(adata.X), spots, genes, str(path))
-    adata.obsm[SPATIAL] = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)[:, :2]
+    adata.obsm[SPATIAL] = _positions(adata, path)
     notes: list[str] = []
     for step in (_one_column_per_gene, _without_probes, _under_tissue):
         adata, said = step(adata)
@@ -184,16 +185,20 @@ def _check_parts(adata: AnnData, path: Path) -> None:
         raise DataError(f"{path}: expected raw counts in X, found none; obtain the file again")
 
 
-def _read_h5ad(path: Path) -> AnnData:
-    import anndata
+def _positions(adata: AnnData, path: Path) -> FloatArray:
+    """(n_spots, 2) pixel coordinates."""
+    import pandas as pd
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # repeated names, which are dealt with here
-            return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        found = " ".join(str(error).split())
-        raise DataError(f"{path}: expected an intact .h5ad file, found: {found}; obtain the file again") from error
+    said = pd.DataFrame(adata.obsm[SPATIAL]).iloc[:, :2]
+    found = said.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.argwhere(np.isnan(found) & said.notna().to_numpy())
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(
+            f"{path}: expected numbers in obsm['spatial'], found {said.iat[row, column]!r} in row {row + 1} "
+            f"({len(wrong)} such values); read the table of positions again with its header, and write the file again"
+        )
+    return found
 
 
 def _without_probes(adata: AnnData) -> tuple[AnnData, list[str]]:

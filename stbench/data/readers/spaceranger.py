@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
+from stbench.data.hdf5 import check_header
 from stbench.data.images import ImageFile
 from stbench.data.readers.counts import (
     FloatArray,
@@ -29,7 +29,9 @@ from stbench.data.readers.counts import (
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.data.sparse import check_sparse
 from stbench.errors import DataError
+from stbench.reading import check_table, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,16 +171,18 @@ def read_matrix(path: Path) -> tuple[csr_matrix, list[str], pd.DataFrame]:
     import pandas as pd
 
     try:
+        check_header(path)
         with h5py.File(path) as file:
             group = file["matrix"]
             parts = [group[key][:] for key in ("data", "indices", "indptr")]
             n_genes, n_spots = (int(n) for n in group["shape"][:])
             barcodes = _texts(group["barcodes"][:])
             names, ids, kinds = (_texts(group["features"][key][:]) for key in ("name", "id", "feature_type"))
+        _check_lengths(n_genes, name=names, id=ids, feature_type=kinds)
         # Stored by columns as genes x barcodes, which is barcodes x genes by rows.
         matrix = csr_matrix(tuple(parts), shape=(n_spots, n_genes))
-        matrix.check_format(full_check=True)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        check_sparse(matrix, "matrix")
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"{path}: expected a 10x matrix in HDF5, found: {found}; obtain the file again") from error
     check_unique(barcodes, "spot", str(path))
@@ -186,6 +190,12 @@ def read_matrix(path: Path) -> tuple[csr_matrix, list[str], pd.DataFrame]:
     counts = as_counts(matrix, barcodes, names, str(path))[:, genes]
     table = pd.DataFrame({GENE_ID: [ids[i] for i in genes]}, index=[names[i] for i in genes])
     return csr_matrix(counts), barcodes, table
+
+
+def _check_lengths(n_genes: int, **features: list[str]) -> None:
+    for key, found in features.items():
+        if len(found) != n_genes:
+            raise ValueError(f"{len(found)} entries of features/{key} for {n_genes} genes")
 
 
 def _texts(raw: Any) -> list[str]:
@@ -201,6 +211,7 @@ def read_positions(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        check_table(path)
         with path.open(encoding="utf-8") as file:
             header = file.readline().startswith(_POSITIONS[0])
         table = pd.read_csv(path, header=0 if header else None)
@@ -221,6 +232,7 @@ def _annotate(adata: Any, path: Path) -> list[str]:
     import pandas as pd
 
     try:
+        check_table(path)
         table = pd.read_csv(path, sep="\t")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a table of spots, found: {' '.join(str(error).split())}") from error
@@ -268,7 +280,7 @@ def _image(files: _Files, um_per_px: float | None) -> ImageFile | None:
         return None
     picture, key = files.picture
     try:
-        scale = float(json.loads(files.scales.read_text(encoding="utf-8"))[key])
+        scale = float(read_json(files.scales)[key])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{files.scales}: expected a number under {key} for {picture.name}, found: {type(error).__name__} {error}; "

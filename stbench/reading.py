@@ -1,0 +1,140 @@
+"""Files of others: how much of one is read at most, and what is no file at all. Nothing in one is ever executed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stbench.errors import SettingError
+
+_GB = 1e9
+_DEFLATE = 1032  # no stream of gzip or zip unpacks to more than so many times its size
+_PIECE = 2**20
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much a file may unpack to; a variable of the environment sets another number.
+
+    Args:
+        variable: its name.
+        usual_gb: limit in 10^9 bytes where it is not set.
+    """
+
+    variable: str
+    usual_gb: float
+
+    @property
+    def gb(self) -> float:
+        """The limit that holds; raises SettingError where the variable is no positive number."""
+        text = os.environ.get(self.variable, "").strip()
+        try:
+            found = float(text) if text else self.usual_gb
+        except ValueError:
+            found = 0.0
+        if not 0 < found < float("inf"):
+            raise SettingError(
+                f"{self.variable}: expected a positive number of GB, found {text!r}; correct or unset it"
+            )
+        return found
+
+    def check(self, n_bytes: int, what: str) -> None:
+        """Raise OSError where ``what`` would take more bytes than this."""
+        if n_bytes > self.gb * _GB:
+            raise OSError(
+                f"{what} of {n_bytes / _GB:.3g} GB or more, where at most {self.gb:g} GB are read (if that is right, "
+                f"set {self.variable})"
+            )
+
+
+TABLE = Limit("STBENCH_MAX_TABLE_GB", 0.5)
+"""Text of one table, unpacked."""
+ARRAYS = Limit("STBENCH_MAX_ARRAYS_GB", 16)
+"""Arrays of one file that are held in memory together."""
+JSON = Limit("STBENCH_MAX_JSON_GB", 0.1)
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for what is missing, or is a pipe, a folder or a device: opening one can wait forever."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{next((kind for is_kind, kind in _KINDS if is_kind(mode)), 'something else')}, no file")
+
+
+def check_table(path: Path) -> None:
+    """Raise OSError for a text, gzipped where its name ends in .gz, that unpacks to more than :data:`TABLE`.
+
+    Also EOFError or zlib.error where a gzipped one is damaged.
+    """
+    check_regular(path)
+    size = path.stat().st_size
+    if path.suffix != ".gz":
+        TABLE.check(size, "text")
+    elif size * _DEFLATE > TABLE.gb * _GB:
+        unpacked = 0
+        with gzip.open(path) as file:
+            while piece := file.read(_PIECE):
+                unpacked += len(piece)
+                TABLE.check(unpacked, "text")
+
+
+def check_zip(path: Path) -> None:
+    """Raise OSError for a zip, as .npz and .pt are, whose entries unpack to more than :data:`ARRAYS`; others pass."""
+    check_regular(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            ARRAYS.check(sum(entry.file_size for entry in file.infolist()), "arrays")
+    else:
+        ARRAYS.check(path.stat().st_size, "a file")
+
+
+def read_json(path: Path, *, strict: bool = False) -> Any:
+    """What a JSON file holds, UTF-8 with or without a byte order mark.
+
+    Args:
+        path: the file.
+        strict: refuse what JSON leaves open or does not know: a key twice in one object, NaN and Infinity.
+
+    Raises:
+        OSError: it cannot be read, is no file, or is larger than :data:`JSON`.
+        ValueError: not UTF-8, not JSON, or nested too deeply.
+    """
+    check_regular(path)
+    JSON.check(path.stat().st_size, "JSON")
+    return parse_json(path.read_bytes(), strict=strict)
+
+
+def parse_json(content: bytes, *, strict: bool = False) -> Any:
+    """As :func:`read_json`, of bytes."""
+    hooks: dict[str, Any] = {"object_pairs_hook": _once, "parse_constant": _no_number} if strict else {}
+    try:
+        return json.loads(content.decode("utf-8-sig"), **hooks)
+    except RecursionError:
+        raise ValueError("brackets nested too deeply") from None
+
+
+def _once(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in members:
+        if key in found:
+            raise ValueError(f"the key {key!r} twice in one object")
+        found[key] = value
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name}, which is no number of JSON")
