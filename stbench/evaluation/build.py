@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.crossing import split_across
+from stbench.data.findings import Findings
 from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization
 from stbench.data.panel import Moments, Panel, candidate_genes, hmhvg
@@ -98,6 +99,8 @@ def _read(cohort: Cohort, ids: Sequence[str], what: str, reporter: Reporter) -> 
 def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter = SILENT) -> Panel:
     """The panel: named by every slide of the cohort that trains, ranked on the training slides alone.
 
+    Every slide is read, and what was found on them is said.
+
     Raises:
         DataError: the training slides have no spot.
         UserError: the panel is not possible, or another cohort that tests names fewer than two genes of it.
@@ -105,8 +108,9 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     train, others = sorted(split.train), sorted(split.validation + split.test)
     common: set[str] | None = None
     there: set[str] | None = None
-    moments = Moments([])
+    moments, findings = Moments([]), Findings()
     for slide in _read(cohort, train + others, "reading gene names", reporter):
+        findings.add(slide)
         if common is None:
             moments = Moments(candidate_genes(slide.genes))
             common = set(moments.genes)
@@ -116,6 +120,8 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
         common &= set(slide.genes)
         if slide.id in split.train:
             moments.update(_aligned(slide, moments.genes))
+    for line in findings.lines():
+        reporter.info(f"note: {line}")
     if not moments.n_spots:
         raise DataError(
             f"expected training slides with spots, found none on {listed(train)}; leave these out or mend their files"

@@ -40,6 +40,7 @@ class Desk:
     cache_dir: Path | None
     device: str
     _built: tuple[TaskSettings, Task | StbenchError] | None = field(default=None, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.cohort = replace(self.cohort, reader=_Remembering(self.cohort))
@@ -102,11 +103,22 @@ class Desk:
     def _build(self, settings: TaskSettings, reporter: Reporter) -> Task | StbenchError:
         """The task, or why there is none: asked again, the answer would be the same."""
         try:
-            return build_task(
-                self.cohort, self.card, settings, self.cache_dir, reporter, self.device, encoder=self.encoder
-            )
+            once = _Once(reporter, self._said)
+            return build_task(self.cohort, self.card, settings, self.cache_dir, once, self.device, self.encoder)
         except StbenchError as error:
             return error
+
+
+class _Once:
+    """Says what was not said of an earlier task: folds share their slides."""
+
+    def __init__(self, reporter: Reporter, said: set[str]) -> None:
+        self._reporter, self._said, self.track = reporter, said, reporter.track
+
+    def info(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._reporter.info(message)
 
 
 class _Remembering:

@@ -112,6 +112,16 @@ def grid(method, settings):
     return make
 
 
+def test_what_is_known_of_the_slides_is_said_once(desk, settings):
+    shared, _ = desk
+    read = shared.cohort.reader
+    shared.cohort = replace(shared.cohort, reader=lambda id_: replace(read(id_), notes=(f"{len(id_)} odd spots",)))
+    told = Told()
+    for genes in (5, 6):
+        shared.task(replace(settings, genes=genes), CellReporter(lambda text: None, lambda text: told.said(None, text)))
+    assert told.events == [("said", "note: all 7 slides: 5 odd spots")]
+
+
 def test_whatever_fails_ends_its_own_cell(desk, grid, tmp_path):
     cells = [
         *(grid(name, weight=9.0) for name in ("SlideMean", "Crashes", "Refuses", "BadInput")),
