@@ -31,6 +31,12 @@ def listed(values: Iterable[object], between: str = ", ") -> str:
     return between.join(str(value) for value in values)
 
 
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return listed(names[:most]) + more
+
+
 def duration(seconds: float) -> str:
     """A duration as people say it: ``about 40 s``, ``about 4 min``, ``about 2.5 h``."""
     if seconds < 90:

@@ -10,9 +10,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from stbench.data.cohort import Cohort, guarded
+from stbench.data.findings import names_untold
 from stbench.data.image import PatchSpec
 from stbench.data.readers.counts import check_inside
 from stbench.data.readers.layout import Entry, entry_of, missing_slides
+from stbench.data.shared_genes import SharedGenes
 from stbench.data.slide import Slide, SlideRef
 from stbench.data.splits import leak_fraction, split_by_slide
 from stbench.errors import DataError, UserError
@@ -65,6 +67,7 @@ class _Seen:
 
     n_spots: dict[str, int] = field(default_factory=dict)
     common: set[str] | None = None
+    shared: SharedGenes = field(default_factory=SharedGenes)
     genes: dict[str, int] = field(default_factory=dict)
     counts: dict[str, list[str]] = field(default_factory=dict)
     empty: dict[str, int] = field(default_factory=dict)
@@ -149,6 +152,7 @@ def _check(slide: Slide) -> None:
 def _record(slide: Slide, seen: _Seen) -> None:
     genes = set(slide.genes)
     seen.n_spots[slide.id], seen.genes[slide.id] = slide.n_spots, len(genes)
+    seen.shared.add(slide)
     seen.common = genes if seen.common is None else seen.common & genes
     seen.counts.setdefault(_digest(slide), []).append(slide.id)
     empty = int((slide.total_counts == 0).sum())
@@ -158,8 +162,8 @@ def _record(slide: Slide, seen: _Seen) -> None:
         seen.bare.append(slide.id)
     if slide.um_per_px is None:
         seen.unscaled.append(slide.id)
-    if slide.notes:
-        seen.notes[slide.id] = slide.notes
+    if notes := (*slide.notes, *names_untold(slide)):
+        seen.notes[slide.id] = notes
 
 
 def _digest(slide: Slide) -> str:
@@ -236,6 +240,8 @@ def _genes(seen: _Seen) -> Iterator[AuditRow]:
         low, high = min(seen.genes.values()), max(seen.genes.values())
         detail = f"{len(seen.common)} common to all slides ({low} to {high} each)"
         yield AuditRow("genes", OK if seen.common else FAIL, detail)
+    for note in seen.shared.notes():
+        yield AuditRow("gene names", NOTE, note)
 
 
 def _duplicates(seen: _Seen) -> Iterator[AuditRow]:

@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from stbench.data.gene_names import SYMBOLS, without_symbol
+from stbench.data.shared_genes import SharedGenes
 from stbench.data.slide import Slide
-from stbench.text import one_line
+from stbench.text import few, one_line
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _ASIDE = re.compile(r"\s*\([^()]*\)")
-_NAMED = 3
 _SLIDE = "<slide>"
+_NAMED = 3
 
 
 @dataclass
@@ -21,33 +23,41 @@ class Findings:
 
     _slides: set[str] = field(default_factory=set)
     _kinds: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # kind to slides and their notes
+    genes: SharedGenes = field(default_factory=SharedGenes)
 
     def add(self, slide: Slide) -> None:
         """Keep what the reader left out or repaired, and what the slide itself shows."""
         self._slides.add(slide.id)
-        for note in (*slide.notes, *_shown_by(slide)):
+        self.genes.add(slide)
+        for note in (*slide.notes, *_empty(slide), *names_untold(slide)):
             general = one_line(note).replace(slide.id, _SLIDE)
             self._kinds.setdefault(_kind(general), []).append((slide.id, general))
 
     def lines(self) -> list[str]:
         """One line per kind: slides, then the note; numbers that differ are given as a range."""
-        return [f"{self._named({slide for slide, _ in notes})}: {_merged(notes)}" for notes in self._kinds.values()]
+        kinds = [f"{self._named({slide for slide, _ in notes})}: {_merged(notes)}" for notes in self._kinds.values()]
+        return kinds + self.genes.notes()
 
     def _named(self, slides: set[str]) -> str:
         if len(slides) == len(self._slides) > _NAMED:
             return f"all {len(slides)} slides"
-        return named(sorted(slides))
+        return few(sorted(slides))
 
 
-def named(slides: Sequence[str]) -> str:
-    """The first few slides, and how many more."""
-    more = f" and {len(slides) - _NAMED} more" if len(slides) > _NAMED else ""
-    return ", ".join(slides[:_NAMED]) + more
+def names_untold(slide: Slide) -> list[str]:
+    """A note where most names are ids without a symbol, which the rule of the panel cannot tell apart."""
+    untold = without_symbol(slide)
+    if untold <= len(slide.genes) / 2:
+        return []
+    return [
+        f"{untold} of {len(slide.genes)} gene names are ids without a symbol: mitochondrial and ribosomal genes cannot "
+        f"be told and may enter the panel; put symbols into var['{SYMBOLS}']"
+    ]
 
 
-def _shown_by(slide: Slide) -> list[str]:
-    empty = int((slide.total_counts == 0).sum())
-    return [f"{empty} spots without counts kept"] if empty else []
+def _empty(slide: Slide) -> list[str]:
+    n = int((slide.total_counts == 0).sum())
+    return [f"{n} spots without counts kept"] if n else []
 
 
 def _kind(note: str) -> str:

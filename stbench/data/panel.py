@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from stbench.data.gene_names import EXCLUDED_PREFIXES, is_excluded
 from stbench.errors import SettingError, UserError
 
-EXCLUDED_PREFIXES = ("MT-", "RPS", "RPL")
 _FEWEST = 2  # a correlation needs two
 
 
 def candidate_genes(genes: Iterable[str]) -> list[str]:
-    """Sorted gene names without mitochondrial and ribosomal ones (``MT-``, ``RPS``, ``RPL``; any case)."""
-    return sorted(gene for gene in genes if not gene.upper().startswith(EXCLUDED_PREFIXES))
+    """Sorted gene names without mitochondrial and ribosomal ones (``MT-``, ``RPS``, ``RPL``; any case and genome)."""
+    return sorted(gene for gene in genes if not is_excluded(gene))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.crossing import split_across
 from stbench.data.findings import Findings
+from stbench.data.gene_names import excluded_genes
 from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization
 from stbench.data.panel import Moments, Panel, candidate_genes, hmhvg
@@ -102,15 +103,17 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     Every slide is read, and what was found on them is said.
 
     Raises:
-        DataError: the training slides have no spot.
+        DataError: the training slides have no spot, or a slide names its genes unlike the others.
         UserError: the panel is not possible, or another cohort that tests names fewer than two genes of it.
     """
     train, others = sorted(split.train), sorted(split.validation + split.test)
     common: set[str] | None = None
     there: set[str] | None = None
+    excluded: set[str] = set()
     moments, findings = Moments([]), Findings()
     for slide in _read(cohort, train + others, "reading gene names", reporter):
         findings.add(slide)
+        excluded |= excluded_genes(slide)
         if common is None:
             moments = Moments(candidate_genes(slide.genes))
             common = set(moments.genes)
@@ -126,7 +129,8 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
         raise DataError(
             f"expected training slides with spots, found none on {listed(train)}; leave these out or mend their files"
         )
-    shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ())]
+    shared = [i for i, gene in enumerate(moments.genes) if gene in (common or ()) and gene not in excluded]
+    findings.genes.check(len(shared), n_genes)
     chosen = hmhvg(moments.mean[shared], moments.std[shared], n_genes)
     panel = Panel.of([moments.genes[shared[i]] for i in chosen], there)
     panel.check(cohort.test_name)

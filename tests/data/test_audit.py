@@ -150,6 +150,15 @@ def test_no_gene_in_common(root):
     assert failures(check(root))["genes"].startswith("0 common to all slides")
 
 
+def test_the_slide_that_names_its_genes_unlike_the_others(root):
+    ids = [f"ENSG{i:011d}" for i in range(4)]
+    write_her2st(root, "B1", genes=ids, seed=2)
+    report = check(root)
+    said = row(report, "gene names").detail
+    assert said.startswith("B1: 0 of 4 gene names shared with A1, A2, C1, as these are Ensembl ids")
+    assert "4 of 4 gene names are ids without a symbol" in row(report, "notes on B1").detail
+
+
 def test_spots_without_counts_are_noted(root):
     matrix = counts(8)
     matrix[[1, 2]] = 0

@@ -160,8 +160,22 @@ def test_control_probes_and_repeated_genes(tmp_path):
     assert slide.genes == ["ACTB"]
     np.testing.assert_array_equal(slide.counts.toarray()[:, 0], counts()[:, 0] + counts()[:, 2])
     assert slide.notes[:2] == (
+        "2 control features left out (BLANK_0001, NegControlProbe_1)",
         "1 columns added to another one of the same gene symbol (ACTB)",
-        "2 control probes dropped",
+    )
+
+
+def test_what_the_file_calls_no_gene_is_left_out(tmp_path):
+    adata = hest_adata(genes=["ACTB", "CD3E", "CD3E", "FalseCode3"])
+    adata.var["feature_types"] = ["Gene Expression", "Gene Expression", "Antibody Capture", "Gene Expression"]
+    write_hest(tmp_path, adata=adata)
+    slide = load(tmp_path)
+    assert slide.genes == ["ACTB", "CD3E"]
+    np.testing.assert_array_equal(slide.counts.toarray(), counts()[:, :2])
+    np.testing.assert_array_equal(slide.total_counts, counts()[:, :2].sum(axis=1))
+    assert slide.notes[:2] == (
+        "1 control features left out (FalseCode3)",
+        "1 features left out that are no genes (Antibody Capture)",
     )
 
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from stbench.data.cohort import Cohort
 from stbench.data.image import ImageSource
 from stbench.data.images import ImageFile
+from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
     FloatArray,
     as_counts,
@@ -112,11 +113,11 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     check_inside(xy, None if image is None else image.size(), shared, where)
     rows = {spot: row for row, spot in enumerate(spots)}
     matrix, symbols, _, merged = merge_genes(counts[[rows[spot] for spot in shared]], genes)
-    obs = pd.DataFrame({TOTAL_COUNTS: totals(matrix)}, index=shared)
-    adata = AnnData(matrix, obs=obs, var=pd.DataFrame(index=symbols))
+    adata, controls = without_controls(AnnData(matrix, obs=pd.DataFrame(index=shared), var=pd.DataFrame(index=symbols)))
+    adata.obs[TOTAL_COUNTS] = totals(adata.X)
     adata.obsm[SPATIAL] = xy.astype(np.float32)
     adata.obsm[ARRAY] = table[["x", "y"]].to_numpy(dtype=np.float32)
-    return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *about))
+    return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *controls, *about))
 
 
 def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:

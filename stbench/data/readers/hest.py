@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.hdf5 import read_h5ad
 from stbench.data.images import ImageFile, PatchFile
+from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
     FloatArray,
     as_counts,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 Metadata = Mapping[str, Any]
 
 _LEGACY = re.compile(r"(\d+)x(\d+)")
-_PROBE = re.compile(r"BLANK|Control")
 _CORNER_SHARE = 0.25  # of the patch's side; HEST's own corners are within one pixel
 
 
@@ -170,7 +170,7 @@ def _spots(path: Path) -> tuple[AnnData, list[str]]:
     adata.X = as_counts(dense_or_sparse(adata.X), spots, genes, str(path))
     adata.obsm[SPATIAL] = _positions(adata, path)
     notes: list[str] = []
-    for step in (_one_column_per_gene, _without_probes, _under_tissue):
+    for step in (without_controls, _one_column_per_gene, _under_tissue):
         adata, said = step(adata)
         notes += said
     return adata, notes + _total_counts(adata)
@@ -199,13 +199,6 @@ def _positions(adata: AnnData, path: Path) -> FloatArray:
             f"({len(wrong)} such values); read the table of positions again with its header, and write the file again"
         )
     return found
-
-
-def _without_probes(adata: AnnData) -> tuple[AnnData, list[str]]:
-    keep = np.array([_PROBE.search(str(gene)) is None for gene in adata.var_names], dtype=bool)
-    if keep.all():
-        return adata, []
-    return adata[:, keep].copy(), [f"{int((~keep).sum())} control probes dropped"]
 
 
 def _one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:

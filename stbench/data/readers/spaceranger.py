@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from stbench.data.cohort import Cohort
 from stbench.data.hdf5 import check_header
 from stbench.data.images import ImageFile
+from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
     FloatArray,
     as_counts,
@@ -144,10 +145,10 @@ def _spots(files: _Files) -> tuple[Any, list[str]]:
     kept = positions.loc[under]
     matrix, symbols, column, merged = merge_genes(counts[[row[barcode] for barcode in under]], list(genes.index))
     obs = kept[["in_tissue", "array_row", "array_col"]].astype(np.int64)
-    adata = AnnData(matrix, obs=obs, var=_merged_ids(genes, symbols, column))
+    adata, controls = without_controls(AnnData(matrix, obs=obs, var=_merged_ids(genes, symbols, column)))
     adata.obsm[SPATIAL] = kept[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(dtype=np.float64)
-    adata.obs[TOTAL_COUNTS] = totals(matrix)
-    return adata, notes + merged + (_annotate(adata, files.layers) if files.layers.is_file() else [])
+    adata.obs[TOTAL_COUNTS] = totals(adata.X)
+    return adata, notes + merged + controls + (_annotate(adata, files.layers) if files.layers.is_file() else [])
 
 
 def _merged_ids(genes: pd.DataFrame, symbols: list[str], column: Any) -> pd.DataFrame:

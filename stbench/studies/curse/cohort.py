@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
+from stbench.data.gene_names import excluded_genes
 from stbench.data.normalize import normalize
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.slide import Slide, SlideRef
@@ -108,7 +109,7 @@ def measure_cohort(
     """
     refs = choose_slides(cohort.refs)
     slides = _read(cohort, refs, reporter)
-    common = candidate_genes(set.intersection(*(set(slide.genes) for slide in slides)))
+    common = candidate_genes(set.intersection(*(set(slide.genes) - excluded_genes(slide) for slide in slides)))
     sizes = _fitting(settings, len(common), cohort.name)
     edges = edge_table(slides, sizes, settings.seed)
     ranked = _ranked(slides, common, 2 * sizes[-1])

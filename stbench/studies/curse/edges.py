@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from stbench.data.gene_names import excluded_genes
 from stbench.data.normalize import normalize
 from stbench.data.panel import candidate_genes
 from stbench.data.slide import Slide
@@ -63,7 +64,7 @@ def edge_table(slides: Sequence[Slide], sizes: tuple[int, ...], seed: int) -> Ed
 
 
 def _most_expressed(slide: Slide, n_genes: int, generator: np.random.Generator) -> FloatArray:
-    genes = candidate_genes(slide.genes)
+    genes = candidate_genes(set(slide.genes) - excluded_genes(slide))
     counts = csr_matrix(slide.adata[:, genes].X)
     order = np.argsort(-np.asarray(counts.sum(axis=0)).ravel(), kind="stable")[:n_genes]
     spots = np.arange(slide.n_spots)
