@@ -131,7 +131,7 @@ def write_matrix(path, matrix, genes=GENES, barcodes=BARCODES, kinds=None):
         for key in ("data", "indices", "indptr"):
             group[key] = getattr(stored, key)
         group["shape"] = np.array(stored.shape)
-        group["barcodes"] = np.array(barcodes, dtype="S18")
+        group["barcodes"] = np.array(barcodes, dtype="S24")
         group["features/name"] = np.array(genes, dtype="S15")
         group["features/id"] = np.array([f"ENSG{i}" for i in range(len(genes))], dtype="S15")
         group["features/feature_type"] = np.array(kinds, dtype="S20")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from stbench.catalogue import find_dataset
 from stbench.data.image import PatchSpec
@@ -197,6 +198,135 @@ def test_scale_factors_that_are_missing(tmp_path):
     path.unlink()
     assert "no picture" in open_folder(tmp_path).left_out["151673"]
     assert load(tmp_path, require_image=False).image is None
+
+
+def scale_factors(root, **said):
+    path = root / "151673/spatial/scalefactors_json.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
+
+
+def many(hexagonal=True):
+    """Positions of 64 spots, 2 um a pixel, or bins of 8 um at 0.25 um a pixel."""
+    table = pd.DataFrame({"barcode": [f"AAAC{i:012d}-1" for i in range(64)], "in_tissue": 1})
+    table["array_row"], table["array_col"] = np.arange(64) // 8, np.arange(64) % 8
+    if hexagonal:
+        table["array_col"] = 2 * table["array_col"] + table["array_row"] % 2
+    steps = (25 * 3**0.5, 25) if hexagonal else (32, 32)
+    table["pxl_row_in_fullres"] = 100 + table["array_row"] * steps[0]
+    table["pxl_col_in_fullres"] = 100 + table["array_col"] * steps[1]
+    return table
+
+
+def write_many(root, positions):
+    write_spaceranger(root, positions=positions)
+    matrix = counts(n_spots=len(positions))
+    write_matrix(root / "151673/filtered_feature_bc_matrix.h5", matrix, barcodes=list(positions["barcode"]))
+
+
+@pytest.mark.parametrize(("row", "place"), [(0, (77, 3)), (63, (5, 100)), (30, (0, 1)), (12, (1, 10))])
+def test_one_wrong_array_position_does_not_move_the_pixel_size(tmp_path, row, place):
+    positions = many()
+    positions.loc[row, ["array_row", "array_col"]] = place
+    write_many(tmp_path, positions)
+    slide = load(tmp_path)
+    assert slide.um_per_px == pytest.approx(2.0, rel=1e-9)
+    assert f"1 of 64 spots do not lie where the array positions of the others put them (first AAAC{row:012d}-1)" in str(
+        slide.notes
+    )
+
+
+def test_positions_that_do_not_follow_the_array_are_refused(tmp_path):
+    positions = many()
+    places = ["pxl_row_in_fullres", "pxl_col_in_fullres"]
+    positions[places] = positions[places].sample(frac=1, random_state=0).to_numpy()
+    write_many(tmp_path, positions)
+    with pytest.raises(
+        DataError, match=r"list\.csv: expected pixel positions that follow the array positions, found \d"
+    ):
+        load(tmp_path)
+
+
+def test_bins_take_the_pixel_size_that_the_scale_factors_say(tmp_path):
+    write_many(tmp_path, many(hexagonal=False))
+    scale_factors(tmp_path, microns_per_pixel=0.25, bin_size_um=8.0, spot_diameter_fullres=32.0)
+    slide = load(tmp_path)
+    assert slide.um_per_px == slide.image.um_per_px == 0.25
+    assert slide.notes == ()
+    scale_factors(tmp_path, microns_per_pixel=0.5, spot_diameter_fullres=16.0)
+    (line,) = load(tmp_path).notes
+    assert "says 0.5 um/px, the positions on the bins of 8 um say 0.25: 0.5 is used" in line
+    scale_factors(tmp_path, microns_per_pixel=0.25, spot_diameter_fullres=64.0)
+    assert "64 px are 16 um at 0.25 um/px, expected the 8 um of a bin" in load(tmp_path).notes[0]
+
+
+def test_bins_without_a_pixel_size(tmp_path):
+    bins = many(hexagonal=False)
+    write_many(tmp_path, bins)
+    slide = load(tmp_path)
+    assert slide.um_per_px is None
+    assert "columns lie 32 px and rows 32 px apart, expected 50 to 86.6 as those of Visium; write" in slide.notes[0]
+    scale_factors(tmp_path, bin_size_um=16.0, spot_diameter_fullres=32.0)
+    assert load(tmp_path).um_per_px == pytest.approx(0.5)
+    named = bins.assign(barcode=[f"s_008um_{i:05d}_00000-1" for i in range(64)])
+    write_many(tmp_path, named)
+    assert load(tmp_path).um_per_px == pytest.approx(0.25)
+    scale_factors(tmp_path, microns_per_pixel="wide")
+    with pytest.raises(DataError, match=r"microns_per_pixel: expected a positive number, found 'wide'"):
+        load(tmp_path)
+
+
+def test_scale_factors_of_another_picture(tmp_path):
+    write_many(tmp_path, many())
+    scale_factors(tmp_path, spot_diameter_fullres=8.0)
+    assert "8 px are 16 um at 2 um/px, expected the 55 um of a Visium spot" in load(tmp_path).notes[0]
+    scale_factors(tmp_path, spot_diameter_fullres=30.0, microns_per_pixel=1.0)
+    slide = load(tmp_path)
+    assert slide.um_per_px == pytest.approx(2.0)
+    assert "says 1 um/px, the positions on the array of Visium say 2: 2 is used" in slide.notes[0]
+
+
+def test_pictures_that_contradict_their_scale_factors(tmp_path):
+    write_spaceranger(tmp_path, hires=True)
+    scale_factors(tmp_path, tissue_hires_scalef=0.25)
+    (line,) = load(tmp_path).notes
+    assert "tissue_hires_image.png is of a picture of 1200 x 1000 px, tissue_lowres_image.png of 600 x 500 px" in line
+
+
+def test_rows_and_columns_that_are_exchanged(tmp_path):
+    positions = visium()
+    exchanged = {"pxl_row_in_fullres": "pxl_col_in_fullres", "pxl_col_in_fullres": "pxl_row_in_fullres"}
+    write_spaceranger(tmp_path, positions=positions.rename(columns=exchanged), header=True)
+    slide = load(tmp_path)
+    assert slide.um_per_px == pytest.approx(2.0)
+    assert "x and y of the positions may be exchanged" in slide.notes[0]
+
+
+def test_two_sections_in_one_folder_are_refused(tmp_path):
+    twice = pd.concat([many()[:32], many()[:32].assign(barcode=[f"AAAC{i:012d}-2" for i in range(32)])])
+    write_many(tmp_path, twice)
+    with pytest.raises(DataError, match=r"expected one section, .*found 32 of 64 spots at the place of another"):
+        load(tmp_path)
+
+
+def test_a_picture_of_full_resolution_beside_the_matrix_is_used(tmp_path):
+    write_spaceranger(tmp_path)
+    assert (
+        load(tmp_path).image.finer == f"put the microscope's picture of about 600 x 500 px into {tmp_path / '151673'}"
+    )
+    Image.fromarray(picture((120, 100))).save(tmp_path / "151673/other.png")
+    slide = load(tmp_path)
+    assert slide.image.scale == 0.1
+    assert "other.png beside the matrix is not used: 120 x 100 px, expected about 600 x 500" in slide.notes[0]
+    (tmp_path / "151673/other.png").unlink()
+    Image.fromarray(picture((604, 497))).save(tmp_path / "151673/full.png")
+    slide = load(tmp_path)
+    assert (slide.image.path.name, slide.image.scale, slide.image.um_per_px) == ("full.png", 1.0, slide.um_per_px)
+    assert slide.notes == ("picture full.png of full resolution is used",)
+    patch = next(slide.image.patches(BARCODES[:1], slide.xy[:1], PatchSpec(um=80)))
+    np.testing.assert_array_equal(patch, picture((604, 497))[80:120, 80:120])
+    Image.fromarray(picture((600, 500))).save(tmp_path / "151673/second.png")
+    slide = load(tmp_path)
+    assert (slide.image.scale, "2 pictures of full resolution" in slide.notes[0]) == (0.1, True)
 
 
 def test_folders(tmp_path):

@@ -186,6 +186,7 @@ def oriented(array: FloatArray, xy: FloatArray) -> tuple[NDArray[np.float32], li
         return array.astype(np.float32), []
     notes = []
     follows = np.corrcoef(array.T, xy.T)[:2, 2:]
+    mirrored = np.linalg.det(follows) < 0  # turning a slide leaves this be, exchanging x and y does not
     if abs(follows[0, 0]) + abs(follows[1, 1]) < abs(follows[0, 1]) + abs(follows[1, 0]):
         array, follows = array[:, ::-1], follows[::-1]
         notes.append("array rows and columns exchanged: the pixel coordinates say so")
@@ -194,6 +195,8 @@ def oriented(array: FloatArray, xy: FloatArray) -> tuple[NDArray[np.float32], li
             array = array.copy()
             array[:, axis] = array[:, axis].min() + array[:, axis].max() - array[:, axis]
             notes.append(f"array {'xy'[axis]} turned round: it ran against the picture")
+    if mirrored and notes:
+        notes[-1] += "; array and picture are mirror images: x and y of the positions may be exchanged"
     return array.astype(np.float32), notes
 
 

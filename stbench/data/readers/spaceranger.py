@@ -13,11 +13,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
+from stbench.data.geometry import check_one_section, doubts
 from stbench.data.hdf5 import check_header
-from stbench.data.images import ImageFile
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
-    FloatArray,
     as_counts,
     check_columns,
     check_inside,
@@ -29,21 +28,20 @@ from stbench.data.readers.counts import (
     totals,
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
+from stbench.data.readers.positions import read_positions
+from stbench.data.readers.preview import choose_picture
+from stbench.data.readers.scales import OFF_ARRAY, pixel_size, read_scales
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.data.sparse import check_sparse
 from stbench.errors import DataError
-from stbench.reading import check_table, read_json
+from stbench.reading import check_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GENE_ID = "gene_ids"  # var: Ensembl id, scanpy's name for it
 ALL_GENES = "sum_umi_all_genes"  # layers.tsv: UMI over all genes, where the matrix holds a subset
-PITCH_UM = 100.0
-# A Visium array is hexagonal: columns are numbered every half pitch, rows lie the height of a triangle apart.
-_STEP_UM = np.array([PITCH_UM / 2, PITCH_UM * 3**0.5 / 2])
 _MATRIX = "filtered_feature_bc_matrix.h5"
-_POSITIONS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 _PICTURES = (("tissue_hires_image.png", "tissue_hires_scalef"), ("tissue_lowres_image.png", "tissue_lowres_scalef"))
 
 
@@ -69,9 +67,14 @@ class _Files:
         return self.spatial / "scalefactors_json.json"
 
     @property
-    def picture(self) -> tuple[Path, str] | None:
-        """The best picture and the name of its scale factor."""
-        return next(((self.spatial / name, key) for name, key in _PICTURES if (self.spatial / name).is_file()), None)
+    def previews(self) -> list[tuple[Path, str]]:
+        """Pictures and the names of their scale factors, the best first."""
+        return [(self.spatial / name, key) for name, key in _PICTURES if (self.spatial / name).is_file()]
+
+    @property
+    def places(self) -> list[Path]:
+        """Where the microscope's picture may lie."""
+        return [self.folder, self.folder.parent] if self.folder.name == "outs" else [self.folder]
 
     @property
     def layers(self) -> Path:
@@ -99,7 +102,7 @@ def _slides(folder: Path) -> dict[str, _Files]:
 def _reason(files: _Files, require_image: bool) -> str:
     if files.positions is None:
         return "no spot positions: expected spatial/tissue_positions_list.csv"
-    if require_image and (files.picture is None or not files.scales.is_file()):
+    if require_image and not (files.previews and files.scales.is_file()):
         return (
             "no picture: expected spatial/tissue_hires_image.png or tissue_lowres_image.png, and scalefactors_json.json"
         )
@@ -118,14 +121,18 @@ def _subject(layers: Path) -> str | None:
 def _read(slides: Mapping[str, _Files], slide_id: str, patient: str | None) -> Slide:
     files = slides[slide_id]
     adata, notes = _spots(files)
+    spots, where = list(adata.obs_names), str(files.positions)
     xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
     columns = adata.obs[["array_col", "array_row"]].to_numpy(dtype=np.float64)
-    um_per_px = _um_per_px(columns, xy)
-    image = _image(files, um_per_px)
-    check_inside(xy, None if image is None else image.size(), list(adata.obs_names), str(files.positions))
+    check_one_section(xy, spots, sorted({spot.rpartition("-")[2] for spot in spots}), where)
+    scales = read_scales(files.scales)
+    um_per_px, doubted = pixel_size(columns, xy, scales, spots, where)
+    image, about = choose_picture(files.previews, files.places, scales, um_per_px)
+    check_inside(xy, None if image is None else image.size(), spots, where)
     array, turned = oriented(columns, xy)
     adata.obsm[SPATIAL], adata.obsm[ARRAY] = xy.astype(np.float32), array
-    return Slide(slide_id, patient, adata, image, um_per_px, (*notes, *turned))
+    doubted += doubts(xy, columns, None, None, spots, OFF_ARRAY)
+    return Slide(slide_id, patient, adata, image, um_per_px, (*notes, *turned, *doubted, *about))
 
 
 def _spots(files: _Files) -> tuple[Any, list[str]]:
@@ -203,31 +210,6 @@ def _texts(raw: Any) -> list[str]:
     return [text.decode() if isinstance(text, bytes) else str(text) for text in raw]
 
 
-def read_positions(path: Path) -> pd.DataFrame:
-    """Positions of all spots, indexed by barcode; files with and without a header.
-
-    Raises:
-        DataError: missing columns, a value that is no number, or a barcode twice.
-    """
-    import pandas as pd
-
-    try:
-        check_table(path)
-        with path.open(encoding="utf-8") as file:
-            header = file.readline().startswith(_POSITIONS[0])
-        table = pd.read_csv(path, header=0 if header else None)
-    except (OSError, ValueError) as error:
-        found = " ".join(str(error).split())
-        raise DataError(f"{path}: expected a table of spot positions, found: {found}; obtain it again") from error
-    if not header and table.shape[1] == len(_POSITIONS):
-        table.columns = pd.Index(_POSITIONS)
-    check_columns(table, _POSITIONS, str(path))
-    table[list(_POSITIONS[1:])] = numbers(table, _POSITIONS[1:], str(path))
-    table = table.set_index(_POSITIONS[0])
-    check_unique([str(barcode) for barcode in table.index], "spot", str(path))
-    return table
-
-
 def _annotate(adata: Any, path: Path) -> list[str]:
     """Put the columns of ``layers.tsv`` into obs, and the totals over all genes where it has them."""
     import pandas as pd
@@ -264,30 +246,6 @@ def _use_totals(adata: Any, joined: pd.DataFrame, missing: list[str], path: Path
             f"matrix at {adata.obs_names[low[0]]}, found {said[low[0]]:.0f}; matrix and table differ in slide or unit"
         )
     adata.obs[TOTAL_COUNTS] = said
-
-
-def _um_per_px(array: FloatArray, xy: FloatArray) -> float | None:
-    """Pixel size from the map of array positions to pixels; ``spot_diameter_fullres`` is no 55 um in older versions."""
-    if len(array) < 3 or np.linalg.matrix_rank(array - array.mean(axis=0)) < 2:
-        return None
-    um = (array - array.mean(axis=0)) * _STEP_UM
-    px_per_um = np.linalg.lstsq(um, xy - xy.mean(axis=0), rcond=None)[0]
-    area = abs(float(np.linalg.det(px_per_um)))
-    return area**-0.5 if area > 0 else None
-
-
-def _image(files: _Files, um_per_px: float | None) -> ImageFile | None:
-    if files.picture is None or not files.scales.is_file():
-        return None
-    picture, key = files.picture
-    try:
-        scale = float(read_json(files.scales)[key])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{files.scales}: expected a number under {key} for {picture.name}, found: {type(error).__name__} {error}; "
-            "obtain the file again"
-        ) from error
-    return ImageFile(picture, um_per_px, scale)
 
 
 LAYOUT = Layout(

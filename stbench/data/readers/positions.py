@@ -1,0 +1,149 @@
+"""Where spots lie, as files say it: tables of Space Ranger in any spelling, ``obsm['spatial']`` in any container."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stbench.data.readers.counts import FloatArray, check_columns, check_unique, numbers, shown
+from stbench.errors import DataError
+from stbench.reading import check_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
+_WIDEST = 1e9  # no picture is
+_SEURAT = ("cell", "tissue", "row", "col", "imagerow", "imagecol")
+_KNOWN = dict(zip((*COLUMNS, *_SEURAT), (*COLUMNS, *COLUMNS), strict=True))
+_X = (
+    "x",
+    "pxl_col_in_fullres",
+    "pixel_x",
+    "imagecol",
+    "col",
+    "column",
+    "x_centroid",
+    "spatial_x",
+    "x_pixel",
+    "pxl_col",
+)
+_Y = ("y", "pxl_row_in_fullres", "pixel_y", "imagerow", "row", "row", "y_centroid", "spatial_y", "y_pixel", "pxl_row")
+
+
+def read_positions(path: Path) -> pd.DataFrame:
+    """Positions of all spots, indexed by barcode.
+
+    With and without a header, quoted or not, with a byte order mark, with row names, separated by comma, semicolon or
+    tab: what R and spreadsheets make of the file when they save it.
+
+    Raises:
+        DataError: missing columns, a value that is no number, or a barcode twice.
+    """
+    try:
+        table = _table(path)
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())
+        raise DataError(f"{path}: expected a table of spot positions, found: {found}; obtain it again") from error
+    check_columns(table, COLUMNS, str(path))
+    table[list(COLUMNS[1:])] = numbers(table, COLUMNS[1:], str(path))
+    if (wide := table[list(COLUMNS[1:])].abs().max(axis=None)) > _WIDEST:
+        raise DataError(f"{path}: expected positions of at most {_WIDEST:.0e}, found {wide:.4g}; obtain it again")
+    table = table.set_index(table[COLUMNS[0]].astype(str).str.strip())
+    check_unique(list(table.index), "spot", str(path))
+    return table[list(COLUMNS[1:])]
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    check_table(path)
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with path.open(encoding=encoding) as text:
+        first = text.readline()
+    separator = max(",;\t", key=first.count)
+    header = any(_plain(cell) in _KNOWN for cell in first.split(separator))
+    table = pd.read_csv(
+        path,
+        sep=separator,
+        header=0 if header else None,
+        encoding=encoding,
+        decimal="," if separator == ";" else ".",
+        skipinitialspace=True,
+    )
+    return _named(table) if header else _unnamed(table)
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().strip("\"'").strip().lower()
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns by their names; row names are the barcodes where no column is."""
+    import pandas as pd
+
+    table.columns = pd.Index([_KNOWN.get(_plain(name), _plain(name)) for name in table.columns])
+    if COLUMNS[0] in table.columns:
+        return table.reset_index(drop=True)
+    if not isinstance(table.index, pd.RangeIndex):
+        return table.rename_axis(COLUMNS[0]).reset_index()
+    unnamed = table.columns[0] if table.shape[1] else ""
+    return table.rename(columns={unnamed: COLUMNS[0]}) if unnamed in ("", "unnamed: 0") else table
+
+
+def _unnamed(table: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    if table.shape[1] == len(COLUMNS) + 1 and not pd.api.types.is_numeric_dtype(table[1]):
+        table = table.iloc[:, 1:]  # row names before the barcodes
+    if table.shape[1] == len(COLUMNS):
+        table.columns = pd.Index(COLUMNS)
+    return table
+
+
+def pixel_positions(values: Any, spots: Sequence[str], where: str) -> FloatArray:
+    """(n_spots, 2) x and y in pixels of an entry of ``obsm``; those of a table by the names of its columns.
+
+    Raises:
+        DataError: names the text, the shape or the columns that were found in place of positions.
+    """
+    if hasattr(values, "columns"):
+        values = _by_name(values, where)
+    shape = np.shape(values)
+    if len(shape) != 2 or shape[1] < 2:
+        raise DataError(
+            f"{where}: expected obsm['spatial'] of shape (n_spots, 2), found {shape}; obtain the file again"
+        )
+    array = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    try:
+        return np.asarray(array[:, :2], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        row, text = next((i, cell) for i, line in enumerate(array[:, :2]) for cell in line if not _is_number(cell))
+        raise DataError(
+            f"{where}: expected numbers in obsm['spatial'], found {text!r} at spot {spots[row]}; read the table of "
+            "positions with its header, or remove the row, and write the file again"
+        ) from error
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _by_name(table: Any, where: str) -> Any:
+    names = [_plain(name) for name in table.columns]
+    for x, y in zip(_X, _Y, strict=True):
+        if names.count(x) == names.count(y) == 1:
+            return table.iloc[:, [names.index(x), names.index(y)]].to_numpy()
+    if names == [str(i) for i in range(len(names))] and len(names) >= 2:
+        return table.to_numpy()
+    raise DataError(
+        f"{where}: expected the columns x and y in the table obsm['spatial'], found {shown(names)}; rename them"
+    )
