@@ -100,7 +100,13 @@ class PatchFile(ImageSource):
         path: the HDF5 file.
         um_per_px: micrometres per full-resolution pixel, None takes what the file says.
         preview: reduced picture of the whole slide.
+
+    Attributes:
+        source_px: side of a stored patch in full-resolution pixels, None where the file says the size of its pixels, or
+            it is that of HEST-1k.
     """
+
+    source_px: int | None = None
 
     def __init__(self, path: Path, um_per_px: float | None = None, preview: Path | None = None) -> None:
         self.path, self.um_per_px, self.preview = path, um_per_px, preview
@@ -108,7 +114,9 @@ class PatchFile(ImageSource):
             self.um_per_px = self.attribute("pixel_size")
 
     def digest(self) -> str:
-        return _digest(self.path)
+        """Hash of the file's bytes, and of the side that was found for its patches where they do not say it."""
+        plain = _digest(self.path)
+        return plain if self.source_px is None else hashlib.sha256(f"{plain} {self.source_px}".encode()).hexdigest()
 
     def size(self) -> None:
         """None: only patches exist."""
@@ -170,9 +178,7 @@ class PatchFile(ImageSource):
 
     def _side(self, spec: PatchSpec) -> tuple[int, int]:
         """Sides of the cut and of the stored patch in stored pixels."""
-        with self._open() as file:
-            stored = int(file["img"].shape[1])
-        pixel = self._stored_um_per_px()
+        stored, pixel = self.side_px(), self._stored_um_per_px()
         side = _side_px(spec, 1.0, str(self.path)) * (1.0 if spec.px is None else self._source_um_per_px()) / pixel
         if side > stored * (1 + _ROUNDING):
             raise DataError(
@@ -182,9 +188,21 @@ class PatchFile(ImageSource):
             )
         return min(max(1, math.floor(side + 0.5)), stored), stored
 
-    def _stored_um_per_px(self) -> float:
+    def side_px(self) -> int:
+        """Side of a stored patch in its own pixels."""
+        with self._open() as file:
+            return int(file["img"].shape[1])
+
+    def told_um_per_px(self) -> float | None:
+        """Micrometres per pixel of the stored patches as the file says it, None when it does not."""
         source, ratio = self.attribute("pixel_size"), self.attribute("downsample")
-        return HEST_UM_PER_PX if source is None or ratio is None else source * ratio
+        return None if source is None or ratio is None else source * ratio
+
+    def _stored_um_per_px(self) -> float:
+        told = self.told_um_per_px()
+        if told is None and self.source_px is not None and self.um_per_px is not None:
+            return self.um_per_px * self.source_px / self.side_px()
+        return HEST_UM_PER_PX if told is None else told
 
     def _source_um_per_px(self) -> float:
         if self.um_per_px is None:

@@ -135,9 +135,11 @@ def check_inside(xy: FloatArray, size: tuple[float, float] | None, spots: Sequen
     if len(outside):
         extent = "coordinates from 0" if size is None else f"spots inside the picture of {size[0]} x {size[1]} px"
         x, y = xy[outside[0]].tolist()
+        turned = size is not None and bool(((xy[:, ::-1] >= 0) & (xy[:, ::-1] <= np.array(size))).all())
         raise DataError(
             f"{where}: expected {extent}, found spot {spots[outside[0]]} at x {x:.1f}, y {y:.1f} "
-            f"({len(outside)} such spots); check that picture and spots belong together"
+            f"({len(outside)} such spots); "
+            + ("exchange x and y: then all lie inside" if turned else "check that picture and spots belong together")
         )
 
 
@@ -196,7 +198,9 @@ def oriented(array: FloatArray, xy: FloatArray) -> tuple[NDArray[np.float32], li
             array[:, axis] = array[:, axis].min() + array[:, axis].max() - array[:, axis]
             notes.append(f"array {'xy'[axis]} turned round: it ran against the picture")
     if mirrored and notes:
-        notes[-1] += "; array and picture are mirror images: x and y of the positions may be exchanged"
+        notes[-1] += (
+            "; one is the other's mirror image: x and y of the positions may be exchanged, or one run backwards"
+        )
     return array.astype(np.float32), notes
 
 

@@ -28,7 +28,9 @@ from stbench.data.readers.counts import (
     shown,
     totals,
 )
+from stbench.data.readers.hest_geometry import check_corners, contradictions
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
+from stbench.data.readers.positions import pixel_positions
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
 from stbench.reading import check_table, read_json
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 Metadata = Mapping[str, Any]
 
 _LEGACY = re.compile(r"(\d+)x(\d+)")
-_CORNER_SHARE = 0.25  # of the patch's side; HEST's own corners are within one pixel
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,12 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
     # pixel_size_um_embedded is wrong for whole studies (all kidney slides).
     um_per_px = _number(said, "pixel_size_um_estimated", files.metadata)
     adata, notes = _spots(files.st)
-    image: PatchFile | ImageFile | None = None
-    if files.patches.is_file():
-        image = PatchFile(files.patches, um_per_px, files.preview)
+    image = _image(files, um_per_px)
+    found = um_per_px if um_per_px is not None or image is None else image.um_per_px
+    notes += contradictions(adata, _array_of(adata), found, said, str(files.st))
+    if isinstance(image, PatchFile):
         adata, dropped = _with_patches(adata, image, files)
         notes += dropped
-    elif files.wsi.is_file():
-        image = ImageFile(files.wsi, um_per_px)
     size = _size(image, said, files)
     xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
     check_inside(xy, size, list(adata.obs_names), str(files.st))
@@ -157,8 +157,13 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
     adata.obsm[SPATIAL] = xy.astype(np.float32)
     if array is not None:
         adata.obsm[ARRAY] = array
-    found = um_per_px if um_per_px is not None or image is None else image.um_per_px
     return Slide(slide_id, patient, adata, image, found, (*notes, *turned))
+
+
+def _image(files: _Files, um_per_px: float | None) -> PatchFile | ImageFile | None:
+    if files.patches.is_file():
+        return PatchFile(files.patches, um_per_px, files.preview)
+    return ImageFile(files.wsi, um_per_px) if files.wsi.is_file() else None
 
 
 def _spots(path: Path) -> tuple[AnnData, list[str]]:
@@ -168,7 +173,7 @@ def _spots(path: Path) -> tuple[AnnData, list[str]]:
     spots, genes = [str(spot) for spot in adata.obs_names], [str(gene) for gene in adata.var_names]
     check_unique(spots, "spot", str(path))
     adata.X = as_counts(dense_or_sparse(adata.X), spots, genes, str(path))
-    adata.obsm[SPATIAL] = _positions(adata, path)
+    adata.obsm[SPATIAL] = pixel_positions(adata.obsm[SPATIAL], spots, str(path))
     notes: list[str] = []
     for step in (without_controls, _one_column_per_gene, _under_tissue):
         adata, said = step(adata)
@@ -185,20 +190,6 @@ def _check_parts(adata: AnnData, path: Path) -> None:
         raise DataError(f"{path}: expected raw counts in X, found none; obtain the file again")
 
 
-def _positions(adata: AnnData, path: Path) -> FloatArray:
-    """(n_spots, 2) pixel coordinates."""
-    import pandas as pd
-
-    said = pd.DataFrame(adata.obsm[SPATIAL]).iloc[:, :2]
-    found = said.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.argwhere(np.isnan(found) & said.notna().to_numpy())
-    if len(wrong):
-        row, column = wrong[0]
-        raise DataError(
-            f"{path}: expected numbers in obsm['spatial'], found {said.iat[row, column]!r} in row {row + 1} "
-            f"({len(wrong)} such values); read the table of positions again with its header, and write the file again"
-        )
-    return found
 
 
 def _one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:
@@ -249,27 +240,10 @@ def _with_patches(adata: AnnData, image: PatchFile, files: _Files) -> tuple[AnnD
             f"({shown(barcodes)}); check that both files belong to one slide"
         )
     adata = adata[kept].copy() if not kept.all() else adata
-    _check_corners(adata, image, barcodes, files)
-    notes = [] if kept.all() else [f"{int((~kept).sum())} of {len(spots)} spots dropped that have no patch"]
+    about = check_corners(adata, image, barcodes, files.st)
+    notes = about if kept.all() else [*about, f"{int((~kept).sum())} of {len(spots)} spots dropped that have no patch"]
     strangers = len(barcodes) - int(kept.sum())
     return adata, notes + ([f"{strangers} patches left out that belong to no spot"] if strangers else [])
-
-
-def _check_corners(adata: AnnData, image: PatchFile, barcodes: list[str], files: _Files) -> None:
-    """A patch file of another slide can share every barcode; its corners then lie elsewhere."""
-    side = image.attribute("patch_size_src")
-    if side is None:
-        return
-    row = {barcode: i for i, barcode in enumerate(barcodes)}
-    spots = [str(spot) for spot in adata.obs_names]
-    centres = image.corners()[[row[spot] for spot in spots]] + side / 2
-    off = np.abs(centres - adata.obsm[SPATIAL]).max(axis=1)
-    worst = int(np.argmax(off))
-    if off[worst] > max(2.0, _CORNER_SHARE * side):
-        raise DataError(
-            f"{files.patches}: expected patches around the spots of {files.st}, found the one of {spots[worst]} "
-            f"{off[worst]:.0f} px away; check that both files belong to one slide"
-        )
 
 
 def _size(image: PatchFile | ImageFile | None, metadata: Metadata, files: _Files) -> tuple[float, float] | None:
@@ -286,12 +260,16 @@ def _size(image: PatchFile | ImageFile | None, metadata: Metadata, files: _Files
 
 
 def _array(adata: AnnData, xy: FloatArray) -> tuple[NDArray[np.float32] | None, list[str]]:
+    array = _array_of(adata)
+    return (None, []) if array is None else oriented(array, xy)
+
+
+def _array_of(adata: AnnData) -> FloatArray | None:
     spots = [_LEGACY.fullmatch(str(spot)) for spot in adata.obs_names]
     legacy = [(float(spot[1]), float(spot[2])) for spot in spots if spot is not None]
     if legacy and len(legacy) == len(spots):  # array_row and array_col are named the wrong way round in these files
-        return oriented(np.array(legacy), xy)
-    array = _finite(adata, "array_col", "array_row")
-    return (None, []) if array is None else oriented(array, xy)
+        return np.array(legacy)
+    return _finite(adata, "array_col", "array_row")
 
 
 LAYOUT = Layout(
