@@ -32,13 +32,19 @@ class ImageSource(ABC):
 
     Attributes:
         um_per_px: micrometres per full-resolution pixel, None when unknown.
+        reading: version of the decoder; raise it when pictures are refused that were read.
     """
 
     um_per_px: float | None
+    reading: int = 1
 
     @abstractmethod
     def digest(self) -> str:
-        """Hash of the picture's bytes, part of the feature cache's key."""
+        """Hash of the picture's bytes and of how they are shown, part of a task's identity."""
+
+    def content(self) -> str:
+        """Hash for the keys of caches: changes with :meth:`digest`, and when pictures are refused that were read."""
+        return f"{self.digest()}/{self.reading}" if self.reading > 1 else self.digest()
 
     @abstractmethod
     def size(self) -> tuple[int, int] | None:

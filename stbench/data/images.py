@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     import h5py
 
 HEST_UM_PER_PX = 0.5  # pixel size of every patch of HEST-1k
+_MENDED = "colours as a viewer shows them"
+_MAX_PATCH_PX = 8192  # 200 MB; wide enough for a neighbourhood of the finest scans
 _ROUNDING = 0.01  # a cut that exceeds the stored patch by less is the stored patch
+
+_T = TypeVar("_T")
 
 
 class ImageFile(ImageSource):
@@ -39,6 +43,7 @@ class ImageFile(ImageSource):
     """
 
     finer = ""
+    reading = 2  # those that end early are refused
 
     def __init__(self, path: Path, um_per_px: float | None = None, scale: float = 1.0) -> None:
         if not (math.isfinite(scale) and scale > 0):
@@ -46,8 +51,13 @@ class ImageFile(ImageSource):
         self.path, self.um_per_px, self.scale = path, um_per_px, scale
 
     def digest(self) -> str:
-        """Hash of the file's bytes and the scale."""
-        return hashlib.sha256(f"{_digest(self.path)} {self.scale!r}".encode()).hexdigest()
+        """Hash of the file's bytes, the scale, and whether colours are shown that were not looked at before.
+
+        Raises:
+            DataError: the file is missing or is no picture.
+        """
+        mended = f" {_MENDED}" if _stated(_mended_of, self.path) else ""
+        return hashlib.sha256(f"{_digest(self.path)} {self.scale!r}{mended}".encode()).hexdigest()
 
     def size(self) -> tuple[int, int]:
         """(width, height) of the full-resolution image in pixels, from the header.
@@ -80,9 +90,15 @@ class ImageFile(ImageSource):
 
         Raises:
             DataError: the picture cannot be decoded, or ``spec`` is in micrometres and the pixel size is unknown.
-            SettingError: ``spec`` gives both or neither of ``um`` and ``px``.
+            SettingError: ``spec`` gives both or neither of ``um`` and ``px``, or is wider than 8192 px.
         """
-        side = max(1, math.floor(_side_px(spec, self.um_per_px, str(self.path)) * self.scale + 0.5))
+        asked = _side_px(spec, self.um_per_px, str(self.path)) * self.scale
+        if not max(asked, spec.out_px or 0) <= _MAX_PATCH_PX:
+            raise SettingError(
+                f"picture {self.path}: expected a patch of at most {_MAX_PATCH_PX} px a side, found {asked:.4g} px; "
+                f"give --patch {_narrower(spec, asked)} or less"
+            )
+        side = max(1, math.floor(asked + 0.5))
         return self._cut(np.asarray(xy, dtype=np.float64) * self.scale, side, spec.out_px or side)
 
     def _cut(self, centres: NDArray[np.float64], side: int, out_px: int) -> Iterator[ImageArray]:
@@ -257,6 +273,14 @@ def _side_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
     return float(spec.um or 0) / um_per_px
 
 
+def _narrower(spec: PatchSpec, side: float) -> str:
+    """The widest patch that is cut, as it is typed."""
+    share = min(1.0, _MAX_PATCH_PX / side)
+    if spec.px is not None:
+        return f"{int(spec.px * share)}px"
+    return f"{(spec.um or 0) * share:.2f}um" if share else "224px"
+
+
 def _crop(raster: Raster, left: int, top: int, side: int) -> ImageArray:
     patch = np.full((side, side, 3), WHITE, dtype=np.uint8)
     width, height = raster.size
@@ -279,18 +303,29 @@ def _resized(pixels: ImageArray, width: int, height: int) -> ImageArray:
 
 
 def _digest(path: Path) -> str:
+    return _stated(_digest_of, path)
+
+
+def _stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
+    """What is remembered of a file; size and time of writing are part of the key, so one that was replaced is new."""
     try:
         stat = path.stat()
-        return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+        return look(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise DataError(f"expected a picture at {path}, found: {_one_line(error)}; obtain the file again") from error
 
 
 @lru_cache(maxsize=1024)
 def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
-    """Size and time of writing are part of the key, so a file that was replaced is hashed anew."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _mended_of(path: Path, size: int, mtime_ns: int) -> bool:
+    with open_raster(path) as raster:
+        return raster.mended
 
 
 def _first_twice(names: Sequence[str]) -> int | None:

@@ -110,7 +110,7 @@ def white_point(image: ImageSource) -> NDArray[np.float64]:
 
 def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -> str:
     geometry = [patch.um, patch.px, patch.out_px, slide.um_per_px]
-    said = json.dumps([_VERSION, encoder.key, geometry, image.digest(), slide.spot_ids])
+    said = json.dumps([_VERSION, encoder.key, geometry, image.content(), slide.spot_ids])
     return hashlib.sha256(said.encode() + np.ascontiguousarray(slide.xy).tobytes()).hexdigest()
 
 

@@ -86,7 +86,7 @@ class SlidePatches:
                 stream.write(batch.tobytes())
 
     def _key(self, side: int) -> str:
-        said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.digest(), self.spot_ids])
+        said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.content(), self.spot_ids])
         return hashlib.sha256(said.encode() + np.ascontiguousarray(self.xy).tobytes()).hexdigest()
 
 

@@ -1,0 +1,82 @@
+"""Pixels of a picture on disk, whole (JPEG, PNG) or region by region (TIFF, with or without a pyramid)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stbench.data.raster.base import SAVE_AS_RGB, WHITE, Raster, UnsupportedError
+from stbench.data.raster.tiff import Tiff
+from stbench.data.raster.whole import Whole
+from stbench.errors import DataError, UserError
+from stbench.reading import check_regular
+from stbench.text import one_line
+
+__all__ = ["WHITE", "Raster", "open_raster"]
+
+_FORMATS = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"ZISRAW": "Zeiss CZI",
+    b"\x89HDF": "HDF5",
+    b"%PDF": "PDF",
+    b"PK": "a zip archive",
+    b"\x1f\x8b": "gzip",
+}
+_POINTER = b"version https://git-lfs"
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[Raster]:
+    """Open a JPEG, PNG or TIFF by what its first bytes say, whatever its name.
+
+    Raises:
+        DataError: missing, of another format, in a colour model, codec or depth that is not read, larger than fits in
+            memory, truncated or damaged.
+    """
+    try:
+        with _opened(path) as raster:
+            yield raster
+    except UserError:
+        raise
+    except UnsupportedError as error:
+        raise DataError(f"picture {path}: {error}") from error
+    except Exception as error:  # every decoder fails in its own way on a damaged file
+        reason = one_line(str(error)) or type(error).__name__
+        raise DataError(
+            f"picture {path}: expected an intact JPEG, PNG or TIFF, found: {reason}; {_remedy(reason)}"
+        ) from error
+
+
+def _remedy(reason: str) -> str:
+    """What helps; of decoders that are not there, the name of their package is in the reason."""
+    if reason.endswith(", no file"):
+        return "put the picture itself there"
+    return "pip install imagecodecs" if "imagecodecs" in reason else "obtain the file again"
+
+
+def _opened(path: Path) -> Raster:
+    check_regular(path)
+    with path.open("rb") as file:
+        magic = file.read(24)
+    if magic.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
+        return Whole(path, png=magic[1:4] == b"PNG")
+    if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return Tiff(path)
+    raise _other_format(magic)
+
+
+def _other_format(magic: bytes) -> Exception:
+    if magic.startswith(_POINTER):
+        return UnsupportedError(
+            "expected an intact JPEG, PNG or TIFF, found a pointer of Git LFS; type git lfs pull there"
+        )
+    name = next((name for start, name in _FORMATS.items() if magic.startswith(start)), None)
+    if name is None:
+        return ValueError(f"bytes of another format ({magic[:8].hex() or 'an empty file'})")
+    return UnsupportedError(f"expected an intact JPEG, PNG or TIFF, found {name}; {SAVE_AS_RGB}")
