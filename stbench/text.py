@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stbench.errors import SettingError
+
+_LONGEST = 500  # characters of a message of foreign code
 
 
 def first_line(error: BaseException | str) -> str:
     """The first line of a message, the kind of an exception where its message is empty or cannot be printed."""
+    lines = _message(error).strip().splitlines()
+    said = one_line(lines[0]) if lines else ""
+    return (said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ...") or type(error).__name__
+
+
+def one_line(said: BaseException | str) -> str:
+    """A whole message with every run of blanks and line ends as one blank, and escapes for what cannot be printed.
+
+    Of an exception without a message its kind.
+    """
+    words = " ".join(_message(said).split())
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    return shown if shown or isinstance(said, str) else type(said).__name__
+
+
+def named(error: BaseException, in_words: Callable[[BaseException], str] = first_line) -> str:
+    """Kind of an exception of foreign code, and the first line of its message or what else ``in_words`` makes of it."""
+    kind, said = type(error).__name__, in_words(error)
+    return kind if said == kind else f"{kind}: {said}"
+
+
+def _message(said: BaseException | str) -> str:
     try:
-        text = str(error).strip()
-    except Exception:  # noqa: BLE001  a foreign exception may fail to print itself
-        text = ""
-    return text.splitlines()[0].strip() if text else type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """A text with every run of blanks and line ends as one blank."""
-    return " ".join(text.split())
+        return str(said)
+    except BaseException:  # noqa: BLE001  a foreign exception may fail to print itself, in any way
+        return ""
 
 
 def count(number: int, noun: str, nouns: str = "") -> str:

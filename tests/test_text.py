@@ -3,7 +3,7 @@
 import pytest
 
 from stbench.errors import SettingError
-from stbench.text import count, duration, first_line, one_line, parse_names, parse_numbers
+from stbench.text import count, duration, first_line, named, one_line, parse_names, parse_numbers
 
 
 class MuteError(Exception):
@@ -19,6 +19,9 @@ class MuteError(Exception):
         (ValueError("\n  two\n"), "two"),
         (MuteError(), "MuteError"),
         ("text", "text"),
+        (ValueError("\ud800 \x1b[31mred"), r"\ud800 \x1b[31mred"),
+        (ValueError("\x00" * 3 + "\nb"), r"\x00\x00\x00"),
+        (ValueError("a" * 10_000), "a" * 500 + " ..."),
     ],
 )
 def test_first_line(error, line):
@@ -27,6 +30,16 @@ def test_first_line(error, line):
 
 def test_one_line():
     assert one_line(" a\n  b\tc ") == "a b c"
+    assert one_line(ValueError("a\nb\x1b")) == r"a b\x1b"
+    assert (one_line(ValueError(" ")), one_line(MuteError()), one_line("")) == ("ValueError", "MuteError", "")
+
+
+def test_kind_and_message():
+    assert [named(ValueError("a\nb")), named(ValueError()), named(MuteError())] == [
+        "ValueError: a",
+        "ValueError",
+        "MuteError",
+    ]
 
 
 def test_count():

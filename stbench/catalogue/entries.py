@@ -25,6 +25,7 @@ from stbench.catalogue.papers import Paper
 from stbench.catalogue.plugins import Registered, load_point, package_of
 from stbench.catalogue.pretrained import PretrainedSheet
 from stbench.errors import DataError, UnknownNameError
+from stbench.text import first_line, named
 
 _HERE = Path(__file__).parent
 
@@ -200,8 +201,14 @@ def load_entry(entry: str) -> Any:
     where, _, name = entry.rpartition(":")
     try:
         module = _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except (ImportError, SyntaxError, FileNotFoundError) as error:
-        raise DataError(f"expected to import {where!r} for {entry!r}, found: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(
+            f"expected to import {where!r} for {entry!r}, found: {first_line(error)}; check the part before the colon"
+        ) from error
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way
+        raise DataError(
+            f"expected to import {where!r} for {entry!r}, found {named(error)}; mend it, or install what it lacks"
+        ) from error
     if not hasattr(module, name):
         raise DataError(f"expected {name!r} in {where!r}, found no such name; check the part behind the colon")
     return getattr(module, name)

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
 from stbench.errors import DataError, UserError
-from stbench.text import first_line
+from stbench.text import named
 
 T = TypeVar("T")
 Kind = Literal["method", "metric", "encoder", "reader"]
@@ -36,10 +36,10 @@ def load_point(kind: Kind, point: EntryPoint) -> Any:
     """
     try:
         return point.load()
-    except Exception as error:  # foreign code: a package may fail in any way
+    except (Exception, SystemExit) as error:  # foreign code: a package may fail in any way
         raise DataError(
             f"{kind} {point.name!r} of {package_of(point)}: expected to import {point.value!r}, found "
-            f"{type(error).__name__}: {first_line(error)}; update or uninstall the package"
+            f"{named(error)}; update or uninstall the package"
         ) from error
 
 

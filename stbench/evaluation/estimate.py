@@ -139,7 +139,7 @@ def _estimate(plan: Plan, cells: Sequence[Planned], sizes: dict[str, int], width
     with PeakMemory("cpu") as memory:
         try:
             seconds = method.estimate_seconds(train, test, draws, context)
-        except StbenchError:  # what it lacks on made-up slides says nothing of the real ones
+        except (Exception, SystemExit):  # noqa: BLE001  what fails on made-up slides says nothing of the real ones
             seconds = None
     stored = [(slide, draws) for slide in split.test]
     stored += [(slide, min(draws, VALIDATION_DRAWS)) for slide in split.validation]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -25,13 +27,13 @@ from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws, encoder_of, lacks_pictures
 from stbench.evaluation.task import NO_ENCODER, Task
-from stbench.evaluation.worker import announce, named
+from stbench.evaluation.worker import announce
 from stbench.files import check_unused, new_folder, remove
 from stbench.methods.base import Context, Method
 from stbench.methods.calibration import calibrated
 from stbench.methods.registry import find_method, method_class
 from stbench.reporting import SILENT, Reporter
-from stbench.text import first_line
+from stbench.text import first_line, named
 
 MODEL, FACTS = "model.safetensors", "model.json"
 NO_TEST = "train and validation"
@@ -124,9 +126,10 @@ def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFac
     given = task.given(encoder_of(run.card))
     with new_folder(out) as part:
         start = perf_counter()
-        method = _fitted(planned, task, given, part / WORK, reporter)
-        seconds = perf_counter() - start
-        method.save(part / MODEL)
+        with _foreign(run.card.name):
+            method = _fitted(planned, task, given, part / WORK, reporter)
+            seconds = perf_counter() - start
+            method.save(part / MODEL)
         if (part / WORK / HISTORY).is_file():
             (part / WORK / HISTORY).replace(part / HISTORY)
         remove(part / WORK)
@@ -144,17 +147,27 @@ def _fitted(planned: Plan, task: Task, given: Given, work: Path, reporter: Repor
     )
     method = calibrated(method_class(run.card)(run.settings))
     work.mkdir()
-    try:
-        if (reason := unmet(run.card, inputs.values()) or method.refuse(train, [], context)) is not None:
-            raise UserError(f"{run.card.name} refuses: {reason}")
-        estimate = method.estimate_seconds(train, [], declared_draws(run.card, None), context)
-        announce(run.card, asked.preset, planned.device, estimate, reporter)
-        method.fit(train, validation, context)
-    except StbenchError:
-        raise
-    except Exception as error:  # the method is foreign code: any exception of it is its result
-        raise RunFailedError(f"{run.card.name} failed: {named(error)}") from error
+    if (reason := unmet(run.card, inputs.values()) or method.refuse(train, [], context)) is not None:
+        raise UserError(f"{run.card.name} refuses: {reason}")
+    estimate = method.estimate_seconds(train, [], declared_draws(run.card, None), context)
+    announce(run.card, asked.preset, planned.device, estimate, reporter)
+    method.fit(train, validation, context)
     return method
+
+
+@contextmanager
+def _foreign(name: str) -> Iterator[None]:
+    """Whatever a method raises is its result; an interruption alone may be the user's, for it works in this process.
+
+    Raises:
+        RunFailedError: in place of what is no exception of stbench.
+    """
+    try:
+        yield
+    except (StbenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RunFailedError(f"{name} failed: {named(error)}") from error
 
 
 def _facts(planned: Plan, run: PlannedRun, task: Task, given: Given, *, seconds: float, model: str) -> ModelFacts:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,22 +92,19 @@ class RunFolder:
         return self.path / WORK
 
     def log(self, event: str, **facts: Any) -> None:
-        """Append one line of JSON to ``log.jsonl``, with the seconds since this attempt began."""
+        """Append one line of JSON to ``log.jsonl``, with the seconds since this attempt began.
+
+        No result depends on it: where it cannot be written, it is left out.
+        """
         line = json.dumps({"event": event, "at_s": round(time.time() - self._start, 3), **facts}, default=str)
-        with (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with suppress(OSError), (self.path / LOG).open("ab") as file:
+            torn = file.tell() and not _ends_with_newline(self.path / LOG)
+            file.write(f"{chr(10) * bool(torn)}{line}\n".encode())
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Every complete line of the log with this event, oldest first."""
-        found = []
-        for line in _lines(self.path / LOG):
-            try:
-                said = json.loads(line)
-            except json.JSONDecodeError:  # an attempt was killed while it wrote
-                continue
-            if said.get("event") == event:
-                found.append(said)
-        return found
+        """Every line of the log with this event, oldest first; what is no object in JSON is passed over."""
+        found = [_object(line) for line in _lines(self.path / LOG)]
+        return [said for said in found if said is not None and said.get("event") == event]
 
     def finish(self) -> None:
         """Remove what only an unfinished run needs."""
@@ -123,8 +122,25 @@ class RunFolder:
             self.path.rmdir()
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\n")
+    except OSError:
+        return []
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):  # an attempt was killed while it wrote, or the disk is damaged
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def claim(path: Path, key: RunKey, *, resume: bool) -> RunFolder:

@@ -23,7 +23,7 @@ from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
 from stbench.methods.calibration import Calibrated, calibrated
 from stbench.methods.registry import method_class
 from stbench.reporting import Reporter
-from stbench.text import duration, first_line, one_line
+from stbench.text import duration, first_line, named, one_line
 
 Status = Literal["done", "refused", "failed", "misused"]
 _WORTH_SAYING_S = 20
@@ -104,17 +104,13 @@ def _guarded(job: Job, reporter: Reporter) -> Report:
         reason = _steps(state)
         return Report("done" if reason is None else "refused", reason, state.seconds, state.notes)
     except UserError as error:
-        return Report("misused", one_line(str(error)))
+        return Report("misused", one_line(error))
     except RunFailedError as error:
         return failure(job, first_line(error))
-    except Exception as error:  # noqa: BLE001  the method is foreign code: any exception of it is its result
+    except KeyboardInterrupt:  # the user's, where this is not a process of its own
+        raise
+    except BaseException as error:  # noqa: BLE001  the method is foreign code: whatever it raises is its result
         return failure(job, named(error))
-
-
-def named(error: BaseException) -> str:
-    """Kind and first line of an exception of foreign code."""
-    kind, said = type(error).__name__, first_line(error)
-    return kind if said == kind else f"{kind}: {said}"
 
 
 def failure(job: Job, reason: str) -> Report:
@@ -134,7 +130,7 @@ def _steps(state: _Work) -> str | None:
     unguided = None if fitted else without_validation(job.card, state.method.settings, len(validation))
     reason = unmet(job.card, inputs.values()) or unguided or state.method.refuse(train, test, context)
     if reason is not None:
-        return reason
+        return one_line(str(reason))
     if not _restore(state):
         _announce(state, state.method.estimate_seconds(train, test, job.folder.key.draws, context))
         _fit(state, train, validation, context)

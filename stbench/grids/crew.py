@@ -20,10 +20,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from stbench.evaluation.worker import Job, Report, failure, named, work
+from stbench.evaluation.worker import Job, Report, failure, work
 from stbench.grids.handing import hand_over, take_over
 from stbench.grids.progress import CellReporter
 from stbench.process import settle
+from stbench.text import named, one_line
 
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE_S = 10.0
@@ -86,15 +87,22 @@ class Worker:
     def death(self) -> str:
         """How it died, in words."""
         self.process.join(_PATIENCE_S)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
         code = self.process.exitcode
         self.stop()
-        if code is not None and code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with code {code}"
+        how = f"was ended by {_signal_name(-code)}" if (code or 0) < 0 else f"ended with code {code}"
         hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
         log = f"; see {self.log.name}" if self.log.is_file() else ""
         return f"its worker process {how}{hint}{log}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 @dataclass
@@ -134,7 +142,7 @@ class Crew:
     def _heard(self, worker: Worker) -> tuple[str, Any]:
         try:
             kind, said = worker.pipe.recv()
-        except (EOFError, OSError):
+        except Exception:  # noqa: BLE001  it has died, or foreign code in it wrote into the pipe
             self.workers.remove(worker)
             return "died", worker.death()
         worker.busy = kind not in ("finished",)
@@ -251,10 +259,10 @@ def _serve(pipe: Connection, log: Path, here: _Here) -> None:
 
 
 def _done(job: Job, reporter: CellReporter) -> Report:
-    """The report of a job; a method that asks for the end of the process ends its own run."""
+    """The report of a job; a method that asks for the end of the process, in whatever way, ends its own run."""
     try:
         report = work(job, reporter)
-    except (SystemExit, KeyboardInterrupt) as error:
+    except BaseException as error:  # noqa: BLE001  Ctrl-C never comes here: it is the parent's
         report = failure(job, named(error))
     if job.device.startswith("cuda"):
         import gc
@@ -268,7 +276,7 @@ def _done(job: Job, reporter: CellReporter) -> Report:
 
 def _tell(pipe: Connection, kind: str, text: str) -> None:
     with suppress(OSError):  # the parent is gone, and so is this process in a moment; no fault of the method
-        pipe.send((kind, text))
+        pipe.send((kind, one_line(str(text))))
 
 
 def _die_with_parent() -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 from stbench.errors import StbenchError
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import Prepared, conclude
-from stbench.evaluation.worker import Report, named
+from stbench.evaluation.worker import Report
 from stbench.grids.cells import Cell, Failures, Listener, Outcome, heaviest_first, outcome_of, record_of
 from stbench.grids.crew import Crew, Worker
 from stbench.grids.desk import Desk
 from stbench.grids.progress import CellReporter
-from stbench.text import one_line
+from stbench.text import named, one_line
 
 ERRORS = "errors.log"
 
@@ -100,7 +100,7 @@ class _Engine:
     def _broke(self, cell: Cell, error: Exception) -> None:
         """A cell ends without a record."""
         if isinstance(error, StbenchError):
-            self._ended(cell, Outcome("failed", one_line(str(error)), misused=True))
+            self._ended(cell, Outcome("failed", one_line(error), misused=True))
             return
         with suppress(OSError), (self._out / ERRORS).open("a", encoding="utf-8") as file:
             file.write(f"{cell.folder}\n{traceback.format_exc()}\n")

@@ -18,7 +18,7 @@ from stbench.grids.execute import execute
 from stbench.grids.lock import among_others, only_one
 from stbench.grids.manifest import write_manifest
 from stbench.grids.plan import GridPlan, Work
-from stbench.text import first_line, one_line
+from stbench.text import first_line, named
 
 ENDS_WITH_PARENT = "STBENCH_ENDS_WITH_PARENT"
 _OURS = "STBENCH_"  # environment variables that go along to a cluster
@@ -140,7 +140,7 @@ def _outcome(future: Any, out: Path, cell: Cell) -> Outcome:
     try:
         code, said, seconds = future.result()
     except Exception as error:  # noqa: BLE001  whatever a cluster ends a task with is the cell's
-        return Outcome("failed", one_line(f"{type(error).__name__}: {error}"))
+        return Outcome("failed", named(error))
     record = record_of(out, cell)
     if record is not None:
         return outcome_of(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +19,7 @@ from stbench.catalogue import (
 )
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.methods.base import Method
+from stbench.text import named
 
 
 def find_method(name: str) -> MethodCard:
@@ -42,7 +44,10 @@ def find_method(name: str) -> MethodCard:
 def _complete(card: MethodCard, *, from_file: bool = False) -> MethodCard:
     """Fill in what a third-party class says of itself in its ``card`` attribute."""
     method = method_class(card)
-    said = dict(getattr(method, "card", {}))
+    said = getattr(method, "card", {})
+    if not isinstance(said, Mapping):
+        raise DataError(f"card of {card.entry}: expected a dictionary, found {type(said).__name__}; mend its card")
+    said = dict(said)
     name = said.pop("name", method.__name__.lower()) if from_file else card.name
     try:
         completed = MethodCard.model_validate({**card.model_dump(), "title": name, **said, "name": name})
@@ -89,6 +94,8 @@ def resolve_settings(card: MethodCard, method: type[Method], preset: str, overri
         raise SettingError(
             f"setting of {card.name}: {problem_of(error)}; see: stbench methods show {card.name}"
         ) from error
+    except Exception as error:  # a validator of foreign settings may fail in any way
+        raise SettingError(f"settings of {card.name}: expected values it can check, found {named(error)}") from error
     _check_oracle(card, settings)
     return settings
 

@@ -26,6 +26,7 @@ from stbench.proofs.contract_bench import (
     withheld_inputs,
 )
 from stbench.proofs.draws import SEEDS_APART, dependence
+from stbench.text import named, one_line
 
 _RUNS, _FEWEST_DRAWS = 16, 4  # seeds that tell mirrored draws even where the noise of a slide is one number
 
@@ -81,9 +82,9 @@ def _checked(name: str, check: Callable[[Bench], str | None], bench: Bench) -> C
     try:
         return CheckResult(name, True, check(bench) or "")
     except (_BrokenError, StbenchError) as error:
-        return CheckResult(name, False, str(error))
-    except Exception as error:  # noqa: BLE001  the method is foreign code: any exception of it is its result
-        return CheckResult(name, False, " ".join(f"{type(error).__name__}: {error}".split()))
+        return CheckResult(name, False, one_line(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the method is foreign code: whatever it raises is its result
+        return CheckResult(name, False, named(error, one_line))
 
 
 def _settings(bench: Bench) -> str:

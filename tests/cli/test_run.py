@@ -185,6 +185,22 @@ def test_a_method_cannot_end_the_harness(stbench, name):
     assert read_record(Path("mine") / name.lower()).reason in ("SystemExit: 3", "KeyboardInterrupt")
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import sys; sys.exit(4)", "found SystemExit: 4; mend it"),
+        ("raise ValueError", "found ValueError; mend it"),
+        ("import not_there_at_all", "found ModuleNotFoundError: No module named 'not_there_at_all'; mend it"),
+        ("M = = 3", "found SyntaxError: invalid syntax"),
+        ("from stbench.methods.base import Method\nclass M(Method): card = 3", "expected a dictionary, found int"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_one_line(stbench, code, said):
+    Path("mine.py").write_text(code)
+    assert said in stbench("run", "--method", "mine.py:M", *SMALL, "--dry-run").reason
+    assert "no file other.py; check the part" in stbench("run", "--method", "other.py:M", *SMALL, "--dry-run").reason
+
+
 def test_seeds_scales_and_folds_are_cells(stbench):
     words = ["run", "--method", "ridge", *SMALL, "--out", "mine", "--no-controls"]
     several = ["--seeds", "0,1", "--split", "lopo", "--normalize", "log1p", "--normalize", "log2p1"]

@@ -1,6 +1,7 @@
 """Methods small enough to reason about."""
 
 import os
+import sys
 
 import numpy as np
 
@@ -69,6 +70,11 @@ class WrongType(SlideMean):
 class Crashes(SlideMean):
     def fit(self, train, validation, context):
         raise ZeroDivisionError("division\nby zero")
+
+
+class Exits(SlideMean):
+    def fit(self, train, validation, context):
+        sys.exit(3)
 
 
 class GivesUp(SlideMean):

@@ -93,6 +93,7 @@ def test_what_it_says_holds_no_place_of_this_machine(planned, tmp_path):
 def test_it_is_there_whole_or_not_at_all(planned, tmp_path):
     for name, error, said in (
         ("Crashes", RunFailedError, "crashes failed: ZeroDivisionError: division"),
+        ("Exits", RunFailedError, "exits failed: SystemExit: 3"),
         ("GivesUp", RunFailedError, "the loss is not finite after 3 updates"),
         ("BadInput", SettingError, "expected a prior file, found none"),
         ("Refuses", UserError, "refuses refuses: needs more than two slides"),

@@ -347,6 +347,7 @@ def test_a_method_cannot_spoil_the_task(task, method, tmp_path):
         ("WrongShape", "slide P2-s1: expected a prediction of shape (1, 16, 5) in float32, found (1, 15, 5)"),
         ("WrongType", "in float64"),
         ("Crashes", "ZeroDivisionError: division"),
+        ("Exits", "SystemExit: 3"),
         ("GivesUp", "the loss is not finite after 3 updates"),
     ],
 )

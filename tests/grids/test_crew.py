@@ -1,6 +1,7 @@
 """Workers: what they are given, and what no method can find in them."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from stbench.reporting import SILENT
 
 from ..evaluation.conftest import make_cohort, scrambled
 
-DIGGERS = Path(__file__).with_name("diggers.py")
+DIGGERS, ENDERS = (Path(__file__).with_name(f"{name}.py") for name in ("diggers", "enders"))
 
 
 class Quiet:
@@ -51,8 +52,8 @@ def desk(bare, card, tmp_path):
 def cell(settings):
     """Makes a cell of a method of the file."""
 
-    def make(name, fold=None, **facts):
-        entry = f"{DIGGERS}:{name}"
+    def make(name, fold=None, file=DIGGERS, **facts):
+        entry = f"{file}:{name}"
         run = MethodRun(MethodCard(name=name.lower(), title=name, entry=entry, **facts), "paper", {})
         task = replace(settings, encoder="given", split=fold or settings.split)
         return Cell(f"{Path(task.split).stem}/{name}", name, "5", task, run)
@@ -132,6 +133,44 @@ def test_the_same_in_a_worker_and_in_this_process(desk, cell, bare, card, tmp_pa
     there = read_record(tmp_path / "worker" / one.folder)
     assert (here.metrics, here.predictions) == (there.metrics, there.predictions)
     assert prepare(task, one.run.card, folder=tmp_path / "here", preset="paper", resume=True) == here
+
+
+ENDS = {
+    "Exits": ("failed", "SystemExit: enough"),
+    "Silent": ("failed", "RuntimeError"),
+    "Mute": ("failed", "MuteError"),
+    "Odd": ("failed", r"ValueError: \x00\x1b[31m\ud800"),
+    "Own": ("failed", "OwnError: mine"),
+    "Interrupts": ("failed", "KeyboardInterrupt"),
+    "Lacks": ("failed", "ModuleNotFoundError: No module named 'no_such_package_of_anybody'"),
+    "Complains": ("failed", "SettingError"),
+    "Refuses": ("refused", r"no\x07 way"),
+    "Leaves": ("failed", "its worker process ended with code 0"),
+    "Signalled": ("failed", f"its worker process was ended by signal {signal.SIGRTMIN + 2}"),
+    "Deletes": ("failed", "ValueError: gone"),
+    "Plain": ("done", None),
+}
+
+
+class Keeps(Quiet):
+    """Remembers messages."""
+
+    def __init__(self):
+        self.messages = []
+
+    def said(self, cell, message):
+        self.messages.append(message)
+
+
+def test_no_method_ends_the_harness(desk, cell, tmp_path):
+    told, cells = Keeps(), [cell(name, file=ENDERS) for name in ENDS]
+    outcomes = execute(cells, desk, tmp_path, 1, told)
+    found = {one.row: (outcomes[one.folder].status, outcomes[one.folder].reason) for one in cells}
+    assert found == ENDS
+    assert told.messages == [r"\ud800 half\x1b[2J"]
+    for one in cells:
+        if one.row != "Complains":  # the user can mend it: it leaves no record
+            assert read_record(tmp_path / one.folder).reason == ENDS[one.row][1]
 
 
 def test_threads_are_shared(monkeypatch):
