@@ -1,18 +1,26 @@
-"""Files that appear whole or not at all: a temporary name beside the target, fsync, rename; and their hashes."""
+"""Files that appear whole or not at all: a temporary name beside the target, fsync, rename; their hashes and seals."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from stbench.errors import StbenchError, UserError
-from stbench.text import first_line
+from stbench.errors import DataError, StbenchError, UserError
+from stbench.text import first_line, named
 
 PART = ".part"
+_PARTS = re.compile(rf"\..*\.(\d+){re.escape(PART)}(\..*)?", re.DOTALL)  # what :func:`whole` writes to
+SEAL, _SEALED = "seal", "sha256 of the rest: "
+_MARK = b"\nsha256 of everything before this line: "
+_CHUNK = 2**20
+CHANGED = "other content than was written, by its hash"
 HINT = "free some space or choose another place"
 CHOOSE_CACHE = "choose another cache folder with STBENCH_CACHE"
 
@@ -74,6 +82,21 @@ def write_text(path: Path, text: str, *, hint: str = HINT, error: type[StbenchEr
         part.write_text(text, encoding="utf-8")
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file or folder is what :func:`whole` writes to, by its name."""
+    return _PARTS.fullmatch(path.name) is not None
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed left half written in a folder, not in those below it."""
+    from psutil import pid_exists
+
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        match = _PARTS.fullmatch(path.name)
+        if match is not None and not pid_exists(int(match[1][:9])):
+            remove(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder; nothing there, or nothing that can be removed, is no error."""
     if path.is_dir() and not path.is_symlink():
@@ -112,3 +135,56 @@ def sha256_of(path: Path) -> str:
     """sha256 of a file's bytes, 64 hexadecimal digits; raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, content: Mapping[str, Any], *, hint: str = HINT) -> None:
+    """Write an object in JSON as a whole, with the hash of all that it says; raises what :func:`whole` raises."""
+    said = json.loads(json.dumps(content, allow_nan=False))
+    write_text(path, json.dumps({**said, SEAL: _seal_of(said)}, indent=1) + "\n", hint=hint)
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What :func:`write_sealed` wrote, without the seal; files of before there were seals have none.
+
+    Raises:
+        DataError: it cannot be read, is no object in JSON, or is not what was written; the message is what was found.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(named(error)) from error
+    if not isinstance(said, dict):
+        raise DataError(f"JSON of a {type(said).__name__}, no object")
+    seal = said.pop(SEAL, None)
+    misnamed = any(isinstance(value, str) and value.startswith(_SEALED) for value in said.values())
+    if misnamed or seal not in (None, _seal_of(said)):
+        raise DataError(CHANGED)
+    return said
+
+
+def _seal_of(said: Mapping[str, Any]) -> str:
+    return _SEALED + hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Append the hash of what a file holds; for formats whose readers pass over what follows the end."""
+    digest = sha256_of(path)
+    with path.open("ab") as file:
+        file.write(_MARK + digest.encode())
+
+
+def check_seal(path: Path) -> None:
+    """Raise DataError, whose message is what was found, where a file is not what :func:`seal` left."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END) - len(_MARK) - 64
+            file.seek(max(size, 0))
+            mark = file.read()
+            digest = hashlib.sha256()
+            file.seek(0)
+            for start in range(0, max(size, 0), _CHUNK):
+                digest.update(file.read(min(_CHUNK, size - start)))
+    except OSError as error:
+        raise DataError(named(error)) from error
+    if mark != _MARK + digest.hexdigest().encode():
+        raise DataError(CHANGED)

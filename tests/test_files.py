@@ -1,13 +1,24 @@
 """Files appear whole or not at all."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from stbench.errors import SettingError, UserError
-from stbench.files import new_folder, remove, whole, write_text
+from stbench.errors import DataError, SettingError, UserError
+from stbench.files import (
+    check_seal,
+    new_folder,
+    read_sealed,
+    remove,
+    remove_parts,
+    seal,
+    whole,
+    write_sealed,
+    write_text,
+)
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path):
@@ -113,3 +124,56 @@ def test_remove(tmp_path):
     remove(tmp_path / "folder")
     remove(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sealed_object_comes_back(tmp_path):
+    said = {"b": [1, 2.5, None], "a": {"x": "é\n"}}
+    write_sealed(tmp_path / "x.json", said)
+    assert read_sealed(tmp_path / "x.json") == said
+    (tmp_path / "x.json").write_text(json.dumps(said))  # as files of before there were seals
+    assert read_sealed(tmp_path / "x.json") == said
+
+
+def test_every_flip_in_a_sealed_object_is_found_or_changes_nothing(tmp_path):
+    said = {"seed": 10, "scores": [0.25, -1e-5], "name": "slide A", "none": None}
+    write_sealed(tmp_path / "x.json", said)
+    content = (tmp_path / "x.json").read_bytes()
+    for place in range(len(content)):
+        (tmp_path / "x.json").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            found = read_sealed(tmp_path / "x.json")
+        except DataError:
+            continue
+        assert found == said, place
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff{}", b"[" * 100_000, b"null"])
+def test_what_is_no_object_in_json(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DataError):
+        read_sealed(tmp_path / "x.json")
+
+
+def test_a_sealed_file(tmp_path):
+    path = tmp_path / "x.bin"
+    for content in (b"", b"a" * (2**20 + 5)):
+        path.write_bytes(content)
+        with pytest.raises(DataError):
+            check_seal(path)
+        seal(path)
+        check_seal(path)
+        sealed = path.read_bytes()
+        assert sealed.startswith(content)
+        for changed in (sealed[:-1], sealed + b"\n", b"b" + sealed[1:], sealed[:-1] + b"\0"):
+            path.write_bytes(changed)
+            with pytest.raises(DataError, match="by its hash"):
+                check_seal(path)
+
+
+def test_parts_of_processes_that_are_gone_are_removed(tmp_path):
+    mine, gone, other = (tmp_path / f".x.{name}.part.json" for name in (os.getpid(), 999_999_999, "mine"))
+    for path in (mine, gone, other):
+        path.touch()
+    remove_parts(tmp_path)
+    remove_parts(tmp_path / "nowhere")
+    assert sorted(tmp_path.iterdir()) == sorted([mine, other])

@@ -136,18 +136,18 @@ def check_jobs(jobs: int) -> None:
 def _work_lines(work: Work, jobs: int) -> list[tuple[str, str]]:
     """How many cells there are, and where."""
     state = f"{len(work.cells)} in all, {len(work.earlier)} finished, {len(work.waiting)} to run, {jobs} at a time"
-    return [("cells", state), ("out", str(work.out))]
+    return [("cells", state), ("out", str(work.out)), *([("note", work.note)] if work.note else [])]
 
 
 def _prepare(work: Work, asked: Request) -> None:
     """Write what the folder is asked to hold, and list all its cells as ``stbench cell`` names them."""
     from stbench.evaluation.request import default_cache
     from stbench.grids.lock import only_one
-    from stbench.grids.manifest import write_manifest
+    from stbench.grids.manifest import join, write_manifest
     from stbench.studies.folders import work_in
 
     with only_one(work.out):
-        write_manifest(work.out, work.manifest)
+        write_manifest(work.out, join(work.out, work.manifest))
     _, whole = work_in(work.out, default_cache(), asked)
     say("")
     for number, cell in enumerate(whole.cells, start=1):

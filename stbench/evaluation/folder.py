@@ -17,7 +17,10 @@ from stbench.catalogue import Coded, changed_code
 from stbench.errors import DataError, UserError
 from stbench.evaluation.predictions import FOLDER as PREDICTIONS
 from stbench.evaluation.record import FILE_NAME as RECORD
-from stbench.files import write_text
+from stbench.evaluation.record import Record, read_record
+from stbench.evaluation.seals import FILE_NAME as SEALS
+from stbench.files import is_part, read_sealed, remove, remove_parts, write_sealed
+from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 
 KEY = "run.json"
@@ -25,7 +28,7 @@ LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY = "history.csv"
 WORK = "work"
-_OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY)
+_OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY, SEALS)
 
 
 class RunKey(Coded):
@@ -114,12 +117,19 @@ class RunFolder:
         """Remove everything of this run, unless there is work in it that a later attempt can go on with."""
         if self.continues or self.checkpoint.is_file() or (self.work.is_dir() and any(self.work.iterdir())):
             return
-        for name in _OWN:
-            (self.path / name).unlink(missing_ok=True)
-        for name in (WORK, PREDICTIONS):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        self.clear()
         if self._made and not any(self.path.iterdir()):
             self.path.rmdir()
+
+    def clear(self) -> None:
+        """Remove everything of this run."""
+        for name in (*_OWN, WORK, PREDICTIONS):
+            remove(self.path / name)
+
+    def settle(self) -> None:
+        """Remove what an attempt that was killed left half written."""
+        for folder in (self.path, self.work, self.path / PREDICTIONS):
+            remove_parts(folder)
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -143,30 +153,79 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def claim(path: Path, key: RunKey, *, resume: bool) -> RunFolder:
+def claim(path: Path, key: RunKey, *, resume: bool, reporter: Reporter = SILENT) -> RunFolder:
     """Take a folder for a run.
 
     Args:
         path: the folder; made when absent.
         key: the run.
         resume: whether the folder may hold an earlier attempt of the same run.
+        reporter: is told where ``run.json`` is damaged: the log says in its place which run the folder belongs to, and
+            where neither can be read the run begins anew.
 
     Raises:
         UserError: the folder holds another run (the message names what differs), the same run while ``resume`` is
             off, or files that are no run.
-        DataError: its ``run.json`` cannot be read.
+        DataError: it is not known which run it holds, but that it is a finished one.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"expected a folder for the run at {path}, found a file; choose another --out")
+    place = RunFolder(path, key, _made=not path.exists())
     if (path / KEY).is_file():
-        _check_same(path, read_key(path), key, resume)
-        return RunFolder(path, key, continues=True)
-    found = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
-    if found:
+        place.continues = _belongs(place, resume, reporter)
+    elif found := _foreign(path):
         raise UserError(f"expected an empty or new folder at {path}, found {found[0]}; choose another --out")
-    made = not path.exists()
-    write_text(path / KEY, key.model_dump_json(indent=1) + "\n", hint="choose another --out")
-    return RunFolder(path, key, _made=made)
+    place.settle()
+    if not place.continues:
+        _write_key(place)
+    return place
+
+
+def _foreign(path: Path) -> list[str]:
+    return sorted(child.name for child in path.iterdir() if not is_part(child)) if path.is_dir() else []
+
+
+def _write_key(place: RunFolder) -> None:
+    write_sealed(place.path / KEY, json.loads(place.key.model_dump_json()), hint="choose another --out")
+
+
+def _belongs(place: RunFolder, resume: bool, reporter: Reporter) -> bool:
+    """Whether an earlier attempt of the run can be gone on with; False where what it left had to be removed."""
+    try:
+        _check_same(place.path, read_key(place.path), place.key, resume)
+    except DataError as error:
+        logged = _logged_key(place)
+        if logged is not None:
+            _check_same(place.path, logged, place.key, resume)
+            reporter.info(f"{first_line(error)}; {LOG} says the same and takes its place")
+            _write_key(place)
+            return True
+        if not resume or finished_record(place.path) is not None:
+            raise DataError(f"{first_line(error)}; choose another --out") from error
+        reporter.info(f"{first_line(error)}; the run begins anew")
+        place.clear()
+        return False
+    return True
+
+
+def _logged_key(place: RunFolder) -> RunKey | None:
+    """The run that a folder belongs to by its log, None where that does not say it."""
+    for said in reversed(place.logged("start")):
+        with suppress(ValidationError):
+            return RunKey.model_validate({name: said[name] for name in RunKey.model_fields if name in said})
+    return None
+
+
+def finished_record(folder: Path, reporter: Reporter = SILENT) -> Record | None:
+    """The record of a run that is done or was refused, None where it has not ended so; a damaged one is none."""
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        record = read_record(folder)
+    except DataError as error:
+        reporter.info(f"{first_line(error)}; what is there of it is scored again")
+        return None
+    return None if record.status == "failed" else record
 
 
 def _check_same(path: Path, found: RunKey, asked: RunKey, resume: bool) -> None:
@@ -180,8 +239,6 @@ def _check_same(path: Path, found: RunKey, asked: RunKey, resume: bool) -> None:
 def read_key(path: Path) -> RunKey:
     """The run a folder belongs to; raises DataError when its ``run.json`` is damaged."""
     try:
-        return RunKey.model_validate_json((path / KEY).read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise DataError(
-            f"expected the key of a run in {path / KEY}, found: {first_line(error)}; choose another --out"
-        ) from error
+        return RunKey.model_validate(read_sealed(path / KEY))
+    except (DataError, ValidationError) as error:
+        raise DataError(f"expected the key of a run in {path / KEY}, found: {first_line(error)}") from error

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from stbench.data.slide import SPATIAL
 from stbench.errors import DataError
+from stbench.evaluation.seals import check_file, seal_file
 from stbench.files import whole
 from stbench.methods.base import SlideInputs
+from stbench.text import first_line
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,6 +29,7 @@ TRUTH = "truth"  # layer of files that versions before schema 2 wrote
 POSTERIOR_MEAN = "posterior_mean"
 FACTS = "stbench"  # uns
 _DRAW = "draw_{}"
+AGAIN = "delete record.json of that folder, if there is one, and repeat the command that made it"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def write_prediction(
     prediction: SlidePrediction,
     facts: Mapping[str, Any],
 ) -> Path:
-    """Write ``predictions/<slide>.h5ad``; it appears only when complete.
+    """Write ``predictions/<slide>.h5ad``, and its seal beside it; it appears only when complete.
 
     ``X`` is the mean of the draws; ``layers`` hold ``draw_0`` ... and ``posterior_mean`` where offered;
     ``obsm["spatial"]`` the spot centres in full-resolution pixels; ``uns["stbench"]`` the facts.
@@ -108,8 +111,9 @@ def write_prediction(
     said = {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}
     adata = annotated(inputs.xy, spot_ids, genes, prediction, said)
     path = prediction_path(folder, inputs.slide_id)
-    with whole(path) as part:
+    with whole(path, also=(RuntimeError,)) as part:  # what h5py makes of a full disk at the end of a file
         adata.write_h5ad(part, compression="gzip")
+    seal_file(folder, path)
     return path
 
 
@@ -152,6 +156,7 @@ def read_prediction(
     spot_ids: Sequence[str] | None = None,
     genes: Sequence[str] | None = None,
     facts: Mapping[str, Any] | None = None,
+    sealed: bool = False,
 ) -> StoredPrediction:
     """Read what :func:`write_prediction` wrote.
 
@@ -161,6 +166,7 @@ def read_prediction(
         spot_ids: spots it must be of, any when None.
         genes: panel it must be of, any when None.
         facts: what must be stored beside it, e.g. task and seed.
+        sealed: whether a file without a seal is refused.
 
     Raises:
         DataError: the file is missing, damaged, no prediction, or one of other spots, genes or facts.
@@ -168,6 +174,10 @@ def read_prediction(
     import anndata
 
     path = prediction_path(folder, slide_id)
+    try:
+        check_file(folder, path, must=sealed)  # before a library interprets damaged bytes
+    except DataError as error:
+        raise DataError(f"expected a prediction of slide {slide_id} in {path}, found {error}; {AGAIN}") from error
     try:
         adata = anndata.read_h5ad(path)
         said = dict(adata.uns[FACTS])
@@ -181,13 +191,13 @@ def read_prediction(
             np.asarray(adata.obsm[SPATIAL], dtype=np.float32),
             SlidePrediction(draws, mean),
         )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"expected a prediction of slide {slide_id} in {path}, found: {error}; run it again") from error
+    except Exception as error:  # h5py and anndata raise a dozen types for damaged files
+        raise DataError(
+            f"expected a prediction of slide {slide_id} in {path}, found: {first_line(error)}; {AGAIN}"
+        ) from error
     wrong = _differences(found, said, spot_ids, genes, facts or {})
     if wrong:
-        raise DataError(
-            f"expected a prediction of slide {slide_id} in {path}, found one of other {wrong}; run it again"
-        )
+        raise DataError(f"expected a prediction of slide {slide_id} in {path}, found one of other {wrong}; {AGAIN}")
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stbench.errors import DataError
-from stbench.files import write_text
+from stbench.files import read_sealed, write_sealed
 from stbench.text import first_line
 
 Origin = Literal["real", "semi-synthetic", "simulated"]
@@ -155,9 +154,9 @@ class Record(_Part):
 
 
 def write_record(record: Record, folder: Path) -> Path:
-    """Write ``record.json`` into ``folder``; it appears only when complete."""
+    """Write ``record.json`` into ``folder``; it appears only when complete, and holds the hash of what it says."""
     path = folder / FILE_NAME
-    write_text(path, json.dumps(record.model_dump(), indent=1, allow_nan=False) + "\n")
+    write_sealed(path, record.model_dump())
     return path
 
 
@@ -165,17 +164,17 @@ def read_record(path: Path) -> Record:
     """Read a record from its file or its run folder.
 
     Raises:
-        DataError: missing, not JSON, of another schema version, or not a record.
+        DataError: missing, not JSON, of another schema version, not a record, or changed after it was written.
     """
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if version not in READABLE:
-            raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
-        return Record.model_validate(content)
-    except (OSError, json.JSONDecodeError, ValidationError) as error:
+        content = read_sealed(path)
+        version = content.get("schema_version")
+        if version in READABLE:
+            return Record.model_validate(content)
+    except (DataError, ValidationError) as error:
         raise DataError(f"expected a record in {path}, found {first_line(error)}; run it again") from error
+    raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
 
 
 def find_records(places: list[Path]) -> list[Path]:

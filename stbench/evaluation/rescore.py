@@ -18,7 +18,7 @@ from stbench.errors import DataError
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.measured import measured
-from stbench.evaluation.predictions import StoredPrediction, digest_of, read_prediction, read_truth
+from stbench.evaluation.predictions import AGAIN, StoredPrediction, digest_of, read_prediction, read_truth
 from stbench.evaluation.record import (
     FILE_NAME,
     PRIMARY,
@@ -172,7 +172,7 @@ def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPred
     stored = read_prediction(folder, slide_id, genes=record.task.genes)
     if record.predictions.get(slide_id) not in (None, digest_of(stored.prediction)):
         raise DataError(
-            f"{folder}: expected the prediction of slide {slide_id} that was scored, found another; run it again"
+            f"{folder}: expected the prediction of slide {slide_id} that was scored, found another; {AGAIN}"
         )
     return stored
 
@@ -190,7 +190,7 @@ def truth_of(folder: Path, record: Record, stored: StoredPrediction, truths: Tru
         return TestSlide(inputs, *truth, stored.spot_ids)
     slide = scored_slide(truths.of(record)[id_], record.task)
     if slide.spot_ids != stored.spot_ids:
-        raise DataError(f"{folder}: expected the spots of slide {id_}, found a prediction of others; run it again")
+        raise DataError(f"{folder}: expected the spots of slide {id_}, found a prediction of others; {AGAIN}")
     return slide
 
 

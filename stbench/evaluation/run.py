@@ -11,13 +11,13 @@ from typing import Any
 
 from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError, UserError
-from stbench.evaluation.folder import RunFolder, RunKey, claim
+from stbench.evaluation.folder import RunKey, claim, finished_record
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
 from stbench.evaluation.measured import NO_NEIGHBOUR, measured
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.pretrained import pretrained_of
-from stbench.evaluation.record import FILE_NAME, Record, read_record, write_record
+from stbench.evaluation.record import Record, write_record
 from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import NO_ENCODER, Task
@@ -107,7 +107,7 @@ def run_method(
     """
     prepared = prepare(
         task, card, folder=folder, preset=preset, overrides=overrides, seed=seed, draws=draws, device=device,
-        resume=resume, command=command, request=request,
+        resume=resume, command=command, request=request, reporter=reporter,
     )  # fmt: skip
     return prepared if isinstance(prepared, Record) else conclude(prepared, worker(prepared.job, reporter))
 
@@ -125,6 +125,7 @@ def prepare(
     resume: bool = False,
     command: str = "",
     request: Mapping[str, Any] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Prepared | Record:
     """Claim the folder of a run; the arguments are those of :func:`run_method`.
 
@@ -141,8 +142,8 @@ def prepare(
         task=task.facts.hash, method=card.name, entry=card.entry, settings=said, seed=seed, draws=n_draws,
         code=code_of(card),
     )  # fmt: skip
-    place = claim(folder, key, resume=resume)
-    finished = _finished(place)
+    place = claim(folder, key, resume=resume, reporter=reporter)
+    finished = finished_record(place.path, reporter)
     if finished is not None:
         return finished
     place.log("start", resumed=place.continues, preset=preset, **key.model_dump())
@@ -172,20 +173,13 @@ def conclude(prepared: Prepared, report: Report) -> Record:
         place.abandon()
         raise UserError(report.reason)
     record = _scored(prepared, report) if report.status == "done" else _record(prepared, report)
-    if record.status == "failed" and (finished := _finished(place)) is not None:
+    if record.status == "failed" and (finished := finished_record(place.path)) is not None:
         return finished
     write_record(record, place.path)
     place.log(record.status, reason=record.reason, seconds=record.seconds)
     if record.status != "failed":
         place.finish()
     return record
-
-
-def _finished(folder: RunFolder) -> Record | None:
-    if not (folder.path / FILE_NAME).is_file():
-        return None
-    record = read_record(folder.path)
-    return None if record.status == "failed" else record
 
 
 def encoder_of(card: MethodCard) -> str | None:

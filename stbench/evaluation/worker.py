@@ -18,6 +18,7 @@ from stbench.evaluation.given import Given
 from stbench.evaluation.hardware import PeakMemory
 from stbench.evaluation.needs import unmet, without_validation
 from stbench.evaluation.predictions import SlidePrediction, prediction_path, read_prediction, write_prediction
+from stbench.evaluation.seals import check_file, seal_file
 from stbench.files import remove
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
 from stbench.methods.calibration import Calibrated, calibrated
@@ -160,12 +161,16 @@ def _restore(state: _Work) -> bool:
     if not folder.checkpoint.is_file():
         return False
     try:
+        check_file(folder.path, folder.checkpoint, must=True)
         state.method = calibrated(method_class(state.job.card).load(folder.checkpoint))
-    except DataError as error:
-        state.reporter.info(str(error))
-        folder.checkpoint.unlink()
+    except Exception as error:  # noqa: BLE001  a method may load itself in its own way
+        state.reporter.info(
+            f"expected a fitted method in {folder.checkpoint}, found {first_line(error)}; it is fitted again"
+        )
+        remove(folder.checkpoint)
         return False
-    state.seconds["fit"] = sum(event["seconds"] for event in folder.logged("fit"))
+    seconds = [event.get("seconds") for event in folder.logged("fit")]
+    state.seconds["fit"] = sum(one for one in seconds if isinstance(one, int | float) and np.isfinite(one))
     state.notes.append("resumed after fitting")
     return True
 
@@ -196,6 +201,7 @@ def _fit(state: _Work, train: Sequence[LabelledSlide], validation: Sequence[Labe
         state.notes.append("continued an earlier attempt: seconds of fitting are those of the last one")
     seconds = _timed(state, "fit", lambda: state.method.fit(train, validation, context))
     state.method.save(folder.checkpoint)
+    seal_file(folder.path, folder.checkpoint)
     if (folder.work / HISTORY).is_file():
         (folder.work / HISTORY).replace(folder.path / HISTORY)
     folder.log("fit", seconds=seconds)
@@ -224,10 +230,12 @@ def _predict_slide(state: _Work, inputs: SlideInputs) -> None:
     facts = job.given.facts[inputs.slide_id]
     if prediction_path(job.folder.path, inputs.slide_id).is_file():
         try:
-            read_prediction(job.folder.path, inputs.slide_id, spot_ids=facts.spot_ids, genes=job.genes, facts=job.facts)
+            read_prediction(
+                job.folder.path, inputs.slide_id, spot_ids=facts.spot_ids, genes=job.genes, facts=job.facts, sealed=True
+            )
             return
         except DataError as error:
-            state.reporter.info(str(error))
+            state.reporter.info(f"{str(error).rpartition(';')[0]}; it is made again")
     prediction = predicted(state.method, inputs, job)
     write_prediction(job.folder.path, inputs, facts.spot_ids, list(job.genes), prediction, job.facts)
 

@@ -146,7 +146,7 @@ class Failures:
         self._path = out / FAILURES
         try:
             said = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError, RecursionError):
             said = {}
         self.reasons: dict[str, str] = said if isinstance(said, dict) else {}
 

@@ -74,6 +74,7 @@ class Desk:
             resume=True,
             command=cell.command,
             request=cell.request,
+            reporter=reporter,
         )
 
     def warm_up(self, cells: Sequence[Cell], reporter: Reporter) -> None:

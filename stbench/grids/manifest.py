@@ -17,7 +17,7 @@ from stbench.data.opening import find_card
 from stbench.errors import DataError, UserError
 from stbench.evaluation.plan import ceilings_of, origin_of
 from stbench.evaluation.request import Request
-from stbench.files import write_text
+from stbench.files import read_sealed, write_sealed
 from stbench.methods.registry import method_class
 from stbench.text import first_line
 
@@ -265,12 +265,13 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
     path = out / kind.FILE
     if not path.is_file():
         return None
+    if reason := damaged(path):
+        raise DataError(f"expected the settings of {kind.A_KIND} in {reason}; repeat the command that made the folder")
     try:
-        found = kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, KeyError) as error:
-        reason = first_line(error)
+        found = kind.model_validate(read_sealed(path))
+    except (ValidationError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
-            f"expected the settings of {kind.A_KIND} in {path}, found: {reason}; choose another --out"
+            f"expected the settings of {kind.A_KIND} in {path}, found: {first_line(error)}; choose another --out"
         ) from error
     if found.schema_version != SCHEMA_VERSION:
         raise DataError(f"expected {kind.A_KIND} of schema {SCHEMA_VERSION} in {path}, found {found.schema_version}")
@@ -278,7 +279,9 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
 
 
 def join(out: Path, asked: M) -> M:
-    """The grid in a folder, grown by what is asked; nothing is written.
+    """The grid in a folder, grown by what is asked, or that alone where the file that says it is damaged.
+
+    Nothing is written.
 
     Raises:
         UserError: the folder holds something else, or a grid that contradicts what is asked.
@@ -286,7 +289,9 @@ def join(out: Path, asked: M) -> M:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"expected a folder for the {asked.KIND} at {out}, found a file; choose another --out")
-    found = read_manifest(out, type(asked))
+    found = None if damaged(out / asked.FILE) else read_manifest(out, type(asked))
+    if found is None and (out / asked.FILE).is_file():
+        return asked
     if found is None:
         if inside := _foreign(out, asked):
             raise UserError(f"expected an empty or new folder at {out}, found {inside[0]}; choose another --out")
@@ -311,4 +316,17 @@ def write_manifest(out: Path, manifest: Manifest) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    write_text(out / manifest.FILE, manifest.model_dump_json(indent=1) + "\n", hint="choose another --out")
+    path = out / manifest.FILE
+    if damaged(path):
+        path.replace(path.with_name(f"damaged-{path.name}"))  # another program's, perhaps
+    write_sealed(path, json.loads(manifest.model_dump_json()), hint="choose another --out")
+
+
+def damaged(path: Path) -> str | None:
+    """Why a file that says what a folder holds is not what was written, None where it is, or where there is none."""
+    try:
+        if path.is_file():
+            read_sealed(path)
+    except DataError as error:
+        return f"{path}, found {error}"
+    return None

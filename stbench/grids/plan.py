@@ -20,7 +20,7 @@ from stbench.grids.crew import call_early
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute, reporter_of
 from stbench.grids.lock import only_one
-from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, join, write_manifest
+from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, damaged, join, write_manifest
 from stbench.methods.registry import method_class, resolve_settings
 
 _CHEAP, _INITIATED = 0.01, 0.001  # weight of a control against a method; who sees the truth comes last
@@ -217,12 +217,14 @@ class Work:
         manifest: the grid of the folder, grown by what is asked.
         cells: every cell asked for.
         earlier: those finished in earlier sessions, and how.
+        note: that the file which says what the folder holds is damaged, empty where it is not.
     """
 
     out: Path
     manifest: Manifest
     cells: list[Cell]
     earlier: dict[Cell, Outcome]
+    note: str = ""
 
     @property
     def waiting(self) -> list[Cell]:
@@ -243,6 +245,9 @@ def open_work(grid: GridPlan, out: Path) -> Work:
     """
     manifest = join(out, grid.manifest)
     cells = _expecting(grid.cells(manifest), out)
+    if reason := damaged(out / manifest.FILE):  # each cell's own key says whose it is
+        note = f"expected the settings of the folder in {reason}; those of this command take their place"
+        return Work(out, manifest, cells, {}, note)
     earlier = {cell: outcome for cell in cells if (outcome := finished(out, cell)) is not None}
     return Work(out, manifest, cells, earlier)
 
@@ -277,6 +282,6 @@ def carry_out(grid: GridPlan, work: Work, jobs: int, listener: Listener) -> dict
     if work.one_task and work.waiting:
         desk.warm_up(work.waiting, reporter_of(work.waiting[0], listener))
     with only_one(work.out):
-        write_manifest(work.out, work.manifest)
+        write_manifest(work.out, join(work.out, grid.manifest))  # another command may have added to it since
         fresh = execute(work.waiting, desk, work.out, jobs, listener)
     return {cell.folder: outcome for cell, outcome in work.earlier.items()} | fresh

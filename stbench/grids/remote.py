@@ -16,7 +16,7 @@ from stbench.grids.cells import Cell, Listener, Outcome, heaviest_first, outcome
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
 from stbench.grids.lock import among_others, only_one
-from stbench.grids.manifest import write_manifest
+from stbench.grids.manifest import join, write_manifest
 from stbench.grids.plan import GridPlan, Work
 from stbench.text import first_line, named
 
@@ -67,7 +67,7 @@ def carry_out_on_dask(grid: GridPlan, work: Work, address: str, listener: Listen
     # a lock of the whole folder would keep the cells out
     with client, only_one(work.out / ".dask"):
         with only_one(work.out):
-            write_manifest(work.out, work.manifest)
+            write_manifest(work.out, join(work.out, grid.manifest))
         cells = heaviest_first(work.waiting)
         futures = {_submitted(client, work.out, cell, grid.plan.request.secret): cell for cell in cells}
         for cell in cells:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from stbench.errors import DataError, RunFailedError
-from stbench.files import whole
+from stbench.files import check_seal, seal, whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 from stbench.training.history import History
@@ -193,11 +193,11 @@ class Trainer:
         """Train to the end and leave the best averaged weights in the module, in evaluation mode.
 
         Args:
-            resume: go on from the checkpoint in ``folder`` if there is one.
+            resume: go on from the checkpoint in ``folder`` if there is one and it is what was written.
 
         Raises:
             RunFailedError: a loss or gradient is not finite; names the step, the loss terms and the last checkpoint.
-            DataError: the checkpoint to resume from is damaged or of another module.
+            DataError: the checkpoint to resume from is of another module or other settings.
             UserError: checkpoint or history cannot be written.
         """
         start = time.perf_counter()
@@ -283,11 +283,17 @@ class Trainer:
         }
         with whole(self.folder / CHECKPOINT, also=(RuntimeError,)) as part:  # what torch makes of a full disk
             torch.save(state, part)
+            seal(part)
 
     def _load(self) -> None:
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
             return
         path = self.folder / CHECKPOINT
+        try:
+            check_seal(path)
+        except DataError as error:
+            self.reporter.info(f"expected a training checkpoint in {path}, found {error}; training begins anew")
+            return
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])

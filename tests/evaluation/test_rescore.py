@@ -36,8 +36,9 @@ def generative(method):
 def as_schema_1(folder, task):
     """Make of a run what versions before schema 2 left: the truth beside predictions, no request, no hashes."""
     record = json.loads((folder / "record.json").read_text())
-    for field in ("request", "predictions", "per_gene"):
+    for field in ("request", "predictions", "per_gene", "seal"):
         del record[field]
+    (folder / "seals.json").unlink()
     (folder / "record.json").write_text(json.dumps({**record, "schema_version": 1}))
     for slide in task.facts.validation:
         (folder / "predictions" / f"{slide}.h5ad").unlink()
@@ -129,7 +130,7 @@ def test_runs_without_scores_stay(task, method, truths, tmp_path):
 def test_a_damaged_prediction(task, generative, truths, tmp_path):
     run_method(task, generative, folder=tmp_path)
     (tmp_path / "predictions" / "P3-s0.h5ad").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"expected a prediction of slide P3-s0 in .*run it again"):
+    with pytest.raises(UserError, match=r"expected a prediction of slide P3-s0 in .*; delete record\.json"):
         rescore(tmp_path, truths())
 
 

@@ -16,6 +16,7 @@ from stbench.evaluation.build import build_task
 from stbench.evaluation.predictions import digest_of, read_prediction
 from stbench.evaluation.record import read_record
 from stbench.evaluation.run import conclude, declared_draws, prepare, run_method
+from stbench.evaluation.seals import seal_file
 from stbench.evaluation.worker import Report
 from stbench.metrics import crps
 from stbench.text import duration
@@ -59,6 +60,7 @@ def test_done(task, method, tmp_path):
         "predictions",
         "record.json",
         "run.json",
+        "seals.json",
     ]
     events = [json.loads(line)["event"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert events == ["start", "estimate", "fit", "slide", "slide", "slide", "slide", "done"]
@@ -150,7 +152,7 @@ def test_draws_are_not_dressed_and_one_draw_has_no_crps(task, method, tmp_path):
 def test_a_record_of_schema_1_is_read(task, method, tmp_path):
     record = run_method(task, method("SlideMean"), folder=tmp_path)
     content = json.loads((tmp_path / "record.json").read_text())
-    for field in ("request", "per_gene", "predictions"):
+    for field in ("request", "per_gene", "predictions", "seal"):
         content.pop(field)
     (tmp_path / "record.json").write_text(json.dumps({**content, "schema_version": 1}))
     assert read_record(tmp_path).metrics == record.metrics
@@ -166,6 +168,7 @@ def test_a_prediction_of_another_run_is_not_taken_for_this_one(task, method, tmp
     (tmp_path / "0/record.json").unlink()
     straight = (tmp_path / "0/predictions/P3-s0.h5ad").read_bytes()
     (tmp_path / "0/predictions/P3-s0.h5ad").write_bytes((tmp_path / "1/predictions/P3-s0.h5ad").read_bytes())
+    seal_file(tmp_path / "0", tmp_path / "0/predictions/P3-s0.h5ad")
     told = Told()
     run_method(task, card, folder=tmp_path / "0", resume=True, reporter=told)
     assert any("found one of other seed" in line for line in told.lines)
@@ -397,10 +400,56 @@ def test_folder_of_something_else(task, method, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
-def test_damaged_key(task, method, tmp_path):
+@pytest.mark.parametrize("logged", [True, False])
+def test_the_log_stands_in_for_a_damaged_key(task, method, tmp_path, logged, monkeypatch):
+    card, told = method("Interrupted", kind="generative", draws=2), Told()
+    straight = run_method(task, card, folder=tmp_path / "straight")
+    monkeypatch.setenv("STBENCH_TEST_STOP", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run_method(task, card, folder=tmp_path / "run")
+    monkeypatch.delenv("STBENCH_TEST_STOP")
+    said = (tmp_path / "run/run.json").read_text()
+    (tmp_path / "run/run.json").write_text(said.replace('"seed": 0', '"seed": 1'))
+    if not logged:
+        (tmp_path / "run/log.jsonl").write_text("")
+    with pytest.raises(UserError, match="already holds this run" if logged else "expected the key of a run"):
+        run_method(task, card, folder=tmp_path / "run")
+    record = run_method(task, card, folder=tmp_path / "run", resume=True, reporter=told)
+    assert "by its hash; " in told.lines[0]
+    assert told.lines[0].endswith("takes its place" if logged else "begins anew")
+    assert (record.predictions, record.metrics) == (straight.predictions, straight.metrics)
+    assert record.notes == (["resumed after fitting"] if logged else [])
+    assert (tmp_path / "run/run.json").read_text() == said
+
+
+def test_a_folder_of_another_run_is_no_damaged_one(task, method, tmp_path):
+    run_method(task, method("SlideMean"), folder=tmp_path, seed=3)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(UserError, match="expected the key of a run"):
+    with pytest.raises(UserError, match="belongs to another run: seed 3 -> 0; choose another --out"):
         run_method(task, method("SlideMean"), folder=tmp_path, resume=True)
+    (tmp_path / "log.jsonl").unlink()
+    with pytest.raises(UserError, match=r"expected the key of a run in .*; choose another --out"):
+        run_method(task, method("SlideMean"), folder=tmp_path, resume=True)
+    assert read_record(tmp_path).seed == 3
+
+
+def test_what_a_killed_attempt_left_half_written_goes(task, method, tmp_path):
+    (tmp_path / ".run.999999999.part.json").write_text("{")
+    assert run_method(task, method("SlideMean"), folder=tmp_path).status == "done"
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_damaged_record_is_scored_again(task, method, tmp_path):
+    card, told = method("SlideMean"), Told()
+    record = run_method(task, card, folder=tmp_path)
+    text = (tmp_path / "record.json").read_text()
+    (tmp_path / "record.json").write_text(text.replace('"n_genes": 5', '"n_genes": 6'))
+    with pytest.raises(UserError, match=r"expected a record in .*by its hash; run it again"):
+        read_record(tmp_path)
+    again = run_method(task, card, folder=tmp_path, resume=True, reporter=told)
+    assert "record.json" in told.lines[0]
+    assert (again.metrics, again.predictions) == (record.metrics, record.predictions)
+    assert again.notes == ["resumed after fitting"]
 
 
 def test_resume_returns_the_finished_record(task, method, tmp_path):
@@ -450,7 +499,7 @@ def test_damaged_checkpoint_is_fitted_again(task, method, tmp_path):
     told = Told()
     again = run_method(task, method("SlideMean"), folder=tmp_path, resume=True, reporter=told)
     assert again.metrics == record.metrics
-    assert "fit the method again" in told.lines[0]
+    assert "it is fitted again" in told.lines[0]
 
 
 def test_slow_methods_say_so(task, method, tmp_path):

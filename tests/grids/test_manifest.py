@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from stbench.errors import DataError, UserError
-from stbench.grids.manifest import join, write_manifest
+from stbench.grids.manifest import join, read_manifest, write_manifest
+from stbench.studies.sweep.grid import SweepManifest
 
 from .conftest import manifest, series
 
@@ -82,3 +83,17 @@ def test_the_command_says_every_choice():
         *("--split", "a b.json", "--draws", "3", "--simulate", "seed=1"),
     ]
     assert manifest().command().endswith(" --no-controls")
+
+
+def test_a_damaged_file_of_settings_gives_way_to_the_command(tmp_path):
+    write_manifest(tmp_path, manifest(seeds=[0, 1]))
+    path = tmp_path / "sweep.json"
+    path.write_bytes(damaged_content := path.read_bytes().replace(b"small", b"paper"))
+    with pytest.raises(DataError, match=r"expected the settings of a sweep in .*by its hash; repeat the command"):
+        read_manifest(tmp_path, SweepManifest)
+    asked = manifest(seeds=[2])
+    assert join(tmp_path, asked).seeds == [2]
+    write_manifest(tmp_path, asked)
+    assert read_manifest(tmp_path, SweepManifest) == asked
+    assert (tmp_path / "damaged-sweep.json").read_bytes() == damaged_content
+    assert join(tmp_path, manifest(seeds=[3])).seeds == [2, 3]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from stbench.errors import DataError, RunFailedError
+from stbench.reporting import Silent
 from stbench.training.history import HISTORY
 from stbench.training.loop import CHECKPOINT, Stepper, Trainer, total_updates
 from stbench.training.settings import TrainingSettings
@@ -188,10 +189,33 @@ def test_updates_are_bounded_by_epochs_and_by_max_updates():
     assert total_updates(line_settings(epochs=1, accumulate=16), epoch_length=4) == 1
 
 
-def test_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match=rf"{CHECKPOINT}.*delete it"):
-        Trainer(new_module(), Line(), line_settings(), folder=tmp_path).run(resume=True)
+def zero(content):
+    return content[:700] + bytes(512) + content[1212:]
+
+
+def flip(content):
+    return content[:900] + bytes([content[900] ^ 1]) + content[901:]
+
+
+def cut(content):
+    return content[:-70]
+
+
+@pytest.mark.parametrize("damage", [zero, flip, cut, lambda content: b""])
+def test_training_begins_anew_where_its_checkpoint_is_damaged(tmp_path, damage):
+    whole = new_module()
+    Trainer(whole, Line(), line_settings(), seed=3).run()
+    with pytest.raises(RunFailedError):
+        Trainer(new_module(), Line(fail_at=41), line_settings(), seed=3, folder=tmp_path).run()
+    (tmp_path / CHECKPOINT).write_bytes(damage((tmp_path / CHECKPOINT).read_bytes()))
+    lines, again, objective = [], new_module(), Line()
+    reporter = Silent()
+    reporter.info = lines.append
+    Trainer(again, objective, line_settings(), seed=3, folder=tmp_path, reporter=reporter).run(resume=True)
+    assert torch.equal(whole.weight, again.weight)
+    assert min(objective.seen) == 0
+    (said,) = lines
+    assert said.startswith(f"expected a training checkpoint in {tmp_path / CHECKPOINT}, found ")
 
 
 def test_checkpoint_of_other_settings_is_refused(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from stbench.errors import DataError, UserError
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import Record, TaskFacts, read_record
 from stbench.evaluation.summaries import mean_of, std_of
-from stbench.grids.cells import FAILURES
+from stbench.grids.cells import Failures
 from stbench.grids.manifest import Manifest, Series, read_manifest
 from stbench.grids.plan import address
 from stbench.pages.columns import columns
@@ -101,7 +100,7 @@ def read_results(out: Path, kind: type[Manifest] = SweepManifest) -> Results:
     if manifest is None:
         said = f"found none; give the folder that stbench {kind.COMMAND} wrote"
         raise UserError(f"expected {kind.A_KIND} in {out}, {said}")
-    failures = _failures(out)
+    failures = Failures(out).reasons
     found: dict[tuple[str, int], list[Record]] = {}
     troubles = []
     for series, genes, folder in _cells(manifest):
@@ -129,12 +128,6 @@ def _read(folder: Path) -> Record | None:
         return read_record(folder) if (folder / RECORD).is_file() else None
     except DataError:
         return None
-
-
-def _failures(out: Path) -> dict[str, str]:
-    path = out / FAILURES
-    said: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return said
 
 
 def _trouble(folder: str, series: str, record: Record | None, reason: str | None) -> Trouble:
