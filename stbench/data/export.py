@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stbench.data.cohort import Cohort
+from stbench.data.hdf5_writing import new_hdf5, write_h5ad
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError, SettingError
@@ -79,7 +80,7 @@ def _write_slide(cohort: Cohort, slide: Slide, root: Path, patches: _Patches | N
         raise DataError(f"slide {slide.id}: expected a pixel size for the export, found none; leave the slide out")
     thumbnail = None if image is None or image.size() is None else image.thumbnail(THUMBNAIL_PX)
     _folder(root, "st")
-    _hest_adata(slide, thumbnail).write_h5ad(root / "st" / f"{slide.id}.h5ad")
+    write_h5ad(_hest_adata(slide, thumbnail), root / "st" / f"{slide.id}.h5ad")
     metadata = _folder(root, "metadata") / f"{slide.id}.json"
     metadata.write_text(json.dumps(_metadata(cohort, slide), indent=1) + "\n", encoding="utf-8")
     if thumbnail is not None:
@@ -181,11 +182,12 @@ def _write_patches(path: Path, slide: Slide, image: ImageSource, pixel: float, p
         "pixel_size": pixel,
     }
     n_spots = slide.n_spots
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as (file, check):
         shape, chunk = (n_spots, side, side, 3), (1, side, side, 3)
         img = file.create_dataset("img", shape, np.uint8, chunks=chunk, maxshape=(None, *shape[1:]))
         for row, patch in enumerate(image.patches(slide.spot_ids, slide.xy, PatchSpec(um=side_um, out_px=side))):
             img[row] = patch
+            check()
         coords = file.create_dataset("coords", data=corners, chunks=(1, 2), maxshape=(None, 2))
         names = np.array(slide.spot_ids, dtype=object)[:, None]
         file.create_dataset("barcode", data=names, dtype=h5py.string_dtype(), chunks=(1, 1), maxshape=(None, 1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.slide import SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import UserError
 from stbench.evaluation.predictions import TRUTH, FloatArray, annotated, prediction_path
@@ -48,7 +49,7 @@ def export_run(run: Path, out: Path, truths: Truths | None = None, reporter: Rep
     with new_folder(out) as part, reporter.track(f"exporting {folder.name}", len(slides)) as advance:
         for slide_id in slides:
             adata = _with_truth(folder, record, slide_id, truths)
-            adata.write_h5ad(part / prediction_path(folder, slide_id).name, compression="gzip")
+            write_h5ad(adata, part / prediction_path(folder, slide_id).name, compression="gzip")
             advance(note=slide_id)
     return slides
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.slide import SPATIAL
 from stbench.errors import DataError
 from stbench.evaluation.seals import check_file, seal_file
@@ -111,8 +112,8 @@ def write_prediction(
     said = {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}
     adata = annotated(inputs.xy, spot_ids, genes, prediction, said)
     path = prediction_path(folder, inputs.slide_id)
-    with whole(path, also=(RuntimeError,)) as part:  # what h5py makes of a full disk at the end of a file
-        adata.write_h5ad(part, compression="gzip")
+    with whole(path) as part:
+        write_h5ad(adata, part, compression="gzip")
     seal_file(folder, path)
     return path
 
