@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from stbench.errors import DataError, StbenchError, UserError
+from stbench.locks import sole
 from stbench.text import first_line, named
 
 PART = ".part"
-_PARTS = re.compile(rf"\..*\.(\d+){re.escape(PART)}(\..*)?", re.DOTALL)  # what :func:`whole` writes to
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room for what is written
+_PARTS = re.compile(rf"\..*\.(\d+)\.\d+{re.escape(PART)}(\..*)?", re.DOTALL)  # what :func:`whole` writes to
 SEAL, _SEALED = "seal", "sha256 of the rest: "
 _MARK = b"\nsha256 of everything before this line: "
 _CHUNK = 2**20
@@ -43,29 +47,54 @@ def whole(
     Raises:
         UserError: (or ``error``) the disk is full, or the place cannot be written; in one line.
     """
-    failures: tuple[type[Exception], ...] = (OSError, *also)
-    part = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
-    try:
+    own = f"{os.getpid()}.{secrets.randbits(48)}"  # nobody else's, on no machine
+    part = path.with_name(f".{path.stem}.{own}{PART}{path.suffix}")
+    with _in_one_line(path, hint, (OSError, *also), error):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        _put(part, path)
-    except failures as problem:
-        raise error(f"expected to write {path}, found: {first_line(problem)}; {hint}") from problem
-    finally:
-        remove(part)
+        with _taking_its_name(part, path):
+            yield part
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill; it takes the name of ``path`` when the block ends well, else it is removed.
 
+    Until then it is called ``.<name>.part``; what a process that was killed left under this name is removed.
+
     Raises:
-        UserError: ``path`` holds something already, or cannot be written.
+        UserError: ``path`` holds something already, cannot be written, or another process is writing it.
     """
     check_unused(path)
-    with whole(path.resolve(), hint="choose another folder") as part:
-        part.mkdir()
-        yield part
+    target = path.resolve()
+    part, lock = target.with_name(f".{target.name}{PART}"), target.with_name(f".{target.name}.lock")
+    refusal = f"another process is writing {path}; wait for it, or choose another folder"
+    with _in_one_line(path, "choose another folder", (OSError,), UserError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with sole(lock, refusal):
+            check_unused(path)  # the other one may have ended just now
+            remove(part)
+            with _taking_its_name(part, target):
+                part.mkdir()
+                yield part
+
+
+@contextmanager
+def _in_one_line(
+    path: Path, hint: str, failures: tuple[type[Exception], ...], error: type[StbenchError]
+) -> Iterator[None]:
+    try:
+        yield
+    except failures as problem:
+        raise error(f"expected to write {path}, found: {first_line(problem)}; {hint}") from problem
+
+
+@contextmanager
+def _taking_its_name(part: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
+        _put(part, path)
+    finally:
+        remove(part)
 
 
 def check_unused(folder: Path) -> None:

@@ -62,6 +62,37 @@ def test_a_new_folder_takes_nobody_elses_place(tmp_path, monkeypatch):
     assert [child.name for child in path.iterdir()] == ["mine"]
 
 
+def test_what_a_killed_process_left_of_a_folder_goes(tmp_path):
+    left = tmp_path / ".folder.part"
+    (left / "deep").mkdir(parents=True)
+    (left / "deep" / "half").touch()
+    with new_folder(tmp_path / "folder") as part:
+        assert part == left
+        assert list(part.iterdir()) == []
+        (part / "mine").touch()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["folder", "folder/mine"]
+
+
+def test_the_second_of_two_writers_of_a_folder_is_refused(tmp_path):
+    def second():
+        with new_folder(tmp_path / "folder"):
+            pytest.fail("two at once")
+
+    with new_folder(tmp_path / "folder") as part:
+        (part / "mine").touch()
+        with pytest.raises(UserError, match=r"another process is writing .*folder; wait for it, or choose another"):
+            second()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["folder", "folder/mine"]
+
+
+def test_names_of_what_is_half_written_are_nobody_elses(tmp_path):
+    with whole(tmp_path / "x.npy") as one, whole(tmp_path / "x.npy") as two:
+        assert one != two
+        one.write_text("one")
+        two.write_text("two")
+    assert (tmp_path / "x.npy").read_text() == "one"
+
+
 def failing(path, problem, **options):
     """Write half a file, then fail."""
     with whole(path, **options) as part:

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "reporting", "text", "files", "process", "reading"},
+    {"errors", "reporting", "text", "locks", "files", "filling", "process", "reading"},
     {"catalogue"},
     {"data"},
     {"features"},
