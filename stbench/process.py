@@ -1,15 +1,23 @@
-"""How a process of ours treats memory and threads. Settles speed alone; no number depends on it."""
+"""How a process of ours treats memory and threads, and how it ends. No number depends on it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 _SPINS = "GOMP_SPINCOUNT"
 _FEW_SPINS = "2000"  # about 10 us
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_... of glibc's malloc.h
 _KEPT_BYTES = 2**26
 _LARGEST_KEPT = 2**25  # the most that glibc takes
+_ENDINGS = ("SIGTERM", "SIGHUP")
+_AT_ONCE_S = 5.0
 
 
 def settle() -> None:
@@ -27,3 +35,39 @@ def settle() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+@contextmanager
+def ending_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that closes, end the block as Ctrl-C does: what is half done is removed.
+
+    Batch systems and ``timeout`` send SIGTERM, some of them twice at once: the second is no reason to leave off
+    removing. A signal that whoever started the process has made it ignore (``nohup``) or handles stays as it is, and
+    so do all outside of the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    ours, interrupt = [number for number in numbers if before[number] == signal.SIG_DFL], _Interrupt()
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+class _Interrupt:
+    """Raises KeyboardInterrupt, once for signals that come together."""
+
+    def __init__(self) -> None:
+        self._raised = -_AT_ONCE_S
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._raised >= _AT_ONCE_S:
+            self._raised = now
+            raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from threading import Timer
 from typing import TYPE_CHECKING, TextIO
@@ -78,8 +78,9 @@ def say_aligned(lines: Sequence[tuple[str, str]]) -> None:
 
 
 def complain(text: str) -> None:
-    """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr; where that cannot be written, as in a file on a full disk, the work goes on without."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def stderr_console() -> Console:
@@ -101,7 +102,8 @@ class ConsoleReporter:
 
     def info(self, message: str) -> None:
         """Show one line above the bars."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):
+            self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Advance]:

@@ -30,7 +30,9 @@ from stbench.cli import (
 from stbench.cli.asks import Grouped
 from stbench.cli.console import complain
 from stbench.errors import StbenchError, UserError
-from stbench.process import settle
+from stbench.files import FULL
+from stbench.process import ending_as_interrupted, settle
+from stbench.text import first_line
 
 PROGRAM = "stbench"
 DEBUG = "--debug"
@@ -90,13 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words behind the program's name, those of the process when None.
 
     Returns:
-        Exit code: 0 done, 1 something asked for failed, 2 the user can mend it, 130 interrupted.
+        Exit code: 0 done, 1 something asked for failed, 2 the user can mend it, 130 interrupted or ended by SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
     settle()
     try:
-        code = app([word for word in words if word != DEBUG], prog_name=PROGRAM, standalone_mode=False)
+        with ending_as_interrupted():
+            code = app([word for word in words if word != DEBUG], prog_name=PROGRAM, standalone_mode=False)
+            sys.stdout.flush()
     except _UsageError as error:
         if debug:
             raise
@@ -108,9 +112,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of stdout, a pager or head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit would complain
+        _let_go_of_stdout()
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        _let_go_of_stdout()
+        return _fail(f"{first_line(error)}; {_next(error)}", USER_ERROR)
     return int(code or 0)
+
+
+def _let_go_of_stdout() -> None:
+    """Drop what it cannot take, or flushing at exit would complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _next(error: OSError) -> str:
+    if error.errno in FULL:
+        return "free some space, then repeat the command: it continues"
+    return f"mend what it names, or repeat the command with {DEBUG} to see where it happened"
 
 
 def _fail(reason: str, code: int) -> int:
