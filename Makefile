@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test check format clean
+.PHONY: demo test slow check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard"
 	@echo "make test    the test suite"
+	@echo "make slow    the tests that take minutes: commands killed at many points"
 	@echo "make check   formatter, linter, type checker"
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -23,6 +24,9 @@ demo: .venv/.ready
 
 test: .venv/.ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+slow: .venv/.ready
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m slow
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

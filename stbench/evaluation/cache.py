@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from stbench.errors import UserError
 from stbench.files import remove
+from stbench.locks import taken
 
 OTHER = "other"
 _HASH16 = "[0-9a-f]" * 16
@@ -123,13 +122,12 @@ def clear(cache_dir: Path, kinds: Iterable[str]) -> tuple[list[Entry], list[Entr
 
 
 def _removed(entry: Entry) -> bool:
-    lock = FileLock(entry.lock)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
+        lock = taken(entry.lock, 0)
     except OSError as error:
         raise _stays(entry.lock, str(error)) from error
+    if lock is None:
+        return False
     try:
         for path in [*entry.paths, entry.lock]:
             remove(path)

@@ -3,67 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from stbench.errors import DataError, SettingError
 from stbench.files import CHOOSE_CACHE, whole
+from stbench.filling import filling
 from stbench.reporting import SILENT, Reporter
 
 HalfArray = NDArray[np.float16]
 
 _NAME = "features"
 _CHECKSUM = "sha256"
+_SHOWN = 16  # digits of a key in messages
 
 
 def cached(directory: Path, key: str, compute: Callable[[], HalfArray], reporter: Reporter = SILENT) -> HalfArray:
     """Read an entry, or compute and store it. Of several processes that miss the same entry one computes it.
 
+    Reading asks for no lock and writes nothing: a cache that holds the entry may be read-only, or somebody else's.
+
     Args:
         directory: folder of the cache, made when absent.
         key: hash of everything the array depends on, in hexadecimal digits.
         compute: makes the array.
-        reporter: is told of a damaged entry.
+        reporter: is told of a damaged entry, and of a long wait for another process.
 
     Returns:
         The float16 array, the same bits from a miss and from a hit.
 
     Raises:
-        SettingError: the folder cannot be written.
+        SettingError: the entry is not there, and the folder cannot be written.
     """
-    with _locked(directory, key):
-        path = directory / f"{key}.safetensors"
-        stored = _read_or_report(path, reporter)
-        if stored is not None:
-            return stored
-        computed = np.ascontiguousarray(compute(), dtype=np.float16)
-        _write(path, computed)
-        return computed
+    path = directory / f"{key}.safetensors"
+    stored = _read_or_report(path, reporter)
+    if stored is not None:
+        return stored
+    with filling(directory, key, f"features {key[:_SHOWN]}", reporter):
+        stored = _read_or_report(path, SILENT)  # another process may have made it meanwhile
+        return _stored(path, compute()) if stored is None else stored
 
 
-@contextmanager
-def _locked(directory: Path, key: str) -> Iterator[None]:
-    lock = FileLock(directory / f"{key}.lock")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _unwritable(directory: Path, error: OSError) -> SettingError:
-    return SettingError(
-        f"expected a feature cache that can be written at {directory}, found: {error}; choose another folder"
-    )
+def _stored(path: Path, computed: HalfArray) -> HalfArray:
+    array = np.ascontiguousarray(computed, dtype=np.float16)
+    _write(path, array)
+    return array
 
 
 def _read_or_report(path: Path, reporter: Reporter) -> HalfArray | None:
@@ -83,7 +70,7 @@ def _read(path: Path) -> HalfArray:
         with safe_open(str(path), framework="np") as file:
             expected = (file.metadata() or {}).get(_CHECKSUM)
             array: HalfArray = file.get_tensor(_NAME)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError) as error:  # what a damaged header can lead to
         raise DataError(f"feature cache entry {path} is damaged ({error})") from error
     if _checksum(array) != expected:
         raise DataError(f"feature cache entry {path} is damaged (its checksum differs)")

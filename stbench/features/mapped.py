@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,7 @@ from stbench.errors import SettingError
 
 FloatArray = NDArray[np.float32]
 Layout = tuple[type[np.generic], dict[str, tuple[int, ...]]]
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class MappedArrays:
@@ -27,7 +30,8 @@ class MappedArrays:
 
     Args:
         arrays: names and arrays, taken one at a time.
-        directory: folder of the file.
+        directory: folder of the file; one that is not ours to write, as a shared cache can be, gives way to the
+            system's folder for temporary files.
         dtype: what is stored.
 
     Raises:
@@ -40,8 +44,7 @@ class MappedArrays:
         self._dtype = dtype
         self._shapes: dict[str, tuple[int, ...]] = {}
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  open for later mappings
+            self._file = _nameless(directory)
         except OSError as error:
             raise _unwritable(directory, error) from error
         weakref.finalize(self, self._file.close)
@@ -51,6 +54,8 @@ class MappedArrays:
                 self._file.write(np.ascontiguousarray(array, dtype=dtype).data)
                 self._file.flush()
             except OSError as error:
+                with suppress(OSError):  # what it still holds does not fit either
+                    self._file.close()
                 raise _unwritable(directory, error) from error
 
     @property
@@ -84,6 +89,16 @@ class MappedArrays:
             found[name] = whole[start : start + prod(shape)].reshape(shape)
             start += prod(shape)
         return found
+
+
+def _nameless(directory: Path) -> IO[bytes]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=directory)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+    return tempfile.TemporaryFile()
 
 
 class HeldArrays:

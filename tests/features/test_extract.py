@@ -131,7 +131,10 @@ def test_interrupted_computation_leaves_no_entry(tmp_path):
 
 def test_cache_folder_that_is_a_file_is_refused(sample, tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(SettingError, match=r"cache that can be written at .*cache, found"):
+    with pytest.raises(
+        SettingError,
+        match=r"expected to write features \w+ into .*cache, found.*; choose another cache folder with STBENCH_CACHE",
+    ):
         slide_features(sample, load_encoder("mean-rgb"), SPEC, tmp_path / "cache")
 
 

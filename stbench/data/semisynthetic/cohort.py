@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock
 from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
+from stbench.data.hdf5 import write_h5ad
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.secret import said_of
 from stbench.data.semisynthetic.ceiling import MADE, NOISY, SHARE
 from stbench.data.semisynthetic.features import FloatArray, RandomNetwork, noisy_expression
 from stbench.data.semisynthetic.settings import SemisyntheticSettings
 from stbench.data.slide import FEATURES, FEATURES_KEY, Slide
-from stbench.errors import SettingError
-from stbench.files import CHOOSE_CACHE, whole
+from stbench.errors import DataError, SettingError
+from stbench.files import CHOOSE_CACHE, sha256_of, whole
+from stbench.filling import filling
 from stbench.reporting import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 NAME = "semisynthetic"
 _SUMS = "sha256.json"
@@ -165,12 +170,14 @@ class _Store:
     train: tuple[str, ...] | None = None
 
     def slide(self, slide_id: str) -> Slide:
-        from anndata import read_h5ad
-
-        with self._locked():
-            if not self._sound(slide_id):
-                self._make()
-        adata = read_h5ad(self._path(slide_id))
+        adata = self._read(slide_id, self.reporter)
+        if adata is None:
+            with filling(self.folder.parent, self.folder.name, f"cohort {self.base.name}-{NAME}", self.reporter):
+                if self._read(slide_id, SILENT) is None:
+                    self._make()
+                adata = self._read(slide_id, self.reporter)
+        if adata is None:
+            raise DataError(f"cache entry {self._path(slide_id)} was damaged as soon as it was made; {CHOOSE_CACHE}")
         patient = next(ref.patient for ref in self.base.refs if ref.id == slide_id)
         um_per_px = float(adata.uns[MADE][_UM_PER_PX])
         notes = tuple(json.loads(adata.uns[MADE][_NOTES]))
@@ -179,17 +186,18 @@ class _Store:
     def _path(self, slide_id: str) -> Path:
         return self.folder / f"{slide_id}.h5ad"
 
-    def _sound(self, slide_id: str) -> bool:
+    def _read(self, slide_id: str, reporter: Reporter) -> AnnData | None:
+        """The cached slide, None when the cohort must be made."""
+        from anndata import read_h5ad
+
         if not self.folder.is_dir():
-            return False
-        try:
+            return None
+        with suppress(OSError, ValueError, KeyError, TypeError):  # another process may be making it again
             sums = json.loads((self.folder / _SUMS).read_text(encoding="utf-8"))
-            sound = bool(sums[slide_id] == _sha256(self._path(slide_id)))
-        except (OSError, ValueError, KeyError):
-            sound = False
-        if not sound:
-            self.reporter.info(f"cache entry {self._path(slide_id)} is damaged; the cohort is made again")
-        return sound
+            if sums[slide_id] == sha256_of(self._path(slide_id)):
+                return read_h5ad(self._path(slide_id))
+        reporter.info(f"cache entry {self._path(slide_id)} is damaged; the cohort is made again")
+        return None
 
     def _make(self) -> None:
         """Make all slides: genes are chosen, and the network's input is scaled, over all of them, or a fold's."""
@@ -202,28 +210,6 @@ class _Store:
         with whole(self.folder, hint=CHOOSE_CACHE, error=SettingError) as part:
             part.mkdir()
             for slide in made:
-                slide.adata.write_h5ad(part / f"{slide.id}.h5ad", compression="lzf")
-            sums = {slide.id: _sha256(part / f"{slide.id}.h5ad") for slide in made}
+                write_h5ad(slide.adata, part / f"{slide.id}.h5ad", compression="lzf")
+            sums = {slide.id: sha256_of(part / f"{slide.id}.h5ad") for slide in made}
             (part / _SUMS).write_text(json.dumps(sums), encoding="utf-8")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unwritable(folder: Path, error: OSError) -> SettingError:
-    return SettingError(f"expected to write the cohort into {folder}, found: {error}; choose another cache folder")

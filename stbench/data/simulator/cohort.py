@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from stbench.data.cohort import SIMULATED, Cohort
+from stbench.data.hdf5 import write_h5ad
 from stbench.data.image import ImageArray, ImageSource
 from stbench.data.secret import said_of
 from stbench.data.simulator import ceiling
@@ -25,7 +23,8 @@ from stbench.data.simulator.stain import render
 from stbench.data.simulator.tissue import DOMAINS, Section, make_section
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide, SlideRef
 from stbench.errors import SettingError
-from stbench.files import CHOOSE_CACHE, remove, whole
+from stbench.files import CHOOSE_CACHE, remove, sha256_of, whole
+from stbench.filling import filling
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -133,47 +132,35 @@ class _Cache:
     reporter: Reporter
 
     def slide(self, slide_id: str, patient: int, number: int) -> Slide:
-        with self._locked(slide_id):
-            adata = self._read(slide_id)
-            if adata is None:
-                self.reporter.info(f"simulating slide {slide_id}")
-                adata, pixels = simulate_slide(self.settings, patient, number)
-                self._write(slide_id, adata, pixels)
+        adata = self._read(slide_id, self.reporter)
+        if adata is None:
+            with filling(self.folder, slide_id, f"slide {slide_id}", self.reporter):
+                adata = self._read(slide_id, SILENT) or self._make(slide_id, patient, number)
         um_per_px = self.settings.um_per_px
         return Slide(slide_id, slide_id[:3], adata, _image(self._path(slide_id, _IMAGE), um_per_px), um_per_px)
 
-    @contextmanager
-    def _locked(self, slide_id: str) -> Iterator[None]:
-        lock = FileLock(self._path(slide_id, ".lock"))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def _make(self, slide_id: str, patient: int, number: int) -> AnnData:
+        self.reporter.info(f"simulating slide {slide_id}")
+        adata, pixels = simulate_slide(self.settings, patient, number)
+        self._write(slide_id, adata, pixels)
+        return adata
 
     def _path(self, slide_id: str, suffix: str) -> Path:
         return self.folder / f"{slide_id}{suffix}"
 
-    def _read(self, slide_id: str) -> AnnData | None:
+    def _read(self, slide_id: str, reporter: Reporter) -> AnnData | None:
         """The cached slide, None when it must be made: its seal is the last thing written, and must fit the bytes."""
         from anndata import read_h5ad
 
         seal = self._path(slide_id, _SEAL)
         if not seal.is_file():
             return None
-        try:
+        with suppress(OSError, ValueError):  # another process may be making it again
             sealed = json.loads(seal.read_text(encoding="utf-8"))
-            sound = sealed == {suffix: _sha256(self._path(slide_id, suffix)) for suffix in (_SLIDE, _IMAGE)}
-        except (OSError, ValueError):
-            sound = False
-        if not sound:
-            self.reporter.info(f"cache entry {self._path(slide_id, _SLIDE)} is damaged; it is made again")
-            return None
-        return read_h5ad(self._path(slide_id, _SLIDE))
+            if sealed == {suffix: sha256_of(self._path(slide_id, suffix)) for suffix in (_SLIDE, _IMAGE)}:
+                return read_h5ad(self._path(slide_id, _SLIDE))
+        reporter.info(f"cache entry {self._path(slide_id, _SLIDE)} is damaged; it is made again")
+        return None
 
     def _write(self, slide_id: str, adata: AnnData, pixels: ImageArray) -> None:
         remove(self._path(slide_id, _SEAL))
@@ -183,12 +170,12 @@ class _Cache:
 
     def _fill(self, part: Path, slide_id: str, suffix: str, adata: AnnData, pixels: ImageArray) -> None:
         if suffix == _SLIDE:
-            adata.write_h5ad(part)
+            write_h5ad(adata, part)
         elif suffix == _IMAGE:
             encoded = cv2.imencode(_IMAGE, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _PNG_SPEED)[1]
             part.write_bytes(encoded.tobytes())
         else:
-            sums = {name: _sha256(self._path(slide_id, name)) for name in (_SLIDE, _IMAGE)}
+            sums = {name: sha256_of(self._path(slide_id, name)) for name in (_SLIDE, _IMAGE)}
             part.write_text(json.dumps(sums), encoding="utf-8")
 
 
@@ -196,14 +183,3 @@ def _image(path: Path, um_per_px: float) -> ImageSource:
     from stbench.data.images import ImageFile
 
     return ImageFile(path, um_per_px=um_per_px)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unwritable(folder: Path, error: OSError) -> SettingError:
-    return SettingError(
-        f"expected to write simulated slides into {folder}, found: {error}; choose another cache folder"
-    )
