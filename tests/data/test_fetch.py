@@ -18,6 +18,7 @@ from stbench.data.fetch import RemoteFile, Source, fetch, plan_download
 from stbench.data.fetch.github import GithubSource
 from stbench.data.fetch.hub import HubSource
 from stbench.errors import DataError, UserError
+from stbench.locks import sole
 
 http = import_module(errors.HfHubHTTPError.__mro__[1].__module__.partition(".")[0])  # the hub's own, by version
 CONTENT = {
@@ -121,6 +122,16 @@ def test_a_disk_that_fills_up_leaves_no_file_that_looks_whole(server, tmp_path):
     part.unlink()
     fetch(plan_download(source, ["A1"], tmp_path))
     assert path.read_bytes() == CONTENT["data/ST-cnts/A1.tsv.gz"]
+
+
+def test_two_processes_do_not_write_one_file(server, tmp_path):
+    _, source = server
+    plan = plan_download(source, ["A1"], tmp_path)
+    refused = pytest.raises(UserError, match=r"another process is fetching into .*; wait for it, then repeat")
+    with sole(tmp_path / ".fetching.lock", "busy"), refused:
+        fetch(plan)
+    fetch(plan)
+    assert {path.name[0] for path in tmp_path.rglob("*")} == {"d", "S", "A", "H"}
 
 
 def test_no_server_is_no_network(tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stbench.errors import DataError, UserError
+from stbench.files import FULL
+from stbench.locks import sole
 from stbench.reporting import SILENT, Reporter
 
 _RESERVE_BYTES = 2**28  # left free on the disk
+_LOCK = ".fetching.lock"
 
 
 @dataclass(frozen=True)
@@ -111,25 +114,40 @@ def fetch(plan: Download, reporter: Reporter = SILENT) -> None:
     """Download what is missing. What is whole stays whatever happens; running it again goes on.
 
     Raises:
-        UserError: the source refuses, the network fails, the disk is full or cannot be written.
+        UserError: the source refuses, the network fails, the disk is full or cannot be written, or another process
+            fetches into the same folder.
     """
+    if not plan.missing:
+        return
+    refusal = f"another process is fetching into {plan.folder}; wait for it, then repeat the command"
+    with _told_apart(plan, plan.missing[0]):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        with sole(plan.folder / _LOCK, refusal):
+            _fetch_all(plan, reporter)
+
+
+def _fetch_all(plan: Download, reporter: Reporter) -> None:
     with reporter.track(f"fetching from {plan.source.name}", len(plan.missing)) as advance:
         for file in plan.missing:
-            try:
-                plan.folder.mkdir(parents=True, exist_ok=True)
+            with _told_apart(plan, file):
                 plan.source.get(file, plan.folder, reporter)
-            except OSError as error:
-                raise _disk_error(error, plan, file) from error
             advance(note=f"{file.path} ({size_text(file.size)})")
 
 
-def _disk_error(error: OSError, plan: Download, file: RemoteFile) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"the disk is full at {plan.folder} while fetching {file.path}; "
-            "free some space and repeat the command, it goes on where it stopped"
-        )
-    return UserError(f"expected to write {plan.folder / file.path}, found: {error}; choose another --data-root")
+@contextmanager
+def _told_apart(plan: Download, file: RemoteFile) -> Iterator[None]:
+    """Errors of the disk in one line: it is full, or cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise UserError(
+                f"the disk is full at {plan.folder} while fetching {file.path}; "
+                "free some space and repeat the command, it goes on where it stopped"
+            ) from error
+        raise UserError(
+            f"expected to write {plan.folder / file.path}, found: {error}; choose another --data-root"
+        ) from error
 
 
 def size_text(size: float) -> str:
