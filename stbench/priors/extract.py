@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UserError
-from stbench.files import whole
+from stbench.files import whole, write_text
 from stbench.priors.models import GeneModel
 from stbench.priors.per_spot import GENES_FILE
 from stbench.reporting import SILENT, Reporter
@@ -77,11 +77,10 @@ def _claim(out: Path, said: dict[str, Any], panel: Sequence[str]) -> None:
     try:
         if path.is_file() and path.read_text(encoding="utf-8") != text:
             raise UserError(f"{out} holds a prior made with other settings (see {ABOUT} there); choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
-        (out / GENES_FILE).write_text("\n".join(panel) + "\n", encoding="utf-8")
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+        raise UserError(f"expected to read {path}, found: {error}; choose another --out") from error
+    write_text(out / GENES_FILE, "\n".join(panel) + "\n", hint="choose another --out")
+    write_text(path, text, hint="choose another --out")
 
 
 def _extract(
