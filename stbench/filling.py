@@ -55,6 +55,12 @@ def _lock(folder: Path, name: str, what: str, reporter: Reporter) -> BaseFileLoc
 
 
 def _writable(folder: Path) -> bool:
-    return folder.is_dir() and os.access(
-        folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
-    )
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def there(path: Path) -> bool:
+    """Whether an entry is there; in a folder that is closed to us it is not."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False

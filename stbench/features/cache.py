@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stbench.errors import DataError, SettingError
 from stbench.files import CHOOSE_CACHE, whole
-from stbench.filling import filling
+from stbench.filling import filling, there
 from stbench.reporting import SILENT, Reporter
 
 HalfArray = NDArray[np.float16]
@@ -54,7 +54,7 @@ def _stored(path: Path, computed: HalfArray) -> HalfArray:
 
 
 def _read_or_report(path: Path, reporter: Reporter) -> HalfArray | None:
-    if not path.is_file():
+    if not there(path):
         return None
     try:
         return _read(path)

@@ -24,6 +24,7 @@ from ._caches_tools import (
     TINY,
     Listener,
     Process,
+    as_nobody,
     damages,
     duration,
     files_of,
@@ -117,6 +118,26 @@ def test_a_complete_cache_that_is_read_only_is_read(shared, expected):
     assert files_of(shared / "cache") == expected
     assert "expected to write slide P01S1 into" in other.reason
     assert other.reason.endswith("choose another cache folder with STBENCH_CACHE")
+
+
+def test_a_cache_that_is_closed_to_us_is_one_line(shared):
+    assert ran(ENCODE, shared, shared / "cache").code == 0
+    (shared / "cache").chmod(0)
+    with as_nobody():
+        ended = ran(ENCODE, shared, shared / "cache")
+    (shared / "cache").chmod(0o700)
+    assert "expected to write slide P01S1 into" in ended.reason
+    assert ended.reason.endswith("choose another cache folder with STBENCH_CACHE")
+
+
+def test_a_full_disk_leaves_no_half_cohort(tmp_path):
+    entry = Semisynthetic(tmp_path)
+    with room(3_000), pytest.raises(SettingError, match=r"expected to write .*File too large; choose another cache"):
+        entry.read(Listener())
+    assert not files_of(tmp_path / "semisynthetic")
+    before = entry.read(Listener())
+    for found, right in zip(entry.read(Listener()), before, strict=True):
+        np.testing.assert_array_equal(found, right)
 
 
 def test_arrays_of_a_task_find_another_place_where_the_cache_is_not_ours(shared):

@@ -24,7 +24,7 @@ from stbench.data.semisynthetic.settings import SemisyntheticSettings
 from stbench.data.slide import FEATURES, FEATURES_KEY, Slide
 from stbench.errors import DataError, SettingError
 from stbench.files import CHOOSE_CACHE, sha256_of, whole
-from stbench.filling import filling
+from stbench.filling import filling, there
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class _Store:
         """The cached slide, None when the cohort must be made."""
         from anndata import read_h5ad
 
-        if not self.folder.is_dir():
+        if not there(self.folder):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):  # another process may be making it again
             sums = json.loads((self.folder / _SUMS).read_text(encoding="utf-8"))

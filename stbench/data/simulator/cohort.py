@@ -24,7 +24,7 @@ from stbench.data.simulator.tissue import DOMAINS, Section, make_section
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide, SlideRef
 from stbench.errors import SettingError
 from stbench.files import CHOOSE_CACHE, remove, sha256_of, whole
-from stbench.filling import filling
+from stbench.filling import filling, there
 from stbench.reporting import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class _Cache:
         from anndata import read_h5ad
 
         seal = self._path(slide_id, _SEAL)
-        if not seal.is_file():
+        if not there(seal):
             return None
         with suppress(OSError, ValueError):  # another process may be making it again
             sealed = json.loads(seal.read_text(encoding="utf-8"))
