@@ -202,7 +202,7 @@ def test_a_sealed_file(tmp_path):
 
 
 def test_parts_of_processes_that_are_gone_are_removed(tmp_path):
-    mine, gone, other = (tmp_path / f".x.{name}.part.json" for name in (os.getpid(), 999_999_999, "mine"))
+    mine, gone, other = (tmp_path / f".x.{name}.7.part.json" for name in (os.getpid(), 999_999_999, "mine"))
     for path in (mine, gone, other):
         path.touch()
     remove_parts(tmp_path)

@@ -434,7 +434,7 @@ def test_a_folder_of_another_run_is_no_damaged_one(task, method, tmp_path):
 
 
 def test_what_a_killed_attempt_left_half_written_goes(task, method, tmp_path):
-    (tmp_path / ".run.999999999.part.json").write_text("{")
+    (tmp_path / ".run.999999999.7.part.json").write_text("{")
     assert run_method(task, method("SlideMean"), folder=tmp_path).status == "done"
     assert not list(tmp_path.rglob(".*"))
 

@@ -190,8 +190,6 @@ def _check_parts(adata: AnnData, path: Path) -> None:
         raise DataError(f"{path}: expected raw counts in X, found none; obtain the file again")
 
 
-
-
 def _one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:
     from anndata import AnnData
 
