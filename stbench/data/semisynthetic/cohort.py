@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
-from stbench.data.hdf5 import write_h5ad
+from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.panel import Moments, candidate_genes, hmhvg
 from stbench.data.secret import said_of
 from stbench.data.semisynthetic.ceiling import MADE, NOISY, SHARE

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from stbench.data.cohort import SIMULATED, Cohort
-from stbench.data.hdf5 import write_h5ad
+from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.image import ImageArray, ImageSource
 from stbench.data.secret import said_of
 from stbench.data.simulator import ceiling
