@@ -75,6 +75,13 @@ def check_regular(path: Path) -> None:
         raise OSError(f"{next((kind for is_kind, kind in _KINDS if is_kind(mode)), 'something else')}, no file")
 
 
+def check_own(path: Path, folder: Path) -> None:
+    """Raise OSError for a file of a folder that is a link out of it: what lies there was not handed in."""
+    inside, place = folder.resolve(), path.resolve()
+    if not place.is_relative_to(inside):
+        raise OSError(f"a link out of the folder, to {place}; put the file itself there")
+
+
 def check_table(path: Path) -> None:
     """Raise OSError for a text, gzipped where its name ends in .gz, that unpacks to more than :data:`TABLE`.
 

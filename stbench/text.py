@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from stbench.errors import SettingError
 
+_CONTROLS = (
+    "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069"  # of terminals, and of the order of letters
+)
+_UNPRINTABLE = re.compile(f"[{_CONTROLS}\\ud800-\\udfff]")
+NAME = rf"^\.?[^{_CONTROLS}/\\.][^{_CONTROLS}/\\]*$"
+"""Pattern of a name that may become part of a file name: one step of a path that leads neither up nor elsewhere."""
+_PICKLED = re.compile(
+    r"allow_pickle|weights_only|Weights only load|pickle\.load|Unpickl|persistent_load", re.IGNORECASE
+)
+
 _LONGEST = 500  # characters of a message of foreign code
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-")
 
 
 def first_line(error: BaseException | str) -> str:
-    """The first line of a message, the kind of an exception where its message is empty or cannot be printed."""
-    lines = _message(error).strip().splitlines()
-    said = one_line(lines[0]) if lines else ""
+    """The first line of a message, the kind of an exception where its message is empty or cannot be printed.
+
+    What libraries say of pickled objects is replaced: they advise to load them in a way that runs their code.
+    """
+    message = _message(error).strip()
+    if isinstance(error, BaseException) and _PICKLED.search(message):
+        return "damage, or pickled Python objects, which can run code and are never loaded"
+    said = one_line(message.splitlines()[0]) if message else ""
     return (said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ...") or type(error).__name__
 
 
@@ -37,6 +55,37 @@ def _message(said: BaseException | str) -> str:
         return str(said)
     except BaseException:  # noqa: BLE001  a foreign exception may fail to print itself, in any way
         return ""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text without characters that move a terminal's cursor, turn letters round or end a line.
+
+    Args:
+        text: anything.
+        keep: characters that stay, such as a line end.
+
+    Returns:
+        The text with blanks for line ends and tabs, and codes such as ``\\x1b`` for the rest.
+    """
+
+    def code(found: re.Match[str]) -> str:
+        char = found[0]
+        return char if char in keep else " " if char.isspace() else ascii(char)[1:-1]
+
+    return _UNPRINTABLE.sub(code, text)
+
+
+def misnamed(name: str) -> str:
+    """What is wrong with the name of a slide or a cohort, which becomes part of file names; empty where nothing is."""
+    if re.fullmatch(NAME, name) and not _UNPRINTABLE.search(name):
+        return ""
+    return f"expected a name without slashes and control characters, found {name!r}; rename it"
+
+
+def csv_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula; numbers stay numbers."""
+    said = printable(text)
+    return f"'{said}" if said.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(said.strip()) else said
 
 
 def count(number: int, noun: str, nouns: str = "") -> str:

@@ -1,9 +1,13 @@
 """Small helpers for what people read and type."""
 
+from argparse import Namespace
+
+import numpy as np
 import pytest
+import torch
 
 from stbench.errors import SettingError
-from stbench.text import count, duration, first_line, named, one_line, parse_names, parse_numbers
+from stbench.text import count, duration, first_line, misnamed, named, one_line, parse_names, parse_numbers, printable
 
 
 class MuteError(Exception):
@@ -75,3 +79,31 @@ def test_names():
     assert parse_names("", "--methods") == ()
     with pytest.raises(SettingError, match="flag once"):
         parse_names("flag,ridge,flag", "--methods")
+
+
+def test_what_moves_a_cursor_is_shown_as_its_code():
+    assert printable("a\x1b[31mb\x07\tc\nd") == "a\\x1b[31mb\\x07 c d"
+    assert printable("a\nb\tc\x9b", keep="\n\t") == "a\nb\tc\\x9b"
+    assert printable("\u202eabc\ud800") == "\\u202eabc\\ud800"
+    assert printable("Größe µ ± 日本 e\u0301") == "Größe µ ± 日本 e\u0301"
+
+
+def test_advice_to_load_pickled_objects_is_not_passed_on(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object))
+    torch.save({"a": Namespace()}, tmp_path / "a.pt")
+    loads = [
+        lambda: np.load(tmp_path / "a.npy", allow_pickle=False),
+        lambda: torch.load(tmp_path / "a.pt", weights_only=True),
+    ]
+    for load in loads:
+        with pytest.raises(Exception, match=r"pickle|weights_only") as error:
+            load()
+        said = first_line(error.value)
+        assert "never loaded" in said
+        assert not [word for word in ("allow_pickle", "weights_only", "trust", "=") if word in said]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "...", "a/b", "a\\b", "a\nb", "a\x1b", "a\u202eb", "a\udcffb", "/a"])
+def test_names_that_may_not_become_part_of_a_file_name(name):
+    assert "rename it" in misnamed(name)
+    assert misnamed("S1 (a).b") == misnamed(".a") == ""

@@ -12,6 +12,7 @@ import numpy as np
 from stbench.data.cohort import Cohort, guarded
 from stbench.data.findings import names_untold
 from stbench.data.image import PatchSpec
+from stbench.data.links import links_out
 from stbench.data.readers.counts import check_inside
 from stbench.data.readers.layout import Entry, entry_of, missing_slides
 from stbench.data.shared_genes import SharedGenes
@@ -107,6 +108,7 @@ def audit(
     rows = (
         _listed(cohort, entries),
         _left_out(cohort, entries),
+        _links(cohort),
         _readable(cohort, seen),
         _spots(seen, entries, card),
         _genes(seen),
@@ -207,6 +209,13 @@ def _left_out(cohort: Cohort, entries: list[Entry]) -> Iterator[AuditRow]:
     for slide_id, reason in cohort.left_out.items():
         if not entries or entry_of(entries, slide_id) is not None:
             yield AuditRow(f"left out: {slide_id}", FAIL, reason)
+
+
+def _links(cohort: Cohort) -> Iterator[AuditRow]:
+    found = {} if cohort.folder is None else links_out(cohort.folder)
+    if found:
+        said = _all(f"{link} -> {target}" for link, target in found.items())
+        yield AuditRow("links", NOTE, f"{len(found)} lead out of {cohort.folder}, and are followed: {said}")
 
 
 def _readable(cohort: Cohort, seen: _Seen) -> Iterator[AuditRow]:

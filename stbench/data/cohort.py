@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from stbench.data.slide import Slide, SlideRef
 from stbench.errors import DataError, StbenchError, UnknownNameError
@@ -29,6 +30,7 @@ class Cohort:
         test_name: name of that other cohort; empty without one.
         secret: SHA-256 of the secret seed that generated data were made with; None where there is none.
         per_fold: training slides to a reader, for a cohort that is made anew for every fold; None for all others.
+        folder: where its files lie, None for generated slides.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Cohort:
     test_name: str = ""
     secret: str | None = None
     per_fold: Callable[[tuple[str, ...]], Callable[[str], Slide]] | None = None
+    folder: Path | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:

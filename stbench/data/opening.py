@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from stbench.data.readers import READERS, readers
 from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.reporting import SILENT, Reporter
-from stbench.text import pairs
+from stbench.text import misnamed, pairs
 
 PAPER_SIZE = "paper"
 
@@ -164,7 +165,8 @@ def open_cohort(card: Listing, data_root: Path | None, *, require_image: bool = 
     folder = data_root / card.name
     for layout in card.layouts:
         if READERS[layout].recognises(folder):
-            return READERS[layout].open(card.name, folder, card.slides, require_image=require_image)
+            found = READERS[layout].open(card.name, folder, card.slides, require_image=require_image)
+            return replace(found, folder=folder)
     wanted = " or ".join(f"{layout} layout ({READERS[layout].signature})" for layout in card.layouts)
     how = f"{_fetch(card, str(data_root))}; {card.source}" if card.fetch else card.source
     raise DataError(f"{card.name}: expected {wanted} in {folder}, found {_state(folder)}; to obtain it: {how}")
@@ -183,7 +185,9 @@ def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
     known = readers()
     for layout in known.values():
         if layout.recognises(folder):
-            return layout.open(folder.resolve().name, folder, [], require_image=require_image)
+            if reason := misnamed(name := folder.resolve().name):
+                raise DataError(f"{folder}: {reason}")
+            return replace(layout.open(name, folder, [], require_image=require_image), folder=folder)
     wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in known.items())
     raise DataError(f"expected slides in {folder} in a known layout ({wanted}), found {_state(folder)}")
 

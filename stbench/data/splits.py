@@ -7,12 +7,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 
 from stbench.data.parts import PARTS, Split, WithoutTest, WithoutValidation
 from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError, UserError
+from stbench.reading import read_json
+from stbench.text import first_line
 
 PROTOCOLS = (
     *("slide", "patient", "kfold-K", "kfold-K-I"),
@@ -24,6 +27,8 @@ _LOPO = "lopo-"
 _OF_PATIENTS = "patient-"
 _LEAST_SLIDES = len(PARTS)
 _MOST_NAMED = 3
+_MOST_KEYS, _MOST_SHOWN = 5, 80
+_EXAMPLE = '{"train": ["S1"], "validation": ["S2"], "test": ["S3"]}'
 
 
 def split_sizes(n: int) -> tuple[int, int, int]:
@@ -249,13 +254,7 @@ def read_split(
         UnknownNameError: it names a slide the cohort does not have.
         UserError: an empty part, or a slide named twice.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"expected a split as JSON in {path}, found: {error}") from error
-    if not isinstance(content, dict) or set(content) != set(PARTS):
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(f"split {path}: expected the keys train, validation and test, found {found}")
+    content = _parts_in(path)
     known = {ref.id for ref in refs}
     for part in PARTS:
         for slide in content[part]:
@@ -265,6 +264,24 @@ def read_split(
                 raise UnknownNameError(f"slide (in {part} of {path})", str(slide), known)
     train, validation, test = (tuple(content[part]) for part in PARTS)
     return Split(train, validation, test) if validates else WithoutValidation((*train, *validation), (), test)
+
+
+def _parts_in(path: Path) -> dict[str, list[str]]:
+    """Part to names of slides, as a split file says it."""
+    try:
+        content = read_json(path, strict=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"expected a split as JSON in {path}, found: {first_line(error)}; write {_EXAMPLE}") from error
+    if not isinstance(content, dict) or set(content) != set(PARTS):
+        found = sorted(content)[:_MOST_KEYS] if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"split {path}: expected the keys train, validation and test, found {found}; write {_EXAMPLE}")
+    for part, slides in content.items():
+        if not isinstance(slides, list) or (wrong := [slide for slide in slides if not isinstance(slide, str)]):
+            found = shorten(json.dumps(wrong[0] if isinstance(slides, list) else slides), _MOST_SHOWN)
+            raise DataError(
+                f"split {path}: expected a list of names of slides as {part}, found {found}; write {_EXAMPLE}"
+            )
+    return content
 
 
 def leak_fraction(split: Split, refs: Sequence[SlideRef]) -> float | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide, SlideRef
+from stbench.text import misnamed
 
 
 class Entry(Protocol):
@@ -95,7 +96,10 @@ def make_cohort(
     place = {key: i for i, entry in enumerate(slides) for key in (entry.section, entry.id)}
     ordered = sorted(found, key=lambda slide: (place.get(slide.id, len(place)), slide.id))
     unknown = f"not among the {len(slides)} slides of the {name} card"
-    reasons = {slide.id: slide.reason or ("" if slide.id in place or not slides else unknown) for slide in ordered}
+    reasons = {
+        slide.id: slide.reason or misnamed(slide.id) or ("" if slide.id in place or not slides else unknown)
+        for slide in ordered
+    }
     refs = tuple(_ref(slide, entry_of(slides, slide.id)) for slide in ordered if not reasons[slide.id])
     patients = {ref.id: ref.patient for ref in refs}
     return Cohort(
