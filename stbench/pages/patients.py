@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.summaries import mean_of
+from stbench.pages.facts import leaking
+from stbench.text import count
 
 LEVEL = 0.95
 LEAST = 4
@@ -73,6 +76,26 @@ def estimate(per_patient: dict[str, float], *, interval: bool = True) -> Estimat
     """The mean over patients, with an interval where there are enough and one may be given."""
     enough = interval and len(per_patient) >= LEAST
     return Estimate(per_patient, half_width(list(per_patient.values())) if enough else None)
+
+
+def over_patients(per_slide: Mapping[str, float | None], task: TaskFacts) -> Estimate | None:
+    """The mean over patients of what is known of test slides, without interval where :func:`no_interval` says why.
+
+    Returns:
+        None where a slide's patient is unknown, or nothing is defined.
+    """
+    per_patient = by_patient(per_slide, task.patients)
+    return estimate(per_patient, interval=not no_interval(task)) if per_patient else None
+
+
+def no_interval(task: TaskFacts) -> str:
+    """Why nothing can be said of other patients than those of a task's test slides; empty where it can."""
+    patients = {task.patients.get(slide) for slide in task.test}
+    if None in patients:
+        return "patients unknown"
+    if leaking(task):
+        return "test patients train or validate"
+    return count(len(patients), "test patient") if len(patients) < LEAST else ""
 
 
 def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Difference | None:

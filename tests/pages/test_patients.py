@@ -6,7 +6,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from stbench.pages.patients import by_patient, difference, estimate, group_of_best, holm, sign_flip_p
+from stbench.pages.patients import by_patient, difference, estimate, group_of_best, holm, no_interval, sign_flip_p
+
+from ..grids.conftest import facts
 
 RNG = np.random.default_rng(3)
 
@@ -19,6 +21,22 @@ def test_slides_of_a_patient_count_once():
     patients = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
     assert by_patient({"a1": 0.2, "a2": 0.4, "b1": 0.9, "c1": None}, patients) == pytest.approx({"a": 0.3, "b": 0.9})
     assert by_patient({"a1": 0.2, "x": 0.4}, patients) is None
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"),
+    [
+        ("cdef", ""),
+        ("cdec", "3 test patients"),
+        ("cccc", "1 test patient"),
+        ("cdea", "test patients train or validate"),
+        ("cdeb", "test patients train or validate"),
+        (["c", "d", "e", None], "patients unknown"),
+    ],
+)
+def test_whether_something_is_said_of_other_patients(patients, said):
+    of_slide = dict(zip(["t1", "t2", "t3", "t4"], patients, strict=True))
+    assert no_interval(facts(5, test=list(of_slide), patients={"a1": "a", "b1": "b", **of_slide})) == said
 
 
 def test_the_t_interval_is_that_of_scipy():

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stbench.pages.columns import decimals, title
-from stbench.pages.comparison import MIN_SLIDES, Unit, unit_of
 from stbench.pages.facts import facts_of, limits, spoken
 from stbench.pages.markdown import bullets, code, quoted, strong, table
+from stbench.pages.patients import no_interval
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.pages.tables import NONE, Strong, Table
 from stbench.studies.ablation.manifest import Row
@@ -186,7 +186,7 @@ def table_of(found: Found, ways: Sequence[str]) -> Table:
         ways: ways of predicting, each with its own columns.
     """
     measured, less = {DECLARED: "measured", SINGLE: "1 draw"}, f"less {found.table.reference}"
-    columns = [name for way in ways for name in (measured[way], less, "± seeds", "± slides")]
+    columns = [name for way in ways for name in (measured[way], less, "± seeds", "± patients")]
     lines: list[list[str]] = []
     for metric in found.metrics:
         lines.append([Strong(title(metric))])
@@ -218,7 +218,7 @@ def _score(score: Score | None, decimals: int) -> str:
 def _gap(gap: Gap | None, decimals: int, *, blank: bool) -> list[str]:
     if gap is None:
         return ["" if blank else NONE] * 3
-    halves = [NONE if half is None else f"{half:.{decimals}f}" for half in (gap.over_seeds, gap.over_units)]
+    halves = [NONE if half is None else f"{half:.{decimals}f}" for half in (gap.over_seeds, gap.over_patients)]
     return [_signed(gap.mean, decimals) + ("*" if gap.excludes_zero else ""), *halves]
 
 
@@ -234,7 +234,7 @@ def _reading(ablated: Ablated) -> list[str]:
         f"measured: {', '.join(['mean', *spread])}; `-` not reported, undefined or not there",
         "less ...: a row less the row of reference, paired by seed and slide; a reported one is the difference of "
         "two printed values and has no uncertainty",
-        *_intervals(ablated, unit_of(task) if task else None),
+        *_intervals(ablated),
     ]
     if any(SINGLE in found.ways for found in ablated.found):
         draws = max(series.draws for series in manifest.series)
@@ -246,8 +246,8 @@ def _reading(ablated: Ablated) -> list[str]:
     return lines + (limits(task) if task else [])
 
 
-def _intervals(ablated: Ablated, unit: Unit | None) -> list[str]:
-    n_seeds, slides = len(ablated.manifest.seeds), len(ablated.manifest.test)
+def _intervals(ablated: Ablated) -> list[str]:
+    n_seeds, task = len(ablated.manifest.seeds), ablated.results.task
     lines = []
     if n_seeds > 1:
         lines.append(
@@ -256,8 +256,10 @@ def _intervals(ablated: Ablated, unit: Unit | None) -> list[str]:
         )
     else:
         lines.append("One seed: how much a difference moves by chance of training and sampling cannot be seen.")
-    if unit is None or len(set(unit.of_slide.values())) < MIN_SLIDES:
-        lines.append(f"± slides: none with {count(slides, 'test slide')}; nothing is said of other slides.")
+    if task is not None and (reason := no_interval(task)):
+        lines.append(f"± patients: none ({reason}); nothing is said of other patients.")
     else:
-        lines.append(f"± slides: the same over {unit.name}s, of the difference averaged over seeds.")
+        lines.append(
+            "± patients: the same over test patients, of the difference averaged over seeds and slides of each."
+        )
     return lines

@@ -15,7 +15,7 @@ from stbench.studies.sweep.report import write_texts
 
 COLUMNS = (
     *("table", "row", "reference", "run", "what", "dataset", "origin", "genes", "preset", "metric", "way"),
-    *("seed", "slide", "patient", "value", "half_over_seeds", "half_over_slides"),
+    *("seed", "slide", "patient", "value", "half_over_seeds", "half_over_patients"),
 )
 
 
@@ -100,6 +100,6 @@ def _gaps(found: Found, row: Row, metric: str, way: str) -> Iterator[dict[str, o
         return
     for seed, value in gap.per_seed.items():
         yield {"what": "difference", "seed": seed, "value": repr(value)}
-    halves = {"half_over_seeds": gap.over_seeds, "half_over_slides": gap.over_units}
+    halves = {"half_over_seeds": gap.over_seeds, "half_over_patients": gap.over_patients}
     shown = {name: repr(half) for name, half in halves.items() if half is not None}
     yield {"what": "difference", "value": repr(gap.mean), **shown}

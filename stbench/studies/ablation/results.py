@@ -13,8 +13,7 @@ from stbench.evaluation.rescore import Truths, rescore
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.grids.plan import address
 from stbench.pages.columns import columns
-from stbench.pages.comparison import differences_of, interval_over, unit_of
-from stbench.pages.patients import half_width
+from stbench.pages.patients import half_width, over_patients
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.ablation.manifest import AblationManifest, Row, Table
 from stbench.studies.sweep.results import Results, read_results, values_of
@@ -45,12 +44,12 @@ class Gap:
     Args:
         per_seed: seed to mean over slides of the differences.
         over_seeds: half the 95 % t interval over seeds, None with one.
-        over_units: the same over slides, or patients where they may be told apart, None with fewer than three.
+        over_patients: the same over test patients, None below four of them, under a leak, or with an unknown one.
     """
 
     per_seed: dict[int, float]
     over_seeds: float | None
-    over_units: float | None
+    over_patients: float | None
 
     @property
     def mean(self) -> float:
@@ -222,13 +221,14 @@ def gap_of(first: Records, second: Records, metric: str, way: str) -> Gap | None
     values = list(per_seed.values())
     slides = dict.fromkeys(slide for found in by_seed.values() for slide in found)
     over = {slide: _mean([found[slide] for found in by_seed.values() if slide in found]) for slide in slides}
-    interval = interval_over(over, unit_of(next(iter(first.values())).task))
-    return Gap(per_seed, half_width(values) if len(values) > 1 else None, interval[1] if interval else None)
+    beyond = over_patients(over, next(iter(first.values())).task)
+    return Gap(per_seed, half_width(values) if len(values) > 1 else None, beyond.half if beyond else None)
 
 
 def _differences(first: Record, second: Record, metric: str, way: str) -> dict[str, float]:
     one, other = per_slide(first, metric, way), per_slide(second, metric, way)
-    return differences_of({slide: (value, other.get(slide)) for slide, value in one.items()})
+    pairs = {slide: (value, other.get(slide)) for slide, value in one.items()}
+    return {slide: a - b for slide, (a, b) in pairs.items() if a is not None and b is not None}
 
 
 def _mean(values: Sequence[float]) -> float:

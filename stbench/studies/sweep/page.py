@@ -8,9 +8,9 @@ from stbench.evaluation.record import Record
 from stbench.grids.cells import named
 from stbench.grids.manifest import Series
 from stbench.pages.columns import decimals, title
-from stbench.pages.comparison import MIN_SLIDES
-from stbench.pages.facts import facts_of, limits, measured_on, spoken, title_of
+from stbench.pages.facts import facts_of, leaking, limits, measured_on, spoken, title_of
 from stbench.pages.markdown import bullets, code, table
+from stbench.pages.patients import no_interval
 from stbench.pages.rows import Row, mean_text, standing
 from stbench.pages.tables import NONE, Emphasis, Table
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
@@ -49,7 +49,7 @@ def caption(results: Results) -> str:
     data = manifest.cohort
     if task is not None:
         data = f"{task.origin.capitalize()} data" + (f": {task.dataset}" if task.dataset != task.origin else "")
-    leak = ", of patients that are in training" if task is not None and task.leak_fraction else ""
+    leak = ", of patients that train or validate" if task is not None and leaking(task) else ""
     slides, seeds = len(manifest.test), len(manifest.seeds)
     said = [f"{data}; {count(slides, 'test slide')}{leak}; {count(seeds, 'seed')}; preset {manifest.preset}."]
     said += ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
@@ -142,16 +142,16 @@ def _limits(results: Results) -> list[str]:
     ]
     if len(manifest.seeds) == 1:
         lines.append("One seed: how much a curve moves by chance of training and sampling cannot be seen.")
-    if len(manifest.test) < MIN_SLIDES:
-        lines.append(
-            f"{count(len(manifest.test), 'test slide')}: no difference between methods can be called reliable."
-        )
-    else:
-        lines.append("Bands are standard deviations, no intervals: curves whose bands part need not differ reliably.")
     if task is None:
         return lines
-    if task.leak_fraction:
-        lines.append("Test slides share patients with training: nothing here says how new patients are predicted.")
+    if reason := no_interval(task):
+        lines.append(f"{reason[0].upper()}{reason[1:]}: no difference between methods can be called reliable.")
+    else:
+        lines.append("Bands are standard deviations, no intervals: curves whose bands part need not differ reliably.")
+    if leaking(task):
+        lines.append(
+            "Test slides share patients with training or validation: nothing here says how new patients are predicted."
+        )
     if results.ceilings or not all(standing(series.kind).ranked for series in manifest.series):
         lines.append("`[ ]` and ceilings see the truth; a ceiling bounds MSE and PCC alone.")
     return lines + limits(task)

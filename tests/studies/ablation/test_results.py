@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from stbench.catalogue import load_entry
-from stbench.evaluation.summaries import summarise_draws
-from stbench.pages.comparison import interval, unit_of
+from stbench.evaluation.summaries import summarise, summarise_draws
+from stbench.pages.patients import by_patient, difference
 from stbench.pages.rows import DECLARED, SINGLE, Group, rows_of
 from stbench.studies.ablation.results import gap_of, score_of
 
@@ -36,11 +36,38 @@ def test_a_known_difference():
     assert gap_of(runs(SECOND), runs(FIRST), "pcc", DECLARED).mean == pytest.approx(-0.1)
 
 
-def test_the_interval_over_slides_is_that_of_leaderboards():
-    first, second = (Group("g", tuple(runs(values).values())) for values in (FIRST, SECOND))
-    mean, half = interval(*(rows_of(group)[0].cells["pcc"] for group in (first, second)), unit_of(facts(5)))
-    found = gap_of(runs(FIRST), runs(SECOND), "pcc", DECLARED)
-    assert (found.mean, found.over_units) == (pytest.approx(mean), pytest.approx(half))
+PATIENTS = {"t1": "c", "t2": "c", "t3": "d", "t4": "e", "t5": "f"}
+
+
+def on_patients(values, of_slide=PATIENTS, seed=0):
+    """A run on slides of some patients."""
+    task = facts(5, test=list(of_slide), patients={"a1": "a", "b1": "b", **of_slide})
+    metrics = {"pcc": summarise(dict(zip(of_slide, values, strict=True)))}
+    return record("flag", task, FIRST[0], seed=seed).model_copy(update={"metrics": metrics})
+
+
+def test_the_interval_over_patients_is_that_of_leaderboards():
+    first = {seed: on_patients([0.1, 0.2, 0.6, 0.3, 0.9 + seed / 10], seed=seed) for seed in (0, 1)}
+    second = {seed: on_patients([0.0, 0.3, 0.4, 0.4, 0.5 - seed / 10], seed=seed) for seed in (0, 1)}
+    means = [by_patient(dict(zip(PATIENTS, values, strict=True)), PATIENTS) for values in (
+        [0.1, 0.2, 0.6, 0.3, 0.95], [0.0, 0.3, 0.4, 0.4, 0.45],
+    )]  # fmt: skip
+    found = gap_of(first, second, "pcc", DECLARED)
+    assert found.over_patients == pytest.approx(difference(*means).half)
+    low, high = stats.t.interval(0.95, 3, 0, stats.sem([0.0, 0.2, -0.1, 0.5]))
+    assert found.over_patients == pytest.approx((high - low) / 2)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"t5": "e"}, {"t5": "a"}, {"t5": "b"}, {"t5": None}],
+    ids=["three patients", "one trains", "one validates", "one unknown"],
+)
+def test_nothing_is_said_of_other_patients(changed):
+    of_slide = PATIENTS | changed
+    first, second = on_patients([0.1, 0.2, 0.6, 0.3, 0.9], of_slide), on_patients([0.0, 0.3, 0.4, 0.4, 0.5], of_slide)
+    found = gap_of({0: first}, {0: second}, "pcc", DECLARED)
+    assert (found.mean, found.over_patients) == (pytest.approx(0.1), None)
 
 
 def test_the_interval_over_seeds_is_that_of_sweeps():
