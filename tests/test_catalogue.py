@@ -216,12 +216,13 @@ def test_needs_are_what_the_harness_hands_over():
 
 
 def test_controls_run_beside_every_method():
-    names = [card.name for card in usual_controls()]
-    assert names == [
+    expected = [
         *("linear-gaussian", "random-spot", "ridge", "ridge-rgb", "ridge-slide", "same-patient-mean"),
         *("spatial-neighbours", "total-counts", "training-mean"),
     ]
-    assert not MethodCard(name="m", title="m", entry="m:M", kind="ceiling").runs_beside
+    assert [card.name for card in usual_controls("simulated")] == expected
+    assert [card.name for card in usual_controls("real")] == sorted([*expected, "ridge-refit"])
+    assert not MethodCard(name="m", title="m", entry="m:M", kind="ceiling").runs_beside("real")
 
 
 @pytest.mark.parametrize("model", [DatasetCard, MetricCard])

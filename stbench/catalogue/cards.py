@@ -65,8 +65,9 @@ class MethodCard(Card):
     """What is known of a method without importing it."""
 
     kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"] = "discriminative"
-    beside: bool | None = Field(
-        default=None, description="runs beside every method unless asked not to; None: where it is a control"
+    beside: bool | list[Literal["real", "semi-synthetic", "simulated"]] | None = Field(
+        default=None,
+        description="runs beside every method unless asked not to, on all data or on some; None: where it is a control",
     )
     entry: str = Field(description='"module:Class" of a Method')
     summary: str = ""
@@ -98,9 +99,10 @@ class MethodCard(Card):
     )
     notes: list[str] = []
 
-    @property
-    def runs_beside(self) -> bool:
-        """Whether it runs beside every method unless asked not to."""
+    def runs_beside(self, origin: str) -> bool:
+        """Whether it runs beside every method on data of an origin unless asked not to."""
+        if isinstance(self.beside, list):
+            return origin in self.beside
         return self.kind == "control" if self.beside is None else self.beside
 
 

@@ -123,12 +123,12 @@ def pretrained_sheet() -> PretrainedSheet:
     return sheet
 
 
-def usual_controls() -> list[MethodCard]:
-    """Controls that run beside every method unless asked not to, in alphabetical order.
+def usual_controls(origin: str) -> list[MethodCard]:
+    """Controls that run beside every method on data of an origin unless asked not to, in alphabetical order.
 
     Those of this repository: what an installed package says of a method's kind is in its class, not imported here.
     """
-    return [card for _, card in sorted(method_cards().items()) if card.runs_beside]
+    return [card for _, card in sorted(method_cards().items()) if card.runs_beside(origin)]
 
 
 def is_foreign(card: MethodCard) -> bool:

@@ -248,7 +248,7 @@ def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
 
 def usual_beside(request: Request, origin: Origin) -> list[MethodCard]:
     """Cards of what runs beside the methods of a request: controls, and ceilings of the data; or nothing."""
-    return [*usual_controls(), *ceilings_of(origin)] if request.controls else []
+    return [*usual_controls(origin), *ceilings_of(origin)] if request.controls else []
 
 
 def ceilings_of(origin: Origin) -> list[MethodCard]:

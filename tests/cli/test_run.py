@@ -38,7 +38,7 @@ def test_from_names_to_a_leaderboard(stbench):
     assert {path.parent.name for path in Path("mine").glob("*/record.json")} == {
         "ridge",
         *ceilings,
-        *(card.name for card in usual_controls()),
+        *(card.name for card in usual_controls("simulated")),
     }
     for row in (*ceilings, "ridge (alpha=2.5)", "random-spot, mean of 2", "random-spot, 1 draw", "[total-counts]"):
         assert any(line.startswith(f"{row} ") for line in ended.out.splitlines()), row

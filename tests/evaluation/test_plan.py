@@ -20,7 +20,7 @@ from stbench.text import pairs
 NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"
 
 
-CONTROLS = [card.name for card in usual_controls()]
+CONTROLS = [card.name for card in usual_controls("simulated")]
 CEILINGS = ["best-from-image", "best-from-truth"]
 
 

@@ -9,6 +9,7 @@ from stbench.methods.controls.means import SamePatientMean, TrainingMean
 from stbench.methods.controls.neighbours import NeighbourSettings, RandomSpot, SpatialNeighbours
 from stbench.methods.controls.oracle import TotalCounts
 from stbench.methods.controls.ridge import ALPHAS, Ridge, RidgeSettings
+from stbench.methods.controls.ridge_refit import RidgeRefit
 from stbench.methods.registry import find_method, method_class
 
 NAMES = (
@@ -17,6 +18,7 @@ NAMES = (
     "random-spot",
     "spatial-neighbours",
     "ridge",
+    "ridge-refit",
     "ridge-rgb",
     "ridge-slide",
     "linear-gaussian",
@@ -99,7 +101,7 @@ def test_training_labels_matter(cohort, name):
     assert np.abs(second.predict(test.inputs, 2, 0) - first.predict(test.inputs, 2, 0)).min() > 0.3
 
 
-@pytest.mark.parametrize("name", ["ridge", "ridge-rgb", "total-counts", "training-mean"])
+@pytest.mark.parametrize("name", ["ridge", "ridge-refit", "ridge-rgb", "total-counts", "training-mean"])
 def test_the_patient_does_not_matter_to_those_that_do_not_use_it(cohort, name):
     method, inputs = fitted(name, cohort), cohort[2].inputs
     np.testing.assert_array_equal(method.predict(inputs, 1, 0), method.predict(replace(inputs, patient=None), 1, 0))
@@ -204,6 +206,26 @@ def test_ridge_keeps_the_penalty_with_the_lowest_validation_error(cohort):
     chosen = Ridge()
     chosen.fit(train, validation, CONTEXT)
     assert chosen.alpha_ == ALPHAS[int(np.argmin(errors))]
+
+
+def test_ridge_refit_is_ridge_on_all_slides_and_ridge_itself_where_that_saw_nothing(cohort):
+    train, validation, test = cohort
+    ridge, refit = fitted("ridge", cohort), fitted("ridge-refit", cohort)
+    both = Ridge(RidgeSettings(alpha=ridge.alpha_))
+    both.fit([*train, *validation], [], CONTEXT)
+    assert refit.alpha_ == ridge.alpha_
+    for inputs in (test.inputs, train[0].inputs, replace(test.inputs, slide_id=validation[0].inputs.slide_id)):
+        np.testing.assert_array_equal(refit.predict(inputs, 1, 0), both.predict(inputs, 1, 0))
+    held_out = validation[0].inputs
+    np.testing.assert_array_equal(refit.predict(held_out, 1, 0), ridge.predict(held_out, 1, 0))
+    assert np.abs(ridge.predict(test.inputs, 1, 0) - refit.predict(test.inputs, 1, 0)).max() > 0.01
+
+
+def test_ridge_refit_without_validation_slides_is_ridge(cohort):
+    ridge, refit = Ridge(RidgeSettings(alpha=3.0)), RidgeRefit(RidgeSettings(alpha=3.0))
+    for method in (ridge, refit):
+        method.fit(cohort[0], [], CONTEXT)
+    np.testing.assert_array_equal(refit.predict(cohort[2].inputs, 1, 0), ridge.predict(cohort[2].inputs, 1, 0))
 
 
 def test_ridge_on_shuffled_features_falls_to_the_training_mean():

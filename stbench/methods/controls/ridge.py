@@ -72,15 +72,21 @@ class Ridge(Method):
             raise SettingError(
                 "ridge: expected validation slides to choose alpha on, found none; give alpha with --set alpha=100"
             )
-        self.feature_mean_, self.feature_scale_ = _feature_statistics([slide.inputs for slide in train])
-        solution = self._solve(train)
+        solution = self._on(train)
         self.alpha_ = self.settings.alpha or self._best_alpha(solution, validation)
-        self.coefficients_ = solution.vectors @ solution.rotated_coefficients(self.alpha_)
-        self.intercept_ = solution.y_mean - solution.z_mean @ self.coefficients_
+        self._keep(solution)
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         prediction = self._standardise(inputs) @ self.coefficients_ + self.intercept_
         return prediction.astype(np.float32)[None]
+
+    def _on(self, slides: Sequence[LabelledSlide]) -> _Solution:
+        self.feature_mean_, self.feature_scale_ = _feature_statistics([slide.inputs for slide in slides])
+        return self._solve(slides)
+
+    def _keep(self, solution: _Solution) -> None:
+        self.coefficients_ = solution.vectors @ solution.rotated_coefficients(self.alpha_)
+        self.intercept_ = solution.y_mean - solution.z_mean @ self.coefficients_
 
     def _best_alpha(self, solution: _Solution, validation: Sequence[LabelledSlide]) -> float:
         errors = [self._errors(solution, slide) for slide in validation]

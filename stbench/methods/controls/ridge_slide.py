@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stbench.errors import SettingError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.methods.controls.apart import mean_features, place_of
 
 Array = NDArray[np.float64]
 Patients = list[list[LabelledSlide]]
@@ -67,7 +68,7 @@ class RidgeSlide(Method):
         self._learn([*train, *validation])
         self.apart_ = [slide.inputs.slide_id for slide in validation]
         if validation:
-            self.apart_features_ = np.stack([_mean(slide.inputs.features) for slide in validation])
+            self.apart_features_ = mean_features(validation)
             twins = [self._twin(_without(slide, train, validation)) for slide in validation]
             for name in _LEARNT:
                 setattr(self, f"apart_{name}", np.stack([vars(twin)[name] for twin in twins]))
@@ -91,10 +92,8 @@ class RidgeSlide(Method):
 
     def _fit_for(self, inputs: SlideInputs) -> RidgeSlide:
         """The fit that never saw a slide: the one without it for a validation slide, this one for any other."""
-        if inputs.slide_id not in self.apart_:
-            return self
-        place = self.apart_.index(inputs.slide_id)
-        if not np.allclose(_mean(inputs.features), self.apart_features_[place], rtol=1e-4):
+        place = place_of(inputs, self.apart_, self.apart_features_) if self.apart_ else None
+        if place is None:
             return self
         twin = type(self)(self.settings)
         for name in _LEARNT:
