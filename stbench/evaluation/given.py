@@ -15,6 +15,7 @@ from stbench.data.slide import Slide
 from stbench.features.mapped import KeptArrays
 from stbench.features.patches import SlidePatches
 from stbench.methods.base import LabelledSlide, SlideInputs
+from stbench.reporting import SILENT, Reporter
 
 FloatArray = NDArray[np.float32]
 Sight = Literal["inputs", "truth", "everything"]
@@ -93,11 +94,15 @@ class Given:
     cache_dir: Path | None = None
     secrets: Secrets | None = None
 
-    def inputs(self) -> dict[str, SlideInputs]:
-        """Inputs of every slide by name, in fresh arrays a method may do with as it likes."""
+    def inputs(self, reporter: Reporter = SILENT) -> dict[str, SlideInputs]:
+        """Inputs of every slide by name, in fresh arrays a method may do with as it likes.
+
+        Args:
+            reporter: is told of damaged patches in the cache.
+        """
         features = self.features.fresh()
         truth = {} if self.secrets is None else self.secrets.expression.fresh()
-        return {id_: self._inputs(facts, features[id_], truth.get(id_)) for id_, facts in self.facts.items()}
+        return {id_: self._inputs(facts, features[id_], truth.get(id_), reporter) for id_, facts in self.facts.items()}
 
     def labelled(self, inputs: dict[str, SlideInputs]) -> tuple[list[LabelledSlide], list[LabelledSlide]]:
         """Training and validation slides, with the inputs of :meth:`inputs`."""
@@ -107,7 +112,9 @@ class Given:
         )
         return train, validation
 
-    def _inputs(self, facts: SlideFacts, features: FloatArray, truth: FloatArray | None) -> SlideInputs:
+    def _inputs(
+        self, facts: SlideFacts, features: FloatArray, truth: FloatArray | None, reporter: Reporter
+    ) -> SlideInputs:
         secrets = self.secrets
         return SlideInputs(
             slide_id=facts.id,
@@ -119,10 +126,10 @@ class Given:
             total_counts=None if secrets is None else secrets.total_counts[facts.id].copy(),
             oracle_expression=truth,
             source=None if secrets is None else secrets.slides.get(facts.id),
-            patches=self._patches(facts),
+            patches=self._patches(facts, reporter),
         )
 
-    def _patches(self, facts: SlideFacts) -> SlidePatches | None:
+    def _patches(self, facts: SlideFacts, reporter: Reporter) -> SlidePatches | None:
         if facts.image is None:
             return None
-        return SlidePatches(facts.image, facts.spot_ids, facts.xy, self.patch, self.cache_dir)
+        return SlidePatches(facts.image, facts.spot_ids, facts.xy, self.patch, self.cache_dir, reporter)

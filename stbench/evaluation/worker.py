@@ -124,7 +124,7 @@ def _steps(state: _Work) -> str | None:
     """Everything; returns why the method cannot run on the task, None if it did."""
     job = state.job
     context = _context(state)
-    inputs = job.given.inputs()
+    inputs = job.given.inputs(state.reporter)
     train, validation = job.given.labelled(inputs)
     test = [inputs[id_] for id_ in job.given.test]
     fitted = job.folder.checkpoint.is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from stbench.data.image import ImageSource, PatchSpec
 from stbench.errors import SettingError
+from stbench.features.sealed import NOT_THERE, Sealing, flaw
 from stbench.files import CHOOSE_CACHE, whole
+from stbench.reporting import SILENT, Reporter
 
 _BATCH = 64
-_VERSION = 1  # raise it when cutting or resizing changes
+_VERSION = 2  # raise it when cutting, resizing or what is stored changes
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class SlidePatches:
         xy: (n_spots, 2) float32 spot centres in full-resolution pixels.
         spec: side of the patch the task declares.
         cache_dir: folder where :meth:`array` keeps patches, None keeps them in memory.
+        reporter: is told of a damaged entry of that folder.
     """
 
     image: ImageSource
@@ -38,6 +41,7 @@ class SlidePatches:
     xy: NDArray[np.float32]
     spec: PatchSpec
     cache_dir: Path | None = None
+    reporter: Reporter = field(default=SILENT, repr=False, compare=False)
 
     def batches(self, side: int, *, extent: int = 1, size: int = _BATCH) -> Iterator[NDArray[np.uint8]]:
         """(b, extent * side, extent * side, 3) RGB in the order of the spots, b at most ``size``.
@@ -65,25 +69,34 @@ class SlidePatches:
         if self.cache_dir is None:
             return np.concatenate(list(self.batches(side)))
         path = self.cache_dir / "patches" / f"{self._key(side)}.npy"
+        if flaw(path):  # an intact entry needs no lock: it is put there whole, perhaps by somebody else
+            self._store_once(path, side)
+        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return stored
+
+    def _store_once(self, path: Path, side: int) -> None:
+        """Of several processes that miss the same entry one makes it."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if not path.is_file():
+                if (found := flaw(path)) and found != NOT_THERE:
+                    self.reporter.info(f"patch cache entry {path} is damaged ({found}); it is rebuilt")
+                if found:
                     self._store(path, side)
         except OSError as error:
             raise SettingError(
                 f"expected a cache that can be written at {path.parent}, found: {error}; choose another folder"
             ) from error
-        stored: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return stored
 
     def _store(self, path: Path, side: int) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(self.spot_ids), side, side, 3)}
         # not through a map: a disk that fills up would end the process
         with whole(path, hint=CHOOSE_CACHE, error=SettingError) as part, part.open("wb") as stream:
-            np.lib.format.write_array_header_1_0(stream, header)
+            sealing = Sealing(stream)
+            np.lib.format.write_array_header_1_0(sealing, header)
             for batch in self.batches(side):
-                stream.write(batch.tobytes())
+                sealing.write(batch.tobytes())
+            sealing.seal()
 
     def _key(self, side: int) -> str:
         said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.content(), self.spot_ids])

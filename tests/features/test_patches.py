@@ -8,6 +8,7 @@ from stbench.data.image import PatchSpec
 from stbench.data.images import ImageFile
 from stbench.errors import SettingError
 from stbench.features.patches import SlidePatches
+from stbench.reporting import SILENT
 
 
 @pytest.fixture
@@ -15,8 +16,16 @@ def slide(make_slide, memory_image, tissue):
     return make_slide(memory_image(tissue(300, 0)))
 
 
-def patches_of(slide, cache_dir=None):
-    return SlidePatches(slide.image, slide.spot_ids, slide.xy, PatchSpec(px=64), cache_dir)
+class Messages:
+    def __init__(self):
+        self.lines = []
+
+    def info(self, message):
+        self.lines.append(message)
+
+
+def patches_of(slide, cache_dir=None, reporter=SILENT):
+    return SlidePatches(slide.image, slide.spot_ids, slide.xy, PatchSpec(px=64), cache_dir, reporter)
 
 
 def test_patches_are_centred_on_their_spots(slide):
@@ -54,6 +63,46 @@ def test_another_side_is_another_entry(slide, tmp_path):
     patches = SlidePatches(ImageFile(tmp_path / "slide.png"), slide.spot_ids, slide.xy, PatchSpec(px=64), tmp_path)
     assert patches.array(32).shape[1] == 32
     assert patches.array(16).shape[1] == 16
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "header": lambda path: flip(path, 70),
+    "a pixel": lambda path: flip(path, 30_000),
+    "seal": lambda path: flip(path, -1),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_patches_are_said_and_cut_again(slide, tmp_path, kind):
+    first = np.array(patches_of(slide, tmp_path).array(64))
+    (path,) = tmp_path.rglob("*.npy")
+    DAMAGE[kind](path)
+    messages = Messages()
+    np.testing.assert_array_equal(patches_of(slide, tmp_path, messages).array(64), first)
+    assert messages.lines == [f"patch cache entry {path} is damaged (its checksum differs); it is rebuilt"]
+    patches_of(slide, tmp_path, messages).array(64)
+    assert len(messages.lines) == 1
+
+
+def test_an_intact_entry_is_read_where_nothing_can_be_locked(slide, tmp_path, monkeypatch):
+    first = np.array(patches_of(slide, tmp_path).array(64))
+
+    def refuse(*args, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("stbench.features.patches.FileLock", refuse)
+    np.testing.assert_array_equal(patches_of(slide, tmp_path).array(64), first)
 
 
 def test_unwritable_cache_says_so(slide, tmp_path):
