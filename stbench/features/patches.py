@@ -10,16 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from stbench.data.image import ImageSource, PatchSpec
 from stbench.errors import SettingError
 from stbench.features.sealed import NOT_THERE, Sealing, flaw
 from stbench.files import CHOOSE_CACHE, whole
+from stbench.filling import filling
 from stbench.reporting import SILENT, Reporter
 
 _BATCH = 64
+_SHOWN = 16  # digits of a key in messages
 _VERSION = 2  # raise it when cutting, resizing or what is stored changes
 
 
@@ -76,17 +77,11 @@ class SlidePatches:
 
     def _store_once(self, path: Path, side: int) -> None:
         """Of several processes that miss the same entry one makes it."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if (found := flaw(path)) and found != NOT_THERE:
-                    self.reporter.info(f"patch cache entry {path} is damaged ({found}); it is rebuilt")
-                if found:
-                    self._store(path, side)
-        except OSError as error:
-            raise SettingError(
-                f"expected a cache that can be written at {path.parent}, found: {error}; choose another folder"
-            ) from error
+        with filling(path.parent, path.stem, f"patches {path.stem[:_SHOWN]}", self.reporter):
+            if (found := flaw(path)) and found != NOT_THERE:
+                self.reporter.info(f"patch cache entry {path} is damaged ({found}); it is rebuilt")
+            if found:
+                self._store(path, side)
 
     def _store(self, path: Path, side: int) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(self.spot_ids), side, side, 3)}

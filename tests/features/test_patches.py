@@ -101,13 +101,13 @@ def test_an_intact_entry_is_read_where_nothing_can_be_locked(slide, tmp_path, mo
     def refuse(*args, **options):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("stbench.features.patches.FileLock", refuse)
+    monkeypatch.setattr("stbench.features.patches.filling", refuse)
     np.testing.assert_array_equal(patches_of(slide, tmp_path).array(64), first)
 
 
 def test_unwritable_cache_says_so(slide, tmp_path):
     (tmp_path / "patches").write_text("a file")
-    with pytest.raises(SettingError, match="choose another folder"):
+    with pytest.raises(SettingError, match=r"expected to write patches .* choose another cache folder"):
         patches_of(slide, tmp_path).array(64)
 
 
