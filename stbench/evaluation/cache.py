@@ -14,7 +14,7 @@ from stbench.locks import taken
 
 OTHER = "other"
 _HASH16 = "[0-9a-f]" * 16
-_PART = r"(?:\.\d+\.part)?"  # what a process that was killed left half written
+_PART = r"(?:(?:\.\d+)+\.part)?"  # what a process that was killed left half written
 _LAYOUT = {
     "features": ("*", rf"\.?([0-9a-f]{{64}}){_PART}\.(?:safetensors|lock)"),
     "patches": ("patches/*", rf"\.?([0-9a-f]{{64}}){_PART}\.(?:npy|lock)"),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from stbench.data.simulator import SimulationSettings, open_simulated
 from stbench.evaluation.cache import KINDS, clear, entries, usage
 from stbench.features.cache import cached
 from stbench.features.patches import SlidePatches
+from stbench.files import whole
 
 from .conftest import Colours, make_cohort, make_slide
 
@@ -77,6 +79,27 @@ def test_what_nobody_made_stays(cache):
     clear(cache, KINDS)
     files = sorted(str(path.relative_to(cache)) for path in cache.rglob("*"))
     assert files == ["mine.txt", "patches", "patches/mine.npy"]
+
+
+def test_what_a_killed_process_left_is_known_by_its_name(cache, monkeypatch):
+    places = ("*.safetensors", "patches/*.npy", "simulated/*/P*.*", "semisynthetic/*")
+    found = [path for place in places for path in cache.glob(place)]
+    paths = [path for path in found if path.name != "mine.npy" and path.name[0] != "." and path.suffix != ".lock"]
+    left = [killed(path, monkeypatch) for path in paths]
+    assert {one.kind: one for one in usage(cache)}["other"].entries == 2
+    clear(cache, KINDS)
+    assert len(left) == 7
+    assert not any(path.exists() for path in left)
+
+
+def killed(path, monkeypatch):
+    """What stays where a process is killed while it writes."""
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt), whole(path) as part:
+        patch.setattr("stbench.files.remove", lambda path: None)
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert part.exists()
+    return part
 
 
 def test_a_held_lock_is_respected(cache):
