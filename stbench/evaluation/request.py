@@ -286,7 +286,14 @@ def parse_patch(text: str | None) -> PatchSpec | None:
 
 
 def default_cache() -> Path:
-    """``STBENCH_CACHE``, else ``stbench`` in the user's cache folder."""
+    """``STBENCH_CACHE``, else ``stbench`` in the user's cache folder.
+
+    Raises:
+        SettingError: the account has no home folder, as in some containers.
+    """
     if said := os.environ.get("STBENCH_CACHE"):
         return Path(said)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stbench"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stbench"
+    except RuntimeError as error:
+        raise SettingError("expected a home folder for the cache, found none; set STBENCH_CACHE to a folder") from error

@@ -142,6 +142,11 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("STBENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "stbench"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for an account without an entry
+    with pytest.raises(SettingError, match="found none; set STBENCH_CACHE"):
+        default_cache()
 
 
 def test_simulated_sizes(tmp_path):
