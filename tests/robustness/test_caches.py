@@ -1,5 +1,7 @@
 """Caches: killed, shared, read-only, on a full disk, damaged. The numbers are the same, or there is one line."""
 
+import errno
+import os
 import shutil
 import signal
 import tempfile
@@ -106,6 +108,17 @@ def test_a_full_disk_is_one_line_and_the_same_command_continues(size, tmp_path, 
     assert reasons[0].endswith("choose another cache folder with STBENCH_CACHE")
     assert all(expected[name] == content for name, content in files_of(tmp_path / "cache").items())
     assert ran(ENCODE, tmp_path, tmp_path / "cache").code == 0
+    assert files_of(tmp_path / "cache") == expected
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks_works(number, tmp_path, expected, monkeypatch):
+    def flock(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    ended = ran(ENCODE, tmp_path, tmp_path / "cache")
+    assert ended.code == 0, ended
     assert files_of(tmp_path / "cache") == expected
 
 
