@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -15,6 +14,7 @@ from stbench.data.image import PatchSpec
 from stbench.data.links import links_out
 from stbench.data.readers.counts import check_inside
 from stbench.data.readers.layout import Entry, entry_of, missing_slides
+from stbench.data.same_tissue import SameTissue
 from stbench.data.shared_genes import SharedGenes
 from stbench.data.slide import Slide, SlideRef
 from stbench.data.splits import leak_fraction, split_by_slide
@@ -70,7 +70,7 @@ class _Seen:
     common: set[str] | None = None
     shared: SharedGenes = field(default_factory=SharedGenes)
     genes: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, list[str]] = field(default_factory=dict)
+    tissues: SameTissue = field(default_factory=SameTissue)
     empty: dict[str, int] = field(default_factory=dict)
     bare: list[str] = field(default_factory=list)
     unscaled: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ def _record(slide: Slide, seen: _Seen) -> None:
     seen.n_spots[slide.id], seen.genes[slide.id] = slide.n_spots, len(genes)
     seen.shared.add(slide)
     seen.common = genes if seen.common is None else seen.common & genes
-    seen.counts.setdefault(_digest(slide), []).append(slide.id)
+    seen.tissues.add(slide)
     empty = int((slide.total_counts == 0).sum())
     if empty:
         seen.empty[slide.id] = empty
@@ -166,13 +166,6 @@ def _record(slide: Slide, seen: _Seen) -> None:
         seen.unscaled.append(slide.id)
     if notes := (*slide.notes, *names_untold(slide)):
         seen.notes[slide.id] = notes
-
-
-def _digest(slide: Slide) -> str:
-    """Hash of the counts alone: a copied slide may carry other names."""
-    counts = slide.counts
-    parts = (np.array(counts.shape), counts.indptr, counts.indices, counts.data)
-    return hashlib.sha256(b"".join(part.astype(np.int64).tobytes() for part in parts)).hexdigest()
 
 
 def _decode(slide: Slide) -> None:
@@ -254,11 +247,12 @@ def _genes(seen: _Seen) -> Iterator[AuditRow]:
 
 
 def _duplicates(seen: _Seen) -> Iterator[AuditRow]:
-    twins = [slides for slides in seen.counts.values() if len(slides) > 1]
-    for slides in twins:
-        yield AuditRow("duplicate slides", FAIL, f"{' and '.join(slides)} hold identical counts; remove all but one")
-    if seen.counts and not twins:
-        yield AuditRow("duplicate slides", OK, "none: no two slides hold the same counts")
+    twins = seen.tissues.twins()
+    for found in twins:
+        verdict = FAIL if found.by == "counts" else NOTE
+        yield AuditRow("duplicate slides", verdict, f"{found.said()}; leave all but one out")
+    if seen.n_spots and not twins:
+        yield AuditRow("duplicate slides", OK, "none: no two slides hold the same counts, or places of one picture")
 
 
 def _pictures(seen: _Seen) -> Iterator[AuditRow]:

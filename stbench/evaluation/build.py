@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization
 from stbench.data.panel import Moments, Panel, candidate_genes, hmhvg
 from stbench.data.parts import PARTS, Split
+from stbench.data.same_tissue import SameTissue
 from stbench.data.slide import Slide
 from stbench.data.splits import is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
 from stbench.errors import DataError
@@ -24,7 +25,6 @@ from stbench.evaluation.identity import data_digest, default_patch, patch_text, 
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.task import NO_PATCH, Task, TaskSettings
-from stbench.evaluation.twins import check_no_twins
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
 from stbench.reporting import SILENT, Reporter
@@ -74,8 +74,7 @@ def build_task(
     if panel.lacking:
         reporter.info(f"panel: {panel.loss(cohort.test_name)}")
     kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), panel.genes, cache_dir)
-    if cohort.tested:
-        check_no_twins(kept, split)
+    _check_panel_apart(kept.values(), split)
     facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
     return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
 
@@ -103,16 +102,18 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     Every slide is read, and what was found on them is said.
 
     Raises:
-        DataError: the training slides have no spot, or a slide names its genes unlike the others.
+        DataError: the training slides have no spot, a slide names its genes unlike the others, or one that tests is a
+            copy of another.
         UserError: the panel is not possible, or another cohort that tests names fewer than two genes of it.
     """
     train, others = sorted(split.train), sorted(split.validation + split.test)
     common: set[str] | None = None
     there: set[str] | None = None
     excluded: set[str] = set()
-    moments, findings = Moments([]), Findings()
+    moments, findings, tissues = Moments([]), Findings(), SameTissue()
     for slide in _read(cohort, train + others, "reading gene names", reporter):
         findings.add(slide)
+        tissues.add(slide)
         excluded |= excluded_genes(slide)
         if common is None:
             moments = Moments(candidate_genes(slide.genes))
@@ -123,8 +124,9 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
         common &= set(slide.genes)
         if slide.id in split.train:
             moments.update(_aligned(slide, moments.genes))
-    for line in findings.lines():
+    for line in (*findings.lines(), *tissues.notes(split)):
         reporter.info(f"note: {line}")
+    tissues.check(split)
     if not moments.n_spots:
         raise DataError(
             f"expected training slides with spots, found none on {listed(train)}; leave these out or mend their files"
@@ -135,6 +137,14 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     panel = Panel.of([moments.genes[shared[i]] for i in chosen], there)
     panel.check(cohort.test_name)
     return panel
+
+
+def _check_panel_apart(slides: Iterable[Slide], split: Split) -> None:
+    """Copies with other genes beside those of the panel; raises DataError as :meth:`SameTissue.check` does."""
+    tissues = SameTissue(pictures=False)
+    for slide in slides:
+        tissues.add(slide)
+    tissues.check(split)
 
 
 def _aligned(slide: Slide, genes: Sequence[str]) -> csr_matrix:

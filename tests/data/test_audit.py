@@ -124,7 +124,8 @@ def test_patches_that_do_not_reach_as_far_as_runs_cut(tmp_path):
 
 def test_two_slides_with_the_same_counts(root):
     write_her2st(root, "B1", seed=0)
-    assert failures(check(root))["duplicate slides"] == "A1 and B1 hold identical counts; remove all but one"
+    said = "A1, B1: the same counts, so one tissue under 2 names; leave all but one out"
+    assert failures(check(root))["duplicate slides"] == said
 
 
 def test_slides_left_out_and_without_picture(root):

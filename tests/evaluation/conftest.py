@@ -28,8 +28,11 @@ class Colours(ImageSource):
 
     um_per_px = 1.0
 
+    def __init__(self, name=""):
+        self.name = name
+
     def digest(self):
-        return "colours"
+        return f"colours {self.name}"
 
     def size(self):
         return None
@@ -54,7 +57,7 @@ def make_slide(id_, patient, genes=GENES):
         var=pd.DataFrame(index=list(genes)),
         obsm={"spatial": xy * 20 + 10, "array": xy},
     )
-    return Slide(id_, patient, adata, image=Colours(), um_per_px=1.0)
+    return Slide(id_, patient, adata, image=Colours(id_), um_per_px=1.0)
 
 
 def make_cohort(slides, name="tiny"):

@@ -7,10 +7,11 @@ import pytest
 
 from stbench.data.image import PatchSpec
 from stbench.data.slide import Slide
-from stbench.errors import SettingError, UnknownNameError, UserError
+from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.evaluation.build import build_task
 from stbench.evaluation.identity import default_patch
 from stbench.evaluation.task import TaskSettings
+from stbench.reporting import Silent
 
 from .conftest import GENES, labelled, make_cohort, make_slide, scrambled
 
@@ -135,6 +136,28 @@ def test_folds_and_scales_share_a_protocol(slides, card):
     assert len({first.protocol_hash, *(one.protocol_hash for one in others)}) == 5
     assert facts("kfold-4-1").protocol_hash == facts("kfold-4-3").protocol_hash
     assert facts("kfold-4-1", seed=1).protocol_hash != facts("kfold-4-1").protocol_hash
+
+
+def test_a_copy_of_a_training_slide_may_not_test(slides, card, settings):
+    """P1-s0 trains and P3-s0 tests; spots and genes of the copy come in another order, or some genes are missing."""
+    rows, trained = np.random.default_rng(0).permutation(16), slides[2]
+    for columns in (slice(None, None, -1), slice(2, None)):
+        copy = replace(trained, id="P3-s0", patient="P3", adata=trained.adata[rows].copy()[:, columns].copy())
+        cohort = make_cohort([*slides[:6], copy, slides[7]])
+        with pytest.raises(DataError, match=r"test slide P3-s0: .* found the counts of P1-s0, which trains"):
+            build_task(cohort, card, settings)
+
+
+def test_a_picture_that_trains_and_tests_is_said(slides, card, settings):
+    slides[6] = replace(slides[6], image=slides[2].image)
+    told = []
+    reporter = Silent()
+    reporter.info = told.append
+    build_task(make_cohort(slides), card, settings, reporter=reporter)
+    (line,) = told
+    assert line == (
+        "note: P1-s0, P3-s0: one picture with spots at the same places, so one tissue under 2 names (train, test)"
+    )
 
 
 def test_unknown_patients_are_said(slides, card, settings):
