@@ -116,6 +116,7 @@ def audit(
         _pictures(seen),
         _patches(seen, entries),
         _patients(cohort.refs),
+        [AuditRow("cohort", NOTE, note) for note in cohort.notes],
         _leakage(cohort.refs, n_splits),
         _reader_notes(seen),
     )

@@ -31,6 +31,7 @@ class Cohort:
         secret: SHA-256 of the secret seed that generated data were made with; None where there is none.
         per_fold: training slides to a reader, for a cohort that is made anew for every fold; None for all others.
         folder: where its files lie, None for generated slides.
+        notes: what was found while slides were listed, one line each.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Cohort:
     secret: str | None = None
     per_fold: Callable[[tuple[str, ...]], Callable[[str], Slide]] | None = None
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from stbench.catalogue import DatasetCard, dataset_cards
 from stbench.data.cohort import Cohort
 from stbench.data.opening import open_dataset
 from stbench.data.parts import Split, WithoutValidation
+from stbench.data.patients import one_spelling
 from stbench.data.readers.layout import entry_of, missing_slides
 from stbench.data.slide import Slide, SlideRef
 from stbench.data.splits import split_without_test
@@ -128,7 +129,7 @@ def joined(cohort: Cohort, other: Cohort, patients: Mapping[str, str] | None = N
         slide = other.reader(there[slide_id].id)
         return replace(slide, id=slide_id, patient=refs[slide_id].patient)
 
-    return Cohort(
+    both = Cohort(
         name=f"{cohort.name}-to-{other.name}",
         layout=", ".join(dict.fromkeys((cohort.layout, other.layout))),
         refs=(*cohort.refs, *refs.values()),
@@ -138,7 +139,9 @@ def joined(cohort: Cohort, other: Cohort, patients: Mapping[str, str] | None = N
         simulated=cohort.simulated or other.simulated,
         tested=tuple(refs),
         test_name=other.name,
+        notes=tuple(dict.fromkeys((*cohort.notes, *other.notes))),
     )
+    return one_spelling(both)
 
 
 def _patient(ref: SlideRef, cohort: Cohort, other: Cohort) -> str | None:

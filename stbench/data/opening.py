@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
 from stbench.data.cohort import Cohort
+from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
 from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
@@ -166,7 +167,7 @@ def open_cohort(card: Listing, data_root: Path | None, *, require_image: bool = 
     for layout in card.layouts:
         if READERS[layout].recognises(folder):
             found = READERS[layout].open(card.name, folder, card.slides, require_image=require_image)
-            return replace(found, folder=folder)
+            return replace(one_spelling(found), folder=folder)
     wanted = " or ".join(f"{layout} layout ({READERS[layout].signature})" for layout in card.layouts)
     how = f"{_fetch(card, str(data_root))}; {card.source}" if card.fetch else card.source
     raise DataError(f"{card.name}: expected {wanted} in {folder}, found {_state(folder)}; to obtain it: {how}")
@@ -187,7 +188,8 @@ def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
         if layout.recognises(folder):
             if reason := misnamed(name := folder.resolve().name):
                 raise DataError(f"{folder}: {reason}")
-            return replace(layout.open(name, folder, [], require_image=require_image), folder=folder)
+            found = layout.open(name, folder, [], require_image=require_image)
+            return replace(one_spelling(found), folder=folder)
     wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in known.items())
     raise DataError(f"expected slides in {folder} in a known layout ({wanted}), found {_state(folder)}")
 

@@ -184,9 +184,9 @@ class Plan:
         return f"{said}; {' '.join(changed) if changed else 'default settings'}"
 
     def notes(self) -> list[str]:
-        """What to know beforehand: options that change nothing for a method, weights that may have seen the cohort."""
+        """What to know beforehand: of the cohort, options that change nothing, weights that may have seen it."""
         asked, named = self.request, [run.card for run in self.runs if run.requested]
-        notes = []
+        notes = [*self.cohort.notes]
         if asked.draws is not None:
             points = [card.name for card in named if declared_draws(card, asked.draws) != asked.draws]
             notes += [f"--draws {asked.draws} changes nothing for {listed(points)}: one prediction"] if points else []

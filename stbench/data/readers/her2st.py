@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _POSITION = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _FORMULA_PX = 0.5  # the spot files keep it to 0.01 px
 _SIZE_PX = 2.0
+_SECTION = re.compile(r"([A-Z])\d+|([A-Z]{1,2}\d+)[-_][A-Z]\d+", re.IGNORECASE)
 _SUFFIXES = (".tsv.gz", ".tsv")
 _NO_PICTURE = "no picture in data/ST-imgs/<patient>/<section>/"
 _REDUCED = "only a reduced picture in app/www/imgs/, too coarse for the features of a cell"
@@ -71,8 +73,14 @@ def recognises(folder: Path) -> bool:
 def open_her2st(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
     """List the sections; nothing but names of files is read."""
     files = {section: _files(folder, section, counts) for section, counts in _sections(folder).items()}
-    found = [Found(section, section[:1], _reason(each, require_image)) for section, each in files.items()]
+    found = [Found(section, _patient(section), _reason(each, require_image)) for section, each in files.items()]
     return make_cohort(name, "her2st", found, slides, lambda section, patient: _read(section, patient, files[section]))
+
+
+def _patient(section: str) -> str | None:
+    """``A`` of ``A1``, as the study names its sections, ``BC01`` of ``BC01_C1``; None where a name says nothing."""
+    found = _SECTION.fullmatch(section)
+    return None if found is None else found[1] or found[2]
 
 
 def _sections(folder: Path) -> dict[str, Path]:

@@ -82,7 +82,9 @@ def open_hest(name: str, folder: Path, slides: Sequence[Entry], *, require_image
     for path in sorted((folder / "st").glob("*.h5ad")):
         files = _Files(folder, path.stem)
         try:
-            metadata[path.stem] = {**rows.get(path.stem, {}), **_metadata_json(files.metadata)}
+            said = _metadata_json(files.metadata).items()
+            known = {key: value for key, value in said if text_or_none(value) is not None}
+            metadata[path.stem] = {**rows.get(path.stem, {}), **known}
         except DataError as error:
             found.append(Found(path.stem, reason=str(error)))
             continue
@@ -123,7 +125,7 @@ def _metadata_table(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         check_table(tables[-1])
         with tables[-1].open(encoding="utf-8-sig", newline="") as file:
-            return {row["id"]: dict(row) for row in csv.DictReader(file) if row.get("id")}
+            return {row["id"].strip(): dict(row) for row in csv.DictReader(file) if row.get("id")}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{tables[-1]}: expected a CSV of metadata, found: {error}; obtain the file again") from error
 

@@ -12,6 +12,9 @@ from stbench.data.cohort import Cohort
 from stbench.data.slide import Slide, SlideRef
 from stbench.text import misnamed
 
+_NOTHING = {"nan", "none", "na", "n/a", "#n/a", "<na>", "nat", "null", "nil", "unknown", "undefined", "missing"}
+_NOTHING |= {"not available", "not applicable", "not reported", "not known", "not provided", "unspecified"}
+
 
 class Entry(Protocol):
     """One slide of a cohort's card."""
@@ -112,11 +115,11 @@ def make_cohort(
 
 
 def text_or_none(value: object) -> str | None:
-    """A text that metadata give; None where they leave it blank or hold NaN."""
+    """A text that metadata give; None where they leave it blank or say in one of the usual ways that it is unknown."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = str(value).strip()
-    return None if text.lower() in ("", "nan", "none", "na", "null") else text
+    return None if text.lower() in _NOTHING or not any(letter.isalnum() for letter in text) else text
 
 
 def _ref(slide: Found, entry: Entry | None) -> SlideRef:
