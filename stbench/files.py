@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ _CHUNK = 2**20
 CHANGED = "other content than was written, by its hash"
 HINT = "free some space or choose another place"
 CHOOSE_CACHE = "choose another cache folder with STBENCH_CACHE"
+
+
+_LITTER = {"__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found", "$recycle.bin"}
+
+
+def visible(paths: Iterable[Path]) -> Iterator[Path]:
+    """Paths without those that begin with a dot (resource forks of macOS, say) or that a system leaves in folders."""
+    return (path for path in paths if not path.name.startswith(".") and path.name.lower() not in _LITTER)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
 from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
+from stbench.files import visible
 from stbench.reporting import SILENT, Reporter
 from stbench.text import misnamed, pairs
 
@@ -197,5 +198,5 @@ def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
 def _state(folder: Path) -> str:
     if not folder.is_dir():
         return "no such folder"
-    names = sorted(path.name for path in folder.iterdir())[:5]
+    names = sorted(path.name for path in visible(folder.iterdir()))[:5]
     return f"only {', '.join(names)}" if names else "an empty folder"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stbench.data.readers.counts import check_unique, shown
 from stbench.errors import DataError, SettingError
 from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
+from stbench.files import visible
 from stbench.reporting import SILENT, Reporter
 
 _VERSION = 1  # raise it when reading or aligning changes
@@ -109,7 +110,7 @@ class Precomputed(Encoder):
 
 def _listing(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(visible(folder.iterdir())):
         if path.suffix in READERS:
             found.setdefault(path.stem, []).append(path)
     return found

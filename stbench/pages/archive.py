@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stbench.errors import DataError
 from stbench.evaluation.record import FILE_NAME, SCHEMA_VERSION, Record, find_records, read_record
-from stbench.files import HINT, whole
+from stbench.files import HINT, visible, whole
 from stbench.text import first_line
 
 ENDING = ".records.jsonl.xz"
@@ -53,7 +53,7 @@ def read_records(places: Sequence[Path]) -> Iterator[Record]:
 def _found(place: Path) -> list[Path]:
     if place.name.endswith(ENDING):
         return [place]
-    archives = sorted(place.rglob(f"*{ENDING}"))
+    archives = sorted(visible(place.rglob(f"*{ENDING}")))
     return [*archives, *place.rglob(FILE_NAME)] if archives else find_records([place])
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stbench.errors import DataError
 from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state
+from stbench.files import visible
 from stbench.priors.identifiers import without_version
 
 FloatArray = NDArray[np.float32]
@@ -168,7 +169,7 @@ def load_cellplm(folder: Path) -> CellPlmModel:
 
 
 def _only(folder: Path, ending: str) -> Path:
-    found = sorted(folder.glob(f"*{ending}"))
+    found = sorted(visible(folder.glob(f"*{ending}")))
     if len(found) != 1:
         some = ", ".join(path.name for path in found) or "none"
         raise DataError(f"{folder}: expected one *{ending}, found {some}; give the folder of one CellPLM checkpoint")

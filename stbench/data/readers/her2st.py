@@ -31,6 +31,7 @@ from stbench.data.readers.counts import (
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
+from stbench.files import visible
 from stbench.reading import check_table
 
 if TYPE_CHECKING:
@@ -84,13 +85,15 @@ def _patient(section: str) -> str | None:
 
 
 def _sections(folder: Path) -> dict[str, Path]:
-    paths = sorted((folder / "data" / "ST-cnts").glob("*.tsv*"), reverse=True)  # .tsv replaces .tsv.gz of the same name
+    paths = sorted(
+        visible((folder / "data" / "ST-cnts").glob("*.tsv*")), reverse=True
+    )  # .tsv replaces .tsv.gz of the same name
     return {path.name.split(".")[0]: path for path in paths if path.name.endswith(_SUFFIXES)}
 
 
 def _files(folder: Path, section: str, counts: Path) -> _Files:
     place = folder / "data" / "ST-imgs" / section[:1] / section
-    pictures = sorted(path for path in place.glob("*") if path.suffix.lower() in _PICTURES)
+    pictures = sorted(path for path in visible(place.glob("*")) if path.suffix.lower() in _PICTURES)
     reduced = folder / "app" / "www" / "imgs" / f"{section}_HE_image_dark.png"
     spots = folder / "data" / "ST-spotfiles" / f"{section}_selection.tsv"
     return _Files(counts, spots, tuple(pictures), reduced if reduced.is_file() else None)

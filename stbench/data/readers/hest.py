@@ -33,6 +33,7 @@ from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_
 from stbench.data.readers.positions import pixel_positions
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
+from stbench.files import visible
 from stbench.reading import check_table, read_json
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ class _Files:
 
 def recognises(folder: Path) -> bool:
     """Whether a folder holds spots in this layout."""
-    return any((folder / "st").glob("*.h5ad"))
+    return any(visible((folder / "st").glob("*.h5ad")))
 
 
 def open_hest(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
     """List the samples; of each only its metadata are read."""
     rows = _metadata_table(folder)
     found, metadata = [], {}
-    for path in sorted((folder / "st").glob("*.h5ad")):
+    for path in sorted(visible((folder / "st").glob("*.h5ad"))):
         files = _Files(folder, path.stem)
         try:
             said = _metadata_json(files.metadata).items()
