@@ -81,7 +81,7 @@ def _reasons(left_out: Mapping[str, str]) -> str:
     slides: dict[str, list[str]] = {}
     for slide, reason in left_out.items():
         slides.setdefault(reason.replace(slide, "<slide>"), []).append(slide)
-    return "; ".join(f"{_some(ids)}: {reason}" for reason, ids in slides.items())
+    return "; ".join(f"{_some(ids)}: {reason if len(ids) > 1 else left_out[ids[0]]}" for reason, ids in slides.items())
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
 from stbench.files import visible
 from stbench.reading import check_table
+from stbench.text import few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _FORMULA_PX = 0.5  # the spot files keep it to 0.01 px
 _SIZE_PX = 2.0
 _SECTION = re.compile(r"([A-Z])\d+|([A-Z]{1,2}\d+)[-_][A-Z]\d+", re.IGNORECASE)
+_SPOTS = "_selection.tsv"
 _SUFFIXES = (".tsv.gz", ".tsv")
 _NO_PICTURE = "no picture in data/ST-imgs/<patient>/<section>/"
 _REDUCED = "only a reduced picture in app/www/imgs/, too coarse for the features of a cell"
@@ -75,7 +77,13 @@ def open_her2st(name: str, folder: Path, slides: Sequence[Entry], *, require_ima
     """List the sections; nothing but names of files is read."""
     files = {section: _files(folder, section, counts) for section, counts in _sections(folder).items()}
     found = [Found(section, _patient(section), _reason(each, require_image)) for section, each in files.items()]
-    return make_cohort(name, "her2st", found, slides, lambda section, patient: _read(section, patient, files[section]))
+    cohort = make_cohort(
+        name, "her2st", found, slides, lambda section, patient: _read(section, patient, files[section])
+    )
+    placed = {path.name.removesuffix(_SPOTS) for path in visible((folder / "data" / "ST-spotfiles").glob(f"*{_SPOTS}"))}
+    bare = sorted(placed - set(files))
+    note = f"spots without counts: {few(bare)} (expected data/ST-cnts/{bare[0]}.tsv.gz)" if bare else ""
+    return replace(cohort, notes=(note,)) if note and not slides else cohort
 
 
 def _patient(section: str) -> str | None:
@@ -95,7 +103,7 @@ def _files(folder: Path, section: str, counts: Path) -> _Files:
     place = folder / "data" / "ST-imgs" / section[:1] / section
     pictures = sorted(path for path in visible(place.glob("*")) if path.suffix.lower() in _PICTURES)
     reduced = folder / "app" / "www" / "imgs" / f"{section}_HE_image_dark.png"
-    spots = folder / "data" / "ST-spotfiles" / f"{section}_selection.tsv"
+    spots = folder / "data" / "ST-spotfiles" / f"{section}{_SPOTS}"
     return _Files(counts, spots, tuple(pictures), reduced if reduced.is_file() else None)
 
 

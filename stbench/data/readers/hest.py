@@ -35,6 +35,7 @@ from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
 from stbench.files import visible
 from stbench.reading import check_table, read_json
+from stbench.text import few
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -91,6 +92,10 @@ def open_hest(name: str, folder: Path, slides: Sequence[Entry], *, require_image
             continue
         found.append(Found(path.stem, _patient(metadata[path.stem], name), _reason(files, require_image)))
     cohort = make_cohort(name, "hest", found, slides, partial(_read, folder, metadata))
+    drawn = {path.stem for kind in ("patches/*.h5", "wsis/*.tif") for path in visible(folder.glob(kind))}
+    bare = sorted(drawn - {slide.id for slide in found})
+    if bare and not slides:
+        cohort = replace(cohort, notes=(f"pictures without counts: {few(bare)} (expected st/{bare[0]}.h5ad)",))
     return replace(cohort, simulated=any(said.get("st_technology") == SIMULATED for said in metadata.values()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,18 @@ from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_
 from stbench.data.readers.positions import read_positions
 from stbench.data.readers.preview import choose_picture
 from stbench.data.readers.scales import OFF_ARRAY, pixel_size, read_scales
+from stbench.data.readers.spaceranger_folders import MATRIX, POSITIONS, missing_positions, others, places, unread
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.data.sparse import check_sparse
 from stbench.errors import DataError
 from stbench.reading import check_table
+from stbench.text import few
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GENE_ID = "gene_ids"  # var: Ensembl id, scanpy's name for it
 ALL_GENES = "sum_umi_all_genes"  # layers.tsv: UMI over all genes, where the matrix holds a subset
-_MATRIX = "filtered_feature_bc_matrix.h5"
 _PICTURES = (("tissue_hires_image.png", "tissue_hires_scalef"), ("tissue_lowres_image.png", "tissue_lowres_scalef"))
 
 
@@ -51,7 +52,7 @@ class _Files:
 
     @property
     def matrix(self) -> Path:
-        return self.folder / _MATRIX
+        return self.folder / MATRIX
 
     @property
     def spatial(self) -> Path:
@@ -59,8 +60,7 @@ class _Files:
 
     @property
     def positions(self) -> Path | None:
-        names = ("tissue_positions.csv", "tissue_positions_list.csv")
-        return next((self.spatial / name for name in names if (self.spatial / name).is_file()), None)
+        return next((self.spatial / name for name in POSITIONS if (self.spatial / name).is_file()), None)
 
     @property
     def scales(self) -> Path:
@@ -83,25 +83,29 @@ class _Files:
 
 def recognises(folder: Path) -> bool:
     """Whether a folder is, or holds, output of Space Ranger."""
-    return bool(_slides(folder))
+    return bool(_slides(folder) or unread(folder, ()))
 
 
 def open_spaceranger(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
     """List the slides; no matrix is read."""
     files = _slides(folder)
     found = [Found(slide_id, _subject(each.layers), _reason(each, require_image)) for slide_id, each in files.items()]
-    return make_cohort(name, "spaceranger", found, slides, partial(_read, files))
+    left_out = unread(folder, files)
+    found += [Found(slide_id, reason=reason) for slide_id, reason in left_out.items()]
+    cohort = make_cohort(name, "spaceranger", found, slides, partial(_read, files))
+    empty = others(folder, [*files, *left_out])
+    return replace(cohort, notes=(f"folders without a slide: {few(empty)}",)) if empty and not slides else cohort
 
 
 def _slides(folder: Path) -> dict[str, _Files]:
-    places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir() and path.name != "outs")]
-    each = ((place, inner) for place in places for inner in (place, place / "outs"))
-    return {place.resolve().name: _Files(inner) for place, inner in each if (inner / _MATRIX).is_file()}
+    named = {folder.resolve().name: folder, **{place.name: place for place in places(folder)}}
+    each = ((name, inner) for name, place in named.items() for inner in (place, place / "outs"))
+    return {name: _Files(inner) for name, inner in each if (inner / MATRIX).is_file()}
 
 
 def _reason(files: _Files, require_image: bool) -> str:
     if files.positions is None:
-        return "no spot positions: expected spatial/tissue_positions_list.csv"
+        return missing_positions(files.spatial)
     if require_image and not (files.previews and files.scales.is_file()):
         return (
             "no picture: expected spatial/tissue_hires_image.png or tissue_lowres_image.png, and scalefactors_json.json"
@@ -249,7 +253,7 @@ def _use_totals(adata: Any, joined: pd.DataFrame, missing: list[str], path: Path
 
 
 LAYOUT = Layout(
-    signature=f"<slide>/{_MATRIX}, <slide>/spatial/tissue_positions_list.csv, <slide>/spatial/scalefactors_json.json",
+    signature=f"<slide>/{MATRIX}, <slide>/spatial/tissue_positions_list.csv, <slide>/spatial/scalefactors_json.json",
     recognises=recognises,
     open=open_spaceranger,
 )
