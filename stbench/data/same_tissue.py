@@ -148,7 +148,7 @@ def _sharing(keys: dict[str, Keys], share: float) -> set[tuple[str, str]]:
     sizes = np.array([len(keys[slide]) for slide in slides])
     _, number = np.unique(np.concatenate([keys[slide] for slide in slides]), return_inverse=True)
     there = csr_matrix((np.ones(len(number), dtype=np.int64), (number, np.repeat(np.arange(len(slides)), sizes))))
-    common = (there.T @ there).toarray()
+    common = csr_matrix(there.T @ there).toarray()
     first, second = np.nonzero(np.triu(common >= share * np.minimum(sizes, sizes[:, None]), k=1))
     return {(slides[a], slides[b]) for a, b in zip(first, second, strict=True)}
 
@@ -166,7 +166,7 @@ def _at_one_place(slides: Sequence[tuple[str, NDArray[np.float32]]]) -> set[tupl
 
 def _overlap(smaller: NDArray[np.float32], larger: NDArray[np.float32]) -> float:
     tree = cKDTree(larger)
-    pitch = np.median(tree.query(larger, k=2)[0][:, 1])
+    pitch = np.median(np.asarray(tree.query(larger, k=2)[0])[:, 1])
     return float(np.mean(tree.query(smaller)[0] < pitch))
 
 

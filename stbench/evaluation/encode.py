@@ -46,4 +46,6 @@ def encode_cohort(request: Request, cache_dir: Path, reporter: Reporter = SILENT
     for ref in cohort.refs:
         start = time.perf_counter()
         features = slide_features(cohort.load(ref.id), ready, geometry, cache_dir, reporter)
+        if ready.remark and ref is cohort.refs[0]:
+            reporter.info(f"note: {ready.remark}")
         yield Encoded(ref.id, len(features), features.shape[1], time.perf_counter() - start)

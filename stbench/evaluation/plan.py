@@ -186,7 +186,7 @@ class Plan:
     def notes(self) -> list[str]:
         """What to know beforehand: of the cohort, options that change nothing, weights that may have seen it."""
         asked, named = self.request, [run.card for run in self.runs if run.requested]
-        notes = [*self.cohort.notes]
+        notes = [*self.cohort.notes, *([self.encoder.remark] if self.encoder.remark else [])]
         if asked.draws is not None:
             points = [card.name for card in named if declared_draws(card, asked.draws) != asked.draws]
             notes += [f"--draws {asked.draws} changes nothing for {listed(points)}: one prediction"] if points else []

@@ -24,6 +24,7 @@ class Encoder(ABC):
         dim: width of a vector.
         context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
         least_px: fewest pixels of a patch's side that it can describe.
+        remark: what a user should know of it, one line; empty where there is nothing.
         sources: slide to the hash of the file its features come from; empty where they come from pictures.
     """
 
@@ -31,6 +32,7 @@ class Encoder(ABC):
     dim: int
     context: int = 1
     least_px: int = 1
+    remark: str = ""
     sources: Mapping[str, str] = MappingProxyType({})
 
     def of(self, slide_ids: Sequence[str]) -> Encoder:

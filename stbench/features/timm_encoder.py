@@ -12,6 +12,7 @@ from stbench.errors import DataError
 from stbench.features.encoder import TIMM
 from stbench.features.network_encoder import NetworkEncoder, check_architecture, classifier_prefixes, import_timm
 from stbench.features.weights import load_strictly, read_state, weight_file
+from stbench.text import listed
 
 _VERSION = 1
 
@@ -49,7 +50,16 @@ class TimmEncoder(NetworkEncoder):
 
         super().__init__(build, side, mean, std, device)
         transform = [side, list(mean), list(std), config.get("model_args", {})]
+        if not {"mean", "std"} <= set(config.get("pretrained_cfg", {})):
+            self.remark = _assumed(architecture, file, mean, std)
         self.key = self.identity(f"{TIMM}{architecture}", _VERSION, file, transform, timm.__version__)
+
+
+def _assumed(architecture: str, file: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    return (
+        f"no config.json beside {file.name} says how images are normalised: mean {listed(mean)} and standard deviation "
+        f"{listed(std)} are assumed, timm's record of {architecture}; put the publisher's config.json there"
+    )
 
 
 def _read_config(file: Path) -> dict[str, Any]:

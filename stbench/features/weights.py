@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stbench.errors import DataError
+from stbench.features.weight_advice import advice, nested, shared_prefix
 from stbench.text import first_line
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def read_state(file: Path, wrappers: Sequence[str] = _WRAPPERS) -> dict[str, tor
     except Exception as error:  # every reader fails in its own way on a damaged file
         reason = first_line(error)
         raise DataError(f"expected tensors in {file}, found an unreadable file ({reason}); fetch it again") from error
+    under: tuple[str, ...] = ()
     for wrapper in wrappers:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+            state, under = state[wrapper], (*under, wrapper)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise DataError(f"expected a state dict (names to tensors) in {file}, found {type(state).__name__}")
+        found = nested(state, file, under) if isinstance(state, dict) else type(state).__name__
+        raise DataError(f"expected a state dict (names to tensors) in {file}, found {found}")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -72,6 +75,9 @@ def load_strictly(
 ) -> None:
     """Load a state dict none of whose entries may be missing, unexpected or misshapen.
 
+    First parts that all names share, as training frameworks put before them (``model.``), are left out where the
+    rest fits.
+
     Args:
         module: the network.
         state: name to tensor.
@@ -82,11 +88,23 @@ def load_strictly(
         DataError: names the entries that do not fit.
     """
     expected = module.state_dict()
-    kept = {name: tensor for name, tensor in state.items() if name in expected or not name.startswith(ignored)}
-    found = misfit(expected, kept)
+    kept, found = _fitting(expected, state, ignored)
+    if found and (prefix := shared_prefix(kept)):
+        bare, rest = _fitting(expected, {name.removeprefix(prefix): value for name, value in kept.items()}, ignored)
+        kept, found = (kept, found) if rest else (bare, rest)
     if found:
-        raise DataError(f"weights in {where} do not fit the architecture, found {found}; check the architecture's name")
+        raise DataError(
+            f"weights in {where} do not fit the architecture, found {found}; {advice(expected, kept, where)}"
+        )
     module.load_state_dict(kept, strict=True)
+
+
+def _fitting(
+    expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], ignored: tuple[str, ...]
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Entries the network may have a use for, and what does not fit among them."""
+    kept = {name: tensor for name, tensor in state.items() if name in expected or not name.startswith(ignored)}
+    return kept, misfit(expected, kept)
 
 
 def misfit(

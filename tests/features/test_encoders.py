@@ -93,6 +93,17 @@ def test_config_beside_the_weights_sets_normalisation_and_arguments(model, patch
     assert not np.allclose(encode(encoder, patches), encode(plain, patches))
 
 
+def test_what_is_assumed_without_a_config_is_said(model, tmp_path):
+    path = saved(model, tmp_path / "mine.safetensors")
+    remark = load_encoder("timm:test_vit", weights=path).remark
+    assert remark.startswith(
+        "no config.json beside mine.safetensors says how images are normalised: mean 0.5, 0.5, 0.5"
+    )
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}}))
+    assert load_encoder("timm:test_vit", weights=path).remark == ""
+    assert load_encoder("mean-rgb").remark == ""
+
+
 def test_arguments_the_architecture_does_not_know_are_refused(model, tmp_path):
     saved(model, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_args": {"wings": 2}}))
