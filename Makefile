@@ -4,13 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test slow check format clean
+.PHONY: demo test test-slow check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard"
 	@echo "make test    the test suite"
-	@echo "make slow    the tests that take minutes: commands killed at many points"
+	@echo "make test-slow  what takes longer: kills, damaged files and full disks by the dozen"
 	@echo "make check   formatter, linter, type checker"
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -25,8 +25,8 @@ demo: .venv/.ready
 test: .venv/.ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
-slow: .venv/.ready
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m slow
+test-slow: .venv/.ready
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .
