@@ -47,7 +47,7 @@ class MappedArrays:
             self._file = _nameless(directory)
         except OSError as error:
             raise _unwritable(directory, error) from error
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _close, self._file)
         for name, array in arrays:
             self._shapes[name] = array.shape
             try:
@@ -74,7 +74,7 @@ class MappedArrays:
         found = cls.__new__(cls)
         found._dtype, found._shapes = layout
         found._file = os.fdopen(handle, "rb")
-        weakref.finalize(found, found._file.close)
+        weakref.finalize(found, _close, found._file)
         return found
 
     def fresh(self) -> dict[str, NDArray[Any]]:
@@ -122,6 +122,11 @@ def keep(arrays: Iterable[tuple[str, FloatArray]], directory: Path | None) -> Ke
         SettingError: the folder cannot be written or its disk is full.
     """
     return HeldArrays(arrays) if directory is None else MappedArrays(arrays, directory)
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # closing tries once more what a full disk did not take
+        file.close()
 
 
 def _unwritable(directory: Path, error: OSError) -> SettingError:

@@ -34,7 +34,7 @@ def only_one(out: Path, patience_s: float = 0) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"another process is at work in {out}; {_HINT}") from error
     except OSError as error:
-        raise UserError(f"expected to write to {out}, found: {error}; choose another --out") from error
+        raise _unlockable(out, error) from error
     try:
         yield
     finally:
@@ -64,13 +64,23 @@ def _shared(out: Path) -> Iterator[None]:
     except ImportError:  # a system without shared locks: the cell's own lock has to do
         yield
         return
-    with (out / LOCK).open("a") as file:
+    try:
+        file = (out / LOCK).open("a")
+    except OSError as error:
+        raise _unlockable(out, error) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(f"another process is at work in {out}; {_HINT}") from error
+        except OSError as error:
+            raise _unlockable(out, error) from error
         try:
             yield
         finally:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _unlockable(out: Path, error: OSError) -> UserError:
+    return UserError(f"expected to lock and write to {out}, found: {error}; choose another --out")

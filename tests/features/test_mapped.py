@@ -1,5 +1,7 @@
 """Arrays kept on disk: the same values, no memory, private to whoever asks."""
 
+import gc
+import resource
 from mmap import mmap
 
 import numpy as np
@@ -61,3 +63,14 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"expected room for the arrays of a task at .*file.*STBENCH_CACHE"):
         keep(ARRAYS.items(), tmp_path / "file" / "cache")
+
+
+def test_a_full_disk_is_one_line_and_nothing_comes_after_it(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(SettingError, match=r"expected room for the arrays of a task at .*; choose another"):
+            MappedArrays([("a", np.ones(200)), ("b", np.ones(200))], tmp_path)
+        gc.collect()  # an error of a finaliser is one of the test
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,5 +1,7 @@
 """Grids of cells: their order, their ends, and the table that shows them."""
 
+import errno
+import fcntl
 import json
 from dataclasses import replace
 
@@ -205,3 +207,14 @@ def test_board():
 
 def test_nothing_is_known_of_the_time_at_first():
     assert Board([cell("x")], {}).count() == "0 of 1 cells"
+
+
+@pytest.mark.parametrize("lock", [only_one, lambda out: among_others(out, "a")])
+def test_a_disk_without_locks_is_no_other_process(tmp_path, monkeypatch, lock):
+    def refuse(file, flags):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match="No locks available; choose another --out"), lock(tmp_path):
+        pass

@@ -1,14 +1,21 @@
 """Runs and grids that are killed, meet another process in their folder or a full disk: the same command goes on."""
 
+import errno
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
-from .cohort import report
+from stbench.errors import UserError
+from stbench.evaluation.run import run_method
+from stbench.reporting import Silent
 
-__all__ = ["report"]
+from .cohort import card, report, settings, split, task, trained
+
+__all__ = ["card", "report", "settings", "split", "task", "trained"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,3 +49,37 @@ def test_the_same_command_goes_on_at_every_point(points, report):
     (row,), wrong = tries(**points)
     report(row)
     assert wrong == []
+
+
+class Watching(Silent):
+    """Remembers at which update training began."""
+
+    @contextmanager
+    def track(self, description, total):
+        def advance(steps=1, *, note=""):
+            self.first.setdefault(description, steps)
+
+        self.first = getattr(self, "first", {})
+        yield advance
+
+
+def test_a_run_whose_disk_was_full_goes_on_at_the_last_kept_state(task, trained, tmp_path, monkeypatch):
+    straight = run_method(task, trained, folder=tmp_path / "straight")
+    save, saved = torch.save, []
+
+    def full_at_the_third(state, path):
+        saved.append(path)
+        if len(saved) == 3:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", full_at_the_third)
+    with pytest.raises(UserError, match=r"expected to write .*training\.pt, found: .*No space left on device; free"):
+        run_method(task, trained, folder=tmp_path / "run")
+    assert not list(tmp_path.rglob("*.part*"))
+    watching = Watching()
+    again = run_method(task, trained, folder=tmp_path / "run", resume=True, reporter=watching)
+    assert watching.first["training"] == 4  # of 8 updates: the state is kept after every second one
+    assert (again.predictions, again.metrics) == (straight.predictions, straight.metrics)
+    assert not (tmp_path / "run" / "work").exists()
