@@ -260,16 +260,15 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
     """What a folder belongs to, None where it belongs to no grid of this kind.
 
     Raises:
-        DataError: its file is damaged or of another version.
+        DataError: its file and the copy of it are damaged, or it is of another version.
     """
     path = out / kind.FILE
     if not path.is_file():
         return None
-    if reason := damaged(path):
-        raise DataError(f"expected the settings of {kind.A_KIND} in {reason}; repeat the command that made the folder")
+    copy = _copy(out, kind.FILE)
     try:
-        found = kind.model_validate(read_sealed(path))
-    except (ValidationError, LookupError, TypeError, AttributeError) as error:
+        found = kind.model_validate(read_sealed(copy if damage_of(path) and copy.is_file() else path))
+    except (DataError, ValidationError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"expected the settings of {kind.A_KIND} in {path}, found: {first_line(error)}; choose another --out"
         ) from error
@@ -279,9 +278,7 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
 
 
 def join(out: Path, asked: M) -> M:
-    """The grid in a folder, grown by what is asked, or that alone where the file that says it is damaged.
-
-    Nothing is written.
+    """The grid in a folder, grown by what is asked; nothing is written.
 
     Raises:
         UserError: the folder holds something else, or a grid that contradicts what is asked.
@@ -289,9 +286,7 @@ def join(out: Path, asked: M) -> M:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"expected a folder for the {asked.KIND} at {out}, found a file; choose another --out")
-    found = None if damaged(out / asked.FILE) else read_manifest(out, type(asked))
-    if found is None and (out / asked.FILE).is_file():
-        return asked
+    found = read_manifest(out, type(asked))
     if found is None:
         if inside := _foreign(out, asked):
             raise UserError(f"expected an empty or new folder at {out}, found {inside[0]}; choose another --out")
@@ -316,17 +311,20 @@ def write_manifest(out: Path, manifest: Manifest) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    path = out / manifest.FILE
-    if damaged(path):
-        path.replace(path.with_name(f"damaged-{path.name}"))  # another program's, perhaps
-    write_sealed(path, json.loads(manifest.model_dump_json()), hint="choose another --out")
+    for path in (_copy(out, manifest.FILE), out / manifest.FILE):
+        write_sealed(path, json.loads(manifest.model_dump_json()), hint="choose another --out")
 
 
-def damaged(path: Path) -> str | None:
+def _copy(out: Path, name: str) -> Path:
+    """A second file of the same content, for the day that the first is damaged: nobody could go on with the folder."""
+    return out / f".{name}"
+
+
+def damage_of(path: Path) -> str | None:
     """Why a file that says what a folder holds is not what was written, None where it is, or where there is none."""
     try:
         if path.is_file():
             read_sealed(path)
     except DataError as error:
-        return f"{path}, found {error}"
+        return str(error)
     return None

@@ -20,7 +20,7 @@ from stbench.grids.crew import call_early
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute, reporter_of
 from stbench.grids.lock import only_one
-from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, damaged, join, write_manifest
+from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, damage_of, join, write_manifest
 from stbench.methods.registry import method_class, resolve_settings
 
 _CHEAP, _INITIATED = 0.01, 0.001  # weight of a control against a method; who sees the truth comes last
@@ -245,11 +245,10 @@ def open_work(grid: GridPlan, out: Path) -> Work:
     """
     manifest = join(out, grid.manifest)
     cells = _expecting(grid.cells(manifest), out)
-    if reason := damaged(out / manifest.FILE):  # each cell's own key says whose it is
-        note = f"expected the settings of the folder in {reason}; those of this command take their place"
-        return Work(out, manifest, cells, {}, note)
     earlier = {cell: outcome for cell in cells if (outcome := finished(out, cell)) is not None}
-    return Work(out, manifest, cells, earlier)
+    reason = damage_of(out / manifest.FILE)
+    note = f"{manifest.FILE}: expected it as it was written, found {reason}; its copy takes its place" if reason else ""
+    return Work(out, manifest, cells, earlier, note)
 
 
 def _expecting(cells: Sequence[Cell], out: Path) -> list[Cell]:

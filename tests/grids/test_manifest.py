@@ -85,15 +85,16 @@ def test_the_command_says_every_choice():
     assert manifest().command().endswith(" --no-controls")
 
 
-def test_a_damaged_file_of_settings_gives_way_to_the_command(tmp_path):
-    write_manifest(tmp_path, manifest(seeds=[0, 1]))
-    path = tmp_path / "sweep.json"
-    path.write_bytes(damaged_content := path.read_bytes().replace(b"small", b"paper"))
-    with pytest.raises(DataError, match=r"expected the settings of a sweep in .*by its hash; repeat the command"):
+def test_a_copy_takes_the_place_of_damaged_settings(tmp_path):
+    write_manifest(tmp_path, grown := manifest(seeds=[0, 1]))
+    path, copy = tmp_path / "sweep.json", tmp_path / ".sweep.json"
+    whole = path.read_bytes()
+    for damage in (whole.replace(b"small", b"paper"), whole[:40], bytes(len(whole)), b""):
+        path.write_bytes(damage)
+        assert read_manifest(tmp_path, SweepManifest) == grown
+        assert join(tmp_path, manifest(seeds=[2])).seeds == [0, 1, 2]
+    copy.write_bytes(whole[:-9])
+    with pytest.raises(DataError, match=r"expected the settings of a sweep in .*; choose another --out"):
         read_manifest(tmp_path, SweepManifest)
-    asked = manifest(seeds=[2])
-    assert join(tmp_path, asked).seeds == [2]
-    write_manifest(tmp_path, asked)
-    assert read_manifest(tmp_path, SweepManifest) == asked
-    assert (tmp_path / "damaged-sweep.json").read_bytes() == damaged_content
-    assert join(tmp_path, manifest(seeds=[3])).seeds == [2, 3]
+    write_manifest(tmp_path, grown)
+    assert copy.read_bytes() == path.read_bytes() == whole

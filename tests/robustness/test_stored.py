@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,12 @@ from stbench.evaluation.record import read_record
 from stbench.evaluation.rescore import scored_prediction
 from stbench.evaluation.run import run_method
 
+from ..cli.conftest import TINY, cache, stbench
 from .cohort import card, report, settings, split, task, trained
 from .methods import STOP
 from .tally import CLEAN, TRACEBACK, WRONG, Tally
 
-__all__ = ["card", "report", "settings", "split", "task", "trained"]
+__all__ = ["cache", "card", "report", "settings", "split", "stbench", "task", "trained"]
 
 STOPS = {"training": "5", "predicting": "P3-s0", "finished": ""}
 FILES = {
@@ -123,3 +125,34 @@ def test_damage_is_found_where_it_would_change_a_number(task, trained, runs):
     """What the tests above compare does differ between runs, or they could not fail."""
     other = run_method(task, trained, folder=runs / "other", seed=1)
     assert numbers(other) != numbers(read_record(runs / "finished"))
+
+
+SMALL = [*TINY, "--encoder", "mean-rgb", "--genes", "5", "--no-controls"]
+
+
+def test_damaged_settings_of_a_folder_are_put_back(stbench):
+    words = ["run", "--method", "ridge", *SMALL, "--out", "mine"]
+    assert stbench(*words).code == 0
+    record, path = Path("mine/ridge/record.json"), Path("mine/grid.json")
+    before, whole = record.read_bytes(), path.read_bytes()
+    for damage in (cut, zero, flip):
+        path.write_bytes(damage(whole))
+        assert stbench("cell", "mine", "1").out.startswith("ridge: done")
+        reason = "mine belongs to another run: ridge: setting alpha None -> 3.0; choose another --out"
+        assert stbench(*words, "--set", "ridge.alpha=3").reason == reason
+        ended = stbench(*words)
+        assert (ended.code, "its copy takes its place" in ended.out) == (0, True)
+        assert "its copy" not in stbench(*words).out
+        assert record.read_bytes() == before
+
+
+def test_a_damaged_record_is_named_by_who_reads_it_and_made_again_by_who_made_it(stbench):
+    words = ["run", "--method", "ridge", *SMALL, "--out", "mine"]
+    assert stbench(*words).code == 0
+    before, path = read_record(Path("mine/ridge")), Path("mine/ridge/record.json")
+    path.write_text(path.read_text().replace('"mean": 0.', '"mean": 1.', 1))
+    for reader in ("leaderboard", "compare"):
+        assert "mine/ridge/record.json, found other content than was written" in stbench(reader, "mine").reason
+    ended = stbench(*words)
+    assert (ended.code, "what is there of it is scored again" in ended.err) == (0, True)
+    assert numbers(read_record(Path("mine/ridge"))) == numbers(before)
