@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws, encoder_of, lacks_pictures
 from stbench.evaluation.task import NO_ENCODER, Task
 from stbench.evaluation.worker import announce
-from stbench.files import check_unused, new_folder, remove
+from stbench.files import check_unused, new_folder, read_sealed, remove, sha256_of, write_sealed
 from stbench.methods.base import Context, Method
 from stbench.methods.calibration import calibrated
 from stbench.methods.registry import find_method, method_class
@@ -133,8 +133,8 @@ def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFac
         if (part / WORK / HISTORY).is_file():
             (part / WORK / HISTORY).replace(part / HISTORY)
         remove(part / WORK)
-        facts = _facts(planned, run, task, given, seconds=seconds, model=_sha256(part / MODEL))
-        (part / FACTS).write_text(facts.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        facts = _facts(planned, run, task, given, seconds=seconds, model=sha256_of(part / MODEL))
+        write_sealed(part / FACTS, json.loads(facts.model_dump_json()))
     return facts
 
 
@@ -217,16 +217,11 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
         UnknownNameError: the method is not registered here.
     """
     try:
-        facts = ModelFacts.model_validate_json((folder / FACTS).read_text(encoding="utf-8"))
-        found = _sha256(folder / MODEL)
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        facts = ModelFacts.model_validate(read_sealed(folder / FACTS))
+        found = sha256_of(folder / MODEL)
+    except (OSError, DataError, ValidationError) as error:
         raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
     if found != facts.model:
         raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
     card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
     return facts, calibrated(method_class(card).load(folder / MODEL))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -78,7 +78,7 @@ class _Engine:
             else:
                 worker = self._crew.hand(cell.task.split, found.job)
                 self._running[worker.number] = (cell, found)
-        except Exception as error:  # noqa: BLE001  a full disk or a foreign reader must not end the other cells
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a full disk or foreign code ends no other cell
             self._broke(cell, error)
 
     def _listen(self) -> None:
@@ -94,10 +94,10 @@ class _Engine:
         cell, prepared = self._running.pop(worker.number)
         try:
             self._ended(cell, outcome_of(conclude(prepared, report)))
-        except Exception as error:  # noqa: BLE001  as above
+        except (Exception, SystemExit) as error:  # noqa: BLE001  as above
             self._broke(cell, error)
 
-    def _broke(self, cell: Cell, error: Exception) -> None:
+    def _broke(self, cell: Cell, error: BaseException) -> None:
         """A cell ends without a record."""
         if isinstance(error, StbenchError):
             self._ended(cell, Outcome("failed", one_line(error), misused=True))

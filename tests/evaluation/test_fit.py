@@ -143,7 +143,11 @@ def test_what_is_damaged_is_named(planned, tmp_path):
     with pytest.raises(DataError, match=r"expected a model in .*model, found: .*No such file.*fit it again"):
         load_model(folder)
     fit_model(planned(), folder)
-    said = json.loads((folder / FACTS).read_text())
+    whole = (folder / FACTS).read_text()
+    (folder / FACTS).write_text(whole.replace('"log1p"', '"log2p1"'))
+    with pytest.raises(DataError, match=r"expected a model in .*by its hash; fit it again"):
+        load_model(folder)
+    said = {name: value for name, value in json.loads(whole).items() if name != "seal"}  # as before there were seals
     (folder / FACTS).write_text(json.dumps({**said, "entry": f"{DUMMIES}:SlideMean"}))
     assert load_model(folder)[0].method == "slidemean"
     (folder / MODEL).write_bytes(b"half")
