@@ -52,6 +52,7 @@ class Slide:
         image: source of the H&E picture, None when the slide has none.
         um_per_px: micrometres per full-resolution pixel, None when unknown.
         notes: what the reader left out or repaired, one line each.
+        orders: names of files of the slide that list its spots in another order than ``adata``.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Slide:
     image: ImageSource | None = None
     um_per_px: float | None = None
     notes: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
 
     @property
     def n_spots(self) -> int:

@@ -7,21 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stbench.errors import DataError, SettingError
+from stbench.features.half import StoredArray, was_clipped
 from stbench.files import CHOOSE_CACHE, whole
 from stbench.filling import filling, there
 from stbench.reporting import SILENT, Reporter
-
-HalfArray = NDArray[np.float16]
 
 _NAME = "features"
 _CHECKSUM = "sha256"
 _SHOWN = 16  # digits of a key in messages
 
 
-def cached(directory: Path, key: str, compute: Callable[[], HalfArray], reporter: Reporter = SILENT) -> HalfArray:
+def cached(directory: Path, key: str, compute: Callable[[], StoredArray], reporter: Reporter = SILENT) -> StoredArray:
     """Read an entry, or compute and store it. Of several processes that miss the same entry one computes it.
 
     Reading asks for no lock and writes nothing: a cache that holds the entry may be read-only, or somebody else's.
@@ -33,7 +31,7 @@ def cached(directory: Path, key: str, compute: Callable[[], HalfArray], reporter
         reporter: is told of a damaged entry, and of a long wait for another process.
 
     Returns:
-        The float16 array, the same bits from a miss and from a hit.
+        The array, the same type and bits from a miss and from a hit.
 
     Raises:
         SettingError: the entry is not there, and the folder cannot be written.
@@ -47,13 +45,13 @@ def cached(directory: Path, key: str, compute: Callable[[], HalfArray], reporter
         return _stored(path, compute()) if stored is None else stored
 
 
-def _stored(path: Path, computed: HalfArray) -> HalfArray:
-    array = np.ascontiguousarray(computed, dtype=np.float16)
+def _stored(path: Path, computed: StoredArray) -> StoredArray:
+    array: StoredArray = np.ascontiguousarray(computed)
     _write(path, array)
     return array
 
 
-def _read_or_report(path: Path, reporter: Reporter) -> HalfArray | None:
+def _read_or_report(path: Path, reporter: Reporter) -> StoredArray | None:
     if not there(path):
         return None
     try:
@@ -63,21 +61,23 @@ def _read_or_report(path: Path, reporter: Reporter) -> HalfArray | None:
         return None
 
 
-def _read(path: Path) -> HalfArray:
+def _read(path: Path) -> StoredArray:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="np") as file:
             expected = (file.metadata() or {}).get(_CHECKSUM)
-            array: HalfArray = file.get_tensor(_NAME)
+            array: StoredArray = file.get_tensor(_NAME)
     except (OSError, SafetensorError, ValueError, TypeError) as error:  # what a damaged header can lead to
         raise DataError(f"feature cache entry {path} is damaged ({error})") from error
     if _checksum(array) != expected:
         raise DataError(f"feature cache entry {path} is damaged (its checksum differs)")
+    if was_clipped(array):
+        raise DataError(f"feature cache entry {path} was clipped to the range of half precision")
     return array
 
 
-def _write(path: Path, array: HalfArray) -> None:
+def _write(path: Path, array: StoredArray) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -85,5 +85,5 @@ def _write(path: Path, array: HalfArray) -> None:
         save_file({_NAME: array}, str(part), metadata={_CHECKSUM: _checksum(array)})
 
 
-def _checksum(array: HalfArray) -> str:
+def _checksum(array: StoredArray) -> str:
     return hashlib.sha256(repr((array.shape, array.dtype.str)).encode() + array.tobytes()).hexdigest()

@@ -25,6 +25,8 @@ class Encoder(ABC):
         context: side of the patches :meth:`encode` wants, in multiples of the side the task declares.
         least_px: fewest pixels of a patch's side that it can describe.
         remark: what a user should know of it, one line; empty where there is nothing.
+        bounded: whether its vectors are known to be of a size that half precision on disk holds well; those of others
+            are looked at, slide by slide.
         sources: slide to the hash of the file its features come from; empty where they come from pictures.
     """
 
@@ -33,6 +35,7 @@ class Encoder(ABC):
     context: int = 1
     least_px: int = 1
     remark: str = ""
+    bounded: bool = False
     sources: Mapping[str, str] = MappingProxyType({})
 
     def of(self, slide_ids: Sequence[str]) -> Encoder:

@@ -31,6 +31,7 @@ class MeanRgb(Encoder):
 
     key = f"{MEAN_RGB}/1"
     dim = 3
+    bounded = True
 
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
         mean: FloatArray = (patches.mean(axis=(1, 2), dtype=np.float64) / 255).astype(np.float32)
@@ -54,6 +55,8 @@ class Handcrafted(Encoder):
         context: 1, or 2 to append the descriptor of the doubled crop reduced to the declared side (306 numbers).
         workers: threads that share a batch, all available cores when None; the result does not depend on it.
     """
+
+    bounded = True
 
     def __init__(self, context: int = 1, workers: int | None = None) -> None:
         from stbench.features.handcrafted import MIN_SIDE_PX

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.slide import Slide
 from stbench.errors import DataError
-from stbench.features.cache import HalfArray, cached
+from stbench.features.cache import cached
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import Given
+from stbench.features.half import StoredArray, in_range, loses_nothing
+from stbench.features.joining import Spots
 from stbench.features.patches import widened
 from stbench.features.precomputed import Precomputed
 from stbench.reporting import SILENT, Reporter
@@ -28,7 +30,7 @@ _VERSION = 1  # raise it when patches, white point or rounding change
 _BATCH = 64
 _REDUCTION = 8
 _LONGEST_THUMBNAIL_PX = 1024
-_FLOAT16_MAX = float(np.finfo(np.float16).max)
+_CHECKED = "half precision where it loses nothing"  # part of the key of encoders whose vectors are looked at
 
 
 def slide_features(
@@ -36,7 +38,9 @@ def slide_features(
 ) -> FloatArray:
     """Encode the patch around every spot.
 
-    Values are rounded to float16 whether or not a cache is used, so a hit equals a miss bit for bit.
+    Values are rounded to float16 where that loses nothing that matters, whether or not a cache is used, so a hit equals
+    a miss bit for bit. Those of this package's encoders are rounded as long as they stay in its range, those of others
+    where the rounding error of every feature is at most 2 % of its spread over the slide.
 
     Args:
         slide: a slide with an image, or with features of its own where the encoder is ``given``. With ``precomputed``
@@ -62,7 +66,7 @@ def slide_features(
     if image is None:
         raise DataError(f"slide {slide.id} has no image; leave it out or choose a method that needs no features")
 
-    def compute() -> HalfArray:
+    def compute() -> StoredArray:
         return _compute(slide, image, encoder, patch, reporter)
 
     stored = (
@@ -87,11 +91,14 @@ def _given(slide: Slide) -> FloatArray:
 def _precomputed(slide: Slide, encoder: Precomputed, cache_dir: Path | None, reporter: Reporter) -> FloatArray:
     """Through the cache like those of pictures: text is slow to read, and training maps what the cache holds."""
 
-    def compute() -> HalfArray:
-        return _halved(encoder.features(slide.id, slide.spot_ids, reporter))
+    def compute() -> StoredArray:
+        spots = Spots(slide.spot_ids, slide.xy, slide.orders)
+        found = encoder.features(slide.id, spots, reporter)
+        return found if encoder.exact else found.astype(np.float16)
 
     said = json.dumps([_VERSION, encoder.key.split("/")[:2], encoder.sources[slide.id], slide.spot_ids])
-    key = hashlib.sha256(said.encode()).hexdigest()
+    places = np.ascontiguousarray(slide.xy).tobytes() if encoder.exact else b""
+    key = hashlib.sha256(said.encode() + places).hexdigest()
     return (compute() if cache_dir is None else cached(cache_dir, key, compute, reporter)).astype(np.float32)
 
 
@@ -110,11 +117,12 @@ def white_point(image: ImageSource) -> NDArray[np.float64]:
 
 def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -> str:
     geometry = [patch.um, patch.px, patch.out_px, slide.um_per_px]
-    said = json.dumps([_VERSION, encoder.key, geometry, image.content(), slide.spot_ids])
+    rule = [] if encoder.bounded else [_CHECKED]
+    said = json.dumps([_VERSION, encoder.key, geometry, image.content(), slide.spot_ids, *rule])
     return hashlib.sha256(said.encode() + np.ascontiguousarray(slide.xy).tobytes()).hexdigest()
 
 
-def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec, reporter: Reporter) -> HalfArray:
+def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec, reporter: Reporter) -> StoredArray:
     white = white_point(image)
     patches = image.patches(slide.spot_ids, slide.xy, widened(patch, encoder.context))
     rows = [np.empty((0, encoder.dim), dtype=np.float32)]
@@ -125,11 +133,8 @@ def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpe
             advance(len(batch))
     features = np.concatenate(rows)
     _check(features, slide, encoder)
-    return _halved(features)
-
-
-def _halved(features: FloatArray) -> HalfArray:
-    return np.clip(features, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+    keeps = in_range if encoder.bounded else loses_nothing
+    return features.astype(np.float16) if keeps(features) else features
 
 
 def _check(features: FloatArray, slide: Slide, encoder: Encoder) -> None:

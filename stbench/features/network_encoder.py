@@ -88,6 +88,8 @@ class NetworkEncoder(Encoder):
         DataError: (when the network is built) it does not give one vector per patch, or its weights do not fit.
     """
 
+    bounded = True
+
     def __init__(
         self,
         build: Callable[[], nn.Module],

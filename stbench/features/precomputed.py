@@ -12,30 +12,44 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stbench.data.readers.counts import check_unique, shown
+from stbench.data.readers.counts import shown
 from stbench.errors import DataError, SettingError
 from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
+from stbench.features.half import loses_nothing
+from stbench.features.joining import Spots, Table, aligned
 from stbench.files import visible
 from stbench.reporting import SILENT, Reporter
 
 _VERSION = 1  # raise it when reading or aligning changes
+_EXACT_VERSION = 2  # of files that version 1 joined by order though they have coordinates, or rounded to nothing
 _FEATURES = ("embeddings", "features")
-_BARCODES = ("barcodes", "barcode")
+_BARCODES = ("barcodes", "barcode", "spots", "spot_ids", "obs_names")
+_COORDS = ("coords", "coordinates", "coord", "xy", "spatial")
 
 
-class Table(NamedTuple):
-    """What a file holds: (n_rows, d) float32 features, and the spot of each row where the file says it."""
+class _Held(NamedTuple):
+    """Features, barcodes, coordinates and side of patches as a file holds them; None for what it lacks."""
 
-    features: FloatArray
-    barcodes: list[str] | None
+    features: Any
+    barcodes: Any = None
+    coords: Any = None
+    side: float | None = None
 
 
 class _Facts(NamedTuple):
-    """What is remembered of a file: hash of its bytes, width, and how many rows are not finite."""
+    """What is remembered of a file.
+
+    Args:
+        digest: hash of its bytes.
+        width: of a vector.
+        broken: how many rows are not finite.
+        exact: whether rows are joined on coordinates, or half precision would lose what tells spots apart.
+    """
 
     digest: str
     width: int
     broken: int
+    exact: bool
 
 
 class Precomputed(Encoder):
@@ -47,9 +61,13 @@ class Precomputed(Encoder):
 
     Raises:
         SettingError: there is no such folder.
+
+    Attributes:
+        exact: whether the vectors are kept in single precision.
     """
 
     dim = 0
+    exact = False
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -86,23 +104,25 @@ class Precomputed(Encoder):
         chosen._files = files
         chosen.sources = {id_: one.digest for id_, one in facts.items()}
         chosen.dim = next((one.width for one in facts.values()), 0)
+        chosen.exact = any(one.exact for one in facts.values())
+        chosen.key = f"{PRECOMPUTED}/{_EXACT_VERSION if chosen.exact else _VERSION}"
         said = json.dumps(sorted(chosen.sources.items()))
         chosen.key += f"/{hashlib.sha256(said.encode()).hexdigest()}/{chosen.dim}"
         return chosen
 
-    def features(self, slide_id: str, spot_ids: Sequence[str], reporter: Reporter = SILENT) -> FloatArray:
-        """(n_spots, dim) in the order of the spots, joined on the barcodes where the file has them.
+    def features(self, slide_id: str, spots: Spots, reporter: Reporter = SILENT) -> FloatArray:
+        """(n_spots, dim) in the order of the spots, joined on barcodes, else on coordinates, where the file has them.
 
         Args:
             slide_id: one of those of :meth:`of`.
-            spot_ids: names of the slide's spots.
+            spots: the slide's spots.
             reporter: is told of rows that belong to no spot.
 
         Raises:
-            DataError: a spot without row, a barcode given twice, or without barcodes another number of rows.
+            DataError: see :func:`stbench.features.joining.aligned`.
         """
         path = self._files[slide_id]
-        return _aligned(read_table(path), spot_ids, path, reporter)
+        return aligned(read_table(path), spots, path, reporter)
 
     def encode(self, patches: PatchArray, *, white_point: NDArray[np.float64], um_per_px: float | None) -> FloatArray:
         raise NotImplementedError("precomputed features are not computed from patches")
@@ -134,7 +154,10 @@ def _facts(path: Path, size: int, mtime_ns: int) -> _Facts:
     table = read_table(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _Facts(digest, table.features.shape[1], int((~np.isfinite(table.features).all(axis=1)).sum()))
+    broken = int((~np.isfinite(table.features).all(axis=1)).sum())
+    joined_on_place = table.barcodes is None and table.coords is not None
+    exact = joined_on_place or not (broken or loses_nothing(table.features))
+    return _Facts(digest, table.features.shape[1], broken, exact)
 
 
 def _widths(facts: Mapping[str, _Facts]) -> list[str]:
@@ -145,28 +168,6 @@ def _widths(facts: Mapping[str, _Facts]) -> list[str]:
     return [f"{width} ({shown(ids)})" for width, ids in slides.items()] if len(slides) > 1 else []
 
 
-def _aligned(table: Table, spots: Sequence[str], path: Path, reporter: Reporter) -> FloatArray:
-    if table.barcodes is None:
-        if len(table.features) != len(spots):
-            raise DataError(
-                f"{path}: expected a row for each of {len(spots)} spots, found {len(table.features)} and no barcodes "
-                "to join them on; store barcodes beside the features"
-            )
-        return table.features
-    check_unique(table.barcodes, "barcode", str(path))
-    row = {barcode: i for i, barcode in enumerate(table.barcodes)}
-    missing = [spot for spot in spots if spot not in row]
-    if missing:
-        raise DataError(
-            f"{path}: expected a row for each of {len(spots)} spots, found none for {len(missing)} ({shown(missing)}); "
-            f"its barcodes: {shown(table.barcodes)}; extract them, or take those spots out of the slide"
-        )
-    if len(row) > len(spots):
-        reporter.info(f"{path.name}: {len(row) - len(spots)} of {len(row)} rows left out that belong to no spot")
-    found: FloatArray = table.features[[row[spot] for spot in spots]]
-    return found
-
-
 def read_table(path: Path) -> Table:
     """Read a file of features. Nothing in it is executed.
 
@@ -174,7 +175,7 @@ def read_table(path: Path) -> Table:
         DataError: not one of the formats, or the file does not hold what its format promises.
     """
     try:
-        features, barcodes = READERS[path.suffix](path)
+        features, barcodes, coords, side = READERS[path.suffix](path)
         if barcodes is not None:
             barcodes = [name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(barcodes)]
         features = np.asarray(features)
@@ -185,58 +186,92 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path}: expected numbers of shape (n_spots, width), found {features.shape} {features.dtype}")
     if barcodes is not None and len(barcodes) != len(features):
         raise DataError(f"{path}: expected a barcode per row, found {len(barcodes)} for {len(features)} rows")
-    return Table(features.astype(np.float32, copy=False), barcodes)
+    with np.errstate(over="ignore"):  # what is beyond float32 is reported as not finite
+        single = features.astype(np.float32, copy=False)
+    return Table(single, barcodes, _places(coords, len(features), path), side)
 
 
-def _from_hdf5(path: Path) -> tuple[Any, Any]:
+def _places(coords: Any, n_rows: int, path: Path) -> NDArray[np.float64] | None:
+    """(n_rows, 2) coordinates, None without any or where all rows have the same, which nobody filled in."""
+    if coords is None:
+        return None
+    found = np.asarray(coords)
+    if found.shape != (n_rows, 2) or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise DataError(
+            f"{path}: expected coords of shape ({n_rows}, 2), found {found.shape} {found.dtype} or not finite"
+        )
+    same = n_rows > 1 and not np.ptp(found, axis=0).any()
+    return None if same else found.astype(np.float64)
+
+
+def _from_hdf5(path: Path) -> _Held:
     import h5py
 
     with h5py.File(path) as file:
-        features, barcodes = _picked(file)
-        return features[:], None if barcodes is None else barcodes[:]
+        held = _picked(file)
+        kept = next((file[name].attrs for name in _COORDS if name in file), {})
+        return _Held(*(None if part is None else part[:] for part in held[:3]), _side({**file.attrs, **kept}))
 
 
-def _from_npz(path: Path) -> tuple[Any, Any]:
+def _side(said: Mapping[str, Any]) -> float | None:
+    """Side of a patch in full-resolution pixels, as TRIDENT, HEST-1k or CLAM write it; None where nobody does."""
+    numbers = {name: float(np.ravel(value)[0]) for name, value in said.items() if _is_number(value)}
+    whole = next((numbers[name] for name in ("patch_size_level0", "patch_size_src") if name in numbers), None)
+    if whole is None and "patch_size" in numbers and "downsample" in numbers:
+        whole = numbers["patch_size"] * numbers["downsample"]
+    return whole if whole is not None and 0 < whole < np.inf else None
+
+
+def _is_number(value: Any) -> bool:
+    found = np.asarray(value)
+    return bool(found.size) and found.dtype.kind in "fiu"
+
+
+def _from_npz(path: Path) -> _Held:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # numpy leaves a damaged one open
         return _picked(file)
 
 
-def _from_npy(path: Path) -> tuple[Any, Any]:
-    return np.load(path, allow_pickle=False), None
+def _from_npy(path: Path) -> _Held:
+    return _Held(np.load(path, allow_pickle=False))
 
 
-def _from_torch(path: Path) -> tuple[Any, Any]:
+def _from_torch(path: Path) -> _Held:
     import torch
 
     held = torch.load(path, map_location="cpu", weights_only=True)
-    features, barcodes = _picked(held) if isinstance(held, Mapping) else (held, None)
-    return features.float().numpy(), barcodes
+    return _in_numpy(_picked(held) if isinstance(held, Mapping) else _Held(held))
 
 
-def _from_safetensors(path: Path) -> tuple[Any, Any]:
+def _from_safetensors(path: Path) -> _Held:
     from safetensors.torch import load_file
 
-    features, barcodes = _picked(load_file(str(path)))
-    return features.float().numpy(), barcodes
+    return _in_numpy(_picked(load_file(str(path))))
 
 
-def _from_csv(path: Path) -> tuple[Any, Any]:
+def _in_numpy(held: _Held) -> _Held:
+    """Tensors as arrays, bfloat16 too."""
+    coords = held.coords.double().numpy() if hasattr(held.coords, "double") else held.coords
+    return held._replace(features=held.features.float().numpy(), coords=coords)
+
+
+def _from_csv(path: Path) -> _Held:
     import pandas as pd
 
     names = pd.read_csv(path, usecols=[0], dtype=str, keep_default_na=False).iloc[:, 0]
-    return pd.read_csv(path).iloc[:, 1:].to_numpy(), names.to_numpy()
+    return _Held(pd.read_csv(path).iloc[:, 1:].to_numpy(), names.to_numpy())
 
 
-def _picked(held: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Features and barcodes of what carries names; a sole array is the features whatever it is called."""
+def _picked(held: Mapping[str, Any]) -> _Held:
+    """Features and what names their rows; a sole array is the features whatever it is called."""
     named = [name for name in _FEATURES if name in held] or (list(held) if len(held) == 1 else [])
     if not named:
         raise DataError(f"expected {' or '.join(_FEATURES)}, it holds {shown(list(held))}")
-    barcodes = next((held[name] for name in _BARCODES if name in held), None)
-    return held[named[0]], barcodes
+    barcodes, coords = (next((held[name] for name in names if name in held), None) for names in (_BARCODES, _COORDS))
+    return _Held(held[named[0]], barcodes, coords)
 
 
-READERS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+READERS: dict[str, Callable[[Path], _Held]] = {
     ".h5": _from_hdf5,
     ".npz": _from_npz,
     ".npy": _from_npy,

@@ -65,6 +65,9 @@ def test_patches_join_on_barcode(tmp_path):
     assert slide.notes == ("3 of 6 spots dropped that have no patch",)
     patches = slide.image.patches(slide.spot_ids, slide.xy, PatchSpec(um=160))
     assert [patch.mean() for patch in patches] == [1, 3, 4]
+    assert slide.orders == ("patches/S1.h5",)
+    write_hest(tmp_path, patches=[1, 3, 4])
+    assert load(tmp_path).orders == ()
 
 
 def test_patches_of_another_slide(tmp_path):

@@ -57,8 +57,11 @@ def test_best_picture_with_its_scale(tmp_path):
 
 
 def test_positions_with_a_header_and_in_any_order(tmp_path):
+    write_spaceranger(tmp_path)
+    assert load(tmp_path).orders == ()
     write_spaceranger(tmp_path, header=True, positions=visium()[::-1])
     slide = load(tmp_path)
+    assert slide.orders == ("the table of positions",)
     assert slide.spot_ids == BARCODES
     np.testing.assert_array_equal(slide.array_xy, visium()[["array_col", "array_row"]])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,6 +172,12 @@ def match_spots(counted: Sequence[str], placed: Sequence[str], where: tuple[str,
         if only:
             notes.append(f"{len(only)} spot{'s' if len(only) > 1 else ''} dropped: {what} ({shown(only)})")
     return shared, notes
+
+
+def other_orders(spots: Sequence[str], lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Names of the lists that hold the spots in another order."""
+    known = set(spots)
+    return tuple(name for name, listed in lists.items() if [spot for spot in listed if spot in known] != list(spots))
 
 
 def oriented(array: FloatArray, xy: FloatArray) -> tuple[NDArray[np.float32], list[str]]:

@@ -26,6 +26,7 @@ from stbench.data.readers.counts import (
     match_spots,
     merge_genes,
     numbers,
+    other_orders,
     totals,
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
@@ -126,6 +127,7 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     counts, spots, genes = read_counts(files.counts)
     table, notes = _spot_table(files.spots)
     shared, dropped = match_spots(spots, list(table.index), (str(files.counts), where))
+    orders = other_orders(shared, {files.spots.name: list(table.index)})
     table = table.loc[shared]
     xy = table[["pixel_x", "pixel_y"]].to_numpy(dtype=np.float64)
     image, um_per_px, about = _picture(files, _frame(table))
@@ -136,7 +138,7 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     adata.obs[TOTAL_COUNTS] = totals(adata.X)
     adata.obsm[SPATIAL] = xy.astype(np.float32)
     adata.obsm[ARRAY] = table[["x", "y"]].to_numpy(dtype=np.float32)
-    return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *controls, *about))
+    return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *controls, *about), orders)
 
 
 def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:

@@ -25,6 +25,7 @@ from stbench.data.readers.counts import (
     dense_or_sparse,
     merge_genes,
     oriented,
+    other_orders,
     shown,
     totals,
 )
@@ -155,9 +156,11 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
     image = _image(files, um_per_px)
     found = um_per_px if um_per_px is not None or image is None else image.um_per_px
     notes += contradictions(adata, _array_of(adata), found, said, str(files.st))
+    orders: tuple[str, ...] = ()
     if isinstance(image, PatchFile):
         adata, dropped = _with_patches(adata, image, files)
         notes += dropped
+        orders = other_orders(list(adata.obs_names), {f"patches/{files.patches.name}": image.barcodes()})
     size = _size(image, said, files)
     xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
     check_inside(xy, size, list(adata.obs_names), str(files.st))
@@ -165,7 +168,7 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
     adata.obsm[SPATIAL] = xy.astype(np.float32)
     if array is not None:
         adata.obsm[ARRAY] = array
-    return Slide(slide_id, patient, adata, image, found, (*notes, *turned))
+    return Slide(slide_id, patient, adata, image, found, (*notes, *turned), orders)
 
 
 def _image(files: _Files, um_per_px: float | None) -> PatchFile | ImageFile | None:

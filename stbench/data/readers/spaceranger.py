@@ -25,6 +25,7 @@ from stbench.data.readers.counts import (
     merge_genes,
     numbers,
     oriented,
+    other_orders,
     totals,
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
@@ -124,7 +125,7 @@ def _subject(layers: Path) -> str | None:
 
 def _read(slides: Mapping[str, _Files], slide_id: str, patient: str | None) -> Slide:
     files = slides[slide_id]
-    adata, notes = _spots(files)
+    adata, notes, orders = _spots(files)
     spots, where = list(adata.obs_names), str(files.positions)
     xy = np.asarray(adata.obsm[SPATIAL], dtype=np.float64)
     columns = adata.obs[["array_col", "array_row"]].to_numpy(dtype=np.float64)
@@ -136,11 +137,11 @@ def _read(slides: Mapping[str, _Files], slide_id: str, patient: str | None) -> S
     array, turned = oriented(columns, xy)
     adata.obsm[SPATIAL], adata.obsm[ARRAY] = xy.astype(np.float32), array
     doubted += doubts(xy, columns, None, None, spots, OFF_ARRAY)
-    return Slide(slide_id, patient, adata, image, um_per_px, (*notes, *turned, *doubted, *about))
+    return Slide(slide_id, patient, adata, image, um_per_px, (*notes, *turned, *doubted, *about), orders)
 
 
-def _spots(files: _Files) -> tuple[Any, list[str]]:
-    """AnnData of the spots under tissue that have counts and a position."""
+def _spots(files: _Files) -> tuple[Any, list[str], tuple[str, ...]]:
+    """AnnData of the spots under tissue that have counts and a position, notes, files that list them otherwise."""
     from anndata import AnnData
 
     counts, barcodes, genes = read_matrix(files.matrix)
@@ -159,7 +160,8 @@ def _spots(files: _Files) -> tuple[Any, list[str]]:
     adata, controls = without_controls(AnnData(matrix, obs=obs, var=_merged_ids(genes, symbols, column)))
     adata.obsm[SPATIAL] = kept[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(dtype=np.float64)
     adata.obs[TOTAL_COUNTS] = totals(adata.X)
-    return adata, notes + merged + controls + (_annotate(adata, files.layers) if files.layers.is_file() else [])
+    notes += merged + controls + (_annotate(adata, files.layers) if files.layers.is_file() else [])
+    return adata, notes, other_orders(under, {"the table of positions": list(positions.index)})
 
 
 def _merged_ids(genes: pd.DataFrame, symbols: list[str], column: Any) -> pd.DataFrame:
