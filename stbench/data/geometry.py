@@ -64,7 +64,7 @@ def neighbour_px(xy: FloatArray) -> tuple[float, float] | None:
     places = np.unique(xy, axis=0)
     if len(places) < 2:
         return None
-    nearest = cKDTree(places).query(places, k=2)[0][:, 1]
+    nearest = np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1]
     low, middle = np.quantile(nearest, [0.1, 0.5])
     return float(low), float(middle)
 

@@ -33,10 +33,12 @@ class ImageSource(ABC):
     Attributes:
         um_per_px: micrometres per full-resolution pixel, None when unknown.
         reading: version of the decoder; raise it when pictures are refused that were read.
+        finer: what to do for a picture of more resolution; empty where nothing is known.
     """
 
     um_per_px: float | None
     reading: int = 1
+    finer: str = ""
 
     @abstractmethod
     def digest(self) -> str:

@@ -37,12 +37,8 @@ class ImageFile(ImageSource):
         path: the file.
         um_per_px: micrometres per full-resolution pixel, None when unknown.
         scale: picture pixels per full-resolution pixel; below 1 for a reduced rendering.
-
-    Attributes:
-        finer: what to do for a picture of more resolution; empty where nothing is known.
     """
 
-    finer = ""
     reading = 2  # those that end early are refused
 
     def __init__(self, path: Path, um_per_px: float | None = None, scale: float = 1.0) -> None:

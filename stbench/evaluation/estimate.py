@@ -19,6 +19,7 @@ from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_ENCODER, TaskSettings
 from stbench.evaluation.worker import VALIDATION_DRAWS
 from stbench.features.encoders import width_of
+from stbench.features.extract import too_small
 from stbench.methods.base import Context, LabelledSlide, SlideInputs
 from stbench.methods.registry import method_class, resolve_settings
 from stbench.reporting import Reporter
@@ -192,8 +193,4 @@ def _too_small(plan: Plan, slide: Slide) -> list[str]:
         return [str(error)]
     if found >= least:
         return []
-    side = f"{patch.um * least / found:.0f}um" if patch.um is not None else f"{least}px"
-    return [
-        f"slide {slide.id}: expected patches of at least {least} px for {plan.encoder_name}, found {found} px at this "
-        f"picture's resolution; give --patch {side} or more, or --encoder mean-rgb"
-    ]
+    return [too_small(slide, plan.encoder_name, least, found, patch)]

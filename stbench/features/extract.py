@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -102,6 +103,17 @@ def _precomputed(slide: Slide, encoder: Precomputed, cache_dir: Path | None, rep
     return (compute() if cache_dir is None else cached(cache_dir, key, compute, reporter)).astype(np.float32)
 
 
+def too_small(slide: Slide, encoder: str, least_px: int, found_px: float, patch: PatchSpec) -> str:
+    """What is said where patches of a slide's picture have fewer pixels than an encoder needs."""
+    side = f"{patch.um:g} um, " if patch.um is not None else ""
+    wide = f"{math.ceil((patch.um or 0) * least_px / (found_px - 0.5))}um" if patch.um is not None else f"{least_px}px"
+    finer = "" if slide.image is None or not slide.image.finer else f"{slide.image.finer}, or "
+    return (
+        f"slide {slide.id}: expected patches of at least {least_px} px for {encoder}, found {side}{found_px:g} px at "
+        f"this picture's resolution; {finer}give --patch {wide} or more, or --encoder mean-rgb"
+    )
+
+
 def white_point(image: ImageSource) -> NDArray[np.float64]:
     """(3,) colour of bare glass, 0-255: the 99th percentile of each channel of the coarse picture.
 
@@ -128,6 +140,9 @@ def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpe
     rows = [np.empty((0, encoder.dim), dtype=np.float32)]
     with reporter.track(f"features of {slide.id}", slide.n_spots) as advance:
         for batch in _batches(patches):
+            if batch.shape[1] < encoder.least_px * encoder.context:
+                name, side = encoder.key.partition("/")[0], batch.shape[1] / encoder.context
+                raise DataError(too_small(slide, name, encoder.least_px, side, patch))
             pixel = _um_per_px(patch, slide.um_per_px, batch.shape[1] / encoder.context)
             rows.append(encoder.encode(batch, white_point=white, um_per_px=pixel))
             advance(len(batch))

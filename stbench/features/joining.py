@@ -148,6 +148,6 @@ def _shifts(coords: Places, xy: Places, reach: float) -> Places:
 def _rows(tree: cKDTree, places: Places, reach: float) -> NDArray[np.int64] | None:
     """(n_spots,) the only row within reach of every place; None where a place has none or two."""
     n_near = min(2, tree.n)
-    distance, row = tree.query(places, k=[1, n_near])
+    distance, row = (np.asarray(found) for found in tree.query(places, k=[1, n_near]))
     alone = (distance[:, 1] > reach) | (n_near == 1)
-    return np.asarray(row[:, 0], dtype=np.int64) if (distance[:, 0] <= reach).all() and alone.all() else None
+    return row[:, 0].astype(np.int64) if (distance[:, 0] <= reach).all() and alone.all() else None

@@ -209,8 +209,9 @@ def _from_hdf5(path: Path) -> _Held:
 
     with h5py.File(path) as file:
         held = _picked(file)
-        kept = next((file[name].attrs for name in _COORDS if name in file), {})
-        return _Held(*(None if part is None else part[:] for part in held[:3]), _side({**file.attrs, **kept}))
+        barcodes, coords = (None if part is None else part[:] for part in (held.barcodes, held.coords))
+        said = {} if held.coords is None else held.coords.attrs
+        return _Held(held.features[:], barcodes, coords, _side({**file.attrs, **said}))
 
 
 def _side(said: Mapping[str, Any]) -> float | None:

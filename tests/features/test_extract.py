@@ -219,3 +219,17 @@ def test_given_features_must_be_finite(sample):
         DataError, match=f"spot {sample.spot_ids[2]}: expected finite features, found others on 2 spots"
     ):
         slide_features(replace(sample, adata=adata), load_encoder("given"), SPEC)
+
+
+def test_a_picture_that_is_too_coarse_says_what_to_do(make_slide, memory_image, tissue):
+    image = memory_image(tissue(300, 0))
+    slide = make_slide(image, um_per_px=3.3)
+    spec = PatchSpec(um=112, out_px=34)
+    with pytest.raises(
+        DataError, match=r"slide s1: expected patches of at least 64 px for handcrafted-v1, found 112 um,"
+    ):
+        slide_features(slide, load_encoder("handcrafted-v1"), spec)
+    image.finer = "put it there"
+    with pytest.raises(DataError, match=r"34 px at .*; put it there, or give --patch 214um or more, or --encoder mean"):
+        slide_features(slide, load_encoder("handcrafted-v1"), spec)
+    assert slide_features(slide, load_encoder("mean-rgb"), spec).shape == (5, 3)

@@ -49,8 +49,9 @@ def read_positions(path: Path) -> pd.DataFrame:
         found = " ".join(str(error).split())
         raise DataError(f"{path}: expected a table of spot positions, found: {found}; obtain it again") from error
     check_columns(table, COLUMNS, str(path))
-    table[list(COLUMNS[1:])] = numbers(table, COLUMNS[1:], str(path))
-    if (wide := table[list(COLUMNS[1:])].abs().max(axis=None)) > _WIDEST:
+    values = numbers(table, COLUMNS[1:], str(path))
+    table[list(COLUMNS[1:])] = values
+    if (wide := float(np.abs(values).max(initial=0))) > _WIDEST:
         raise DataError(f"{path}: expected positions of at most {_WIDEST:.0e}, found {wide:.4g}; obtain it again")
     table = table.set_index(table[COLUMNS[0]].astype(str).str.strip())
     check_unique(list(table.index), "spot", str(path))
