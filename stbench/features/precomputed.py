@@ -17,6 +17,7 @@ from stbench.errors import DataError, SettingError
 from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
 from stbench.features.half import loses_nothing
 from stbench.features.joining import Spots, Table, aligned
+from stbench.features.saved import as_array, by_spot, how_to_save, in_other_formats, unreadable, without_batch_axis
 from stbench.files import visible
 from stbench.reporting import SILENT, Reporter
 
@@ -84,18 +85,19 @@ class Precomputed(Encoder):
         """
         found = _listing(self.folder)
         files = {id_: paths[0] for id_ in sorted(slide_ids) if len(paths := found.get(id_, [])) == 1}
-        facts, unreadable = _looked_at(files)
+        facts, unread = _looked_at(files)
+        absent = {id_: in_other_formats(self.folder, id_, READERS) for id_ in sorted(slide_ids) if id_ not in found}
         problems = {
-            "found no file for": [id_ for id_ in sorted(slide_ids) if id_ not in found],
+            "found no file for": [f"{id_} (but {others[0].name})" if others else id_ for id_, others in absent.items()],
             "found several files for": [id_ for id_ in sorted(slide_ids) if len(found.get(id_, [])) > 1],
-            "could not read": unreadable,
             "found rows that are not finite in": [f"{id_} ({one.broken})" for id_, one in facts.items() if one.broken],
             "found several widths:": _widths(facts),
+            "could not read": [*list(unread)[1:], *list(unread.values())[:1]],
         }
         if said := "; ".join(f"{what} {', '.join(names)}" for what, names in problems.items() if names):
             raise DataError(
                 f"{self.folder}: expected a file for each of {len(slide_ids)} slides (<slide>{'|'.join(READERS)}), "
-                f"{said}; mend those files, or name other slides in a --split file"
+                f"{said}{_remedy(unread, [id_ for id_, others in absent.items() if others])}"
             )
         return self._with(files, facts)
 
@@ -136,15 +138,24 @@ def _listing(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _looked_at(files: Mapping[str, Path]) -> tuple[dict[str, _Facts], list[str]]:
+def _remedy(unread: Mapping[str, str], elsewise: Sequence[str]) -> str:
+    """What helps where files are missing; of those that cannot be read each message says it."""
+    if unread:
+        return ""
+    if elsewise:
+        return f"; {how_to_save(Path(f'{elsewise[0]}.npz'))}"
+    return "; mend those files, or name other slides in a --split file"
+
+
+def _looked_at(files: Mapping[str, Path]) -> tuple[dict[str, _Facts], dict[str, str]]:
     """Facts of the files that can be read, and the complaints about the others."""
-    facts, unreadable = {}, []
+    facts, unreadable = {}, {}
     for id_, path in files.items():
         try:
             stat = path.stat()
             facts[id_] = _facts(path, stat.st_size, stat.st_mtime_ns)
         except (OSError, DataError) as error:
-            unreadable.append(str(error))
+            unreadable[id_] = str(error)
     return facts, unreadable
 
 
@@ -178,12 +189,14 @@ def read_table(path: Path) -> Table:
         features, barcodes, coords, side = READERS[path.suffix](path)
         if barcodes is not None:
             barcodes = [name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(barcodes)]
-        features = np.asarray(features)
+        features = without_batch_axis(np.asarray(features))
     except Exception as error:  # every reader fails in its own way on a damaged file
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{path}: expected features, found an unreadable file ({reason})") from error
+        raise unreadable(path, error) from error
     if features.ndim != 2 or features.shape[1] == 0 or features.dtype.kind not in "fiu":
-        raise DataError(f"{path}: expected numbers of shape (n_spots, width), found {features.shape} {features.dtype}")
+        raise DataError(
+            f"{path}: expected numbers of shape (n_spots, width), found {features.shape} {features.dtype}; "
+            f"{how_to_save(path)}"
+        )
     if barcodes is not None and len(barcodes) != len(features):
         raise DataError(f"{path}: expected a barcode per row, found {len(barcodes)} for {len(features)} rows")
     with np.errstate(over="ignore"):  # what is beyond float32 is reported as not finite
@@ -253,7 +266,7 @@ def _from_safetensors(path: Path) -> _Held:
 def _in_numpy(held: _Held) -> _Held:
     """Tensors as arrays, bfloat16 too."""
     coords = held.coords.double().numpy() if hasattr(held.coords, "double") else held.coords
-    return held._replace(features=held.features.float().numpy(), coords=coords)
+    return held._replace(features=as_array(held.features), coords=coords)
 
 
 def _from_csv(path: Path) -> _Held:
@@ -266,6 +279,8 @@ def _from_csv(path: Path) -> _Held:
 def _picked(held: Mapping[str, Any]) -> _Held:
     """Features and what names their rows; a sole array is the features whatever it is called."""
     named = [name for name in _FEATURES if name in held] or (list(held) if len(held) == 1 else [])
+    if not named and (rows := by_spot(held)) is not None:
+        return _Held(*rows)
     if not named:
         raise DataError(f"expected {' or '.join(_FEATURES)}, it holds {shown(list(held))}")
     barcodes, coords = (next((held[name] for name in names if name in held), None) for names in (_BARCODES, _COORDS))
