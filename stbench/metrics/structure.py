@@ -16,7 +16,12 @@ TIE = 0.02  # neighbours this much further away than the k-th are ties
 MAX_PITCHES = 2.0  # longer edges join fragments across gaps
 MAX_CONSTANT = 0.05  # share of panel genes that a prediction may leave constant
 MIN_MORAN_SD = 1e-6  # below it the predicted Moran's I differ by rounding only
+MOST_TIES = 256  # a spot with more neighbours lies on a heap; the graph of a heap grows with the square of its spots
 RANK_ONE = 1e-9  # 1 - |c| below which every pair of predicted genes is one map
+
+
+class CrowdedError(DataError):
+    """More than ``MOST_TIES`` spots lie as near to one as its k-th neighbour, as where many share a place."""
 
 
 def gsc(true: ArrayLike, pred: ArrayLike) -> Score:
@@ -55,8 +60,8 @@ def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: b
     Pearson correlation, over genes, of true and predicted Moran's I on one slide. Range [-1, 1], higher is better. It
     does not see an overall smoothing: print :func:`moran_bias` beside it. Genes constant in the truth or in the
     prediction are left out and counted, the latter in ``n_constant`` too. Undefined if the prediction makes more than
-    5 % of the panel constant, if the predicted Moran's I are all equal (sd below 1e-6, as for rank-one predictions), or
-    if fewer than 3 genes are left.
+    5 % of the panel constant, if the predicted Moran's I are all equal (sd below 1e-6, as for rank-one predictions), if
+    fewer than 3 genes are left, or if more than 256 spots lie as near to one as its k-th neighbour (many at one place).
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -71,7 +76,10 @@ def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: b
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
+    truth, prediction = _maps(true, pred, xy)
+    weights = _graph(xy, k, paper=paper)
+    if isinstance(weights, CrowdedError):
+        return _unscored(truth, prediction, weights)
     i_true, i_pred = _moran(truth, weights), _moran(prediction, weights)
     used = ~(np.isnan(i_true) | np.isnan(i_pred))
     said = _Counts(used, flattened(truth, prediction))
@@ -87,7 +95,7 @@ def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, p
     """Mean over genes of predicted minus true Moran's I: above 0 the maps are too smooth, below 0 too rough.
 
     Range [-2, 2], best at 0. Genes constant in the truth or in the prediction are left out and counted; with none left
-    the score is undefined.
+    the score is undefined, as where more than 256 spots lie as near to one as its k-th neighbour.
 
     Args:
         true: (n_spots, n_genes) expression, any scale.
@@ -99,7 +107,10 @@ def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, p
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction, weights = _maps(true, pred, xy, k, paper=paper)
+    truth, prediction = _maps(true, pred, xy)
+    weights = _graph(xy, k, paper=paper)
+    if isinstance(weights, CrowdedError):
+        return _unscored(truth, prediction, weights, np.full(len(truth.constant), np.nan))
     difference = _moran(prediction, weights) - _moran(truth, weights)
     used = ~np.isnan(difference)
     reason = "" if used.any() else "no gene has a Moran's I on both sides"
@@ -145,6 +156,7 @@ def spatial_weights(
 
     Raises:
         DataError: the positions are not finite or not (n_spots, 2), or k is below 1.
+        CrowdedError: more than ``MOST_TIES`` spots lie as near to one as its k-th neighbour.
     """
     positions = as_matrix(xy, "positions")
     if positions.shape[1] != 2 or k < 1:
@@ -170,17 +182,40 @@ def spatial_weights(
 def _candidates(positions: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:
     """Distances and indices of at least k other spots, and of all ties with the k-th, by distance then spot order."""
     n = len(positions)
+    count, most = min(n, 2 * k + 2), max(MOST_TIES, 2 * k + 2)
+    _check_heaps(positions, most)
     tree = cKDTree(positions)
-    count = min(n, 2 * k + 2)
     while True:
         found, neighbour = tree.query(positions, k=np.arange(1, count + 1))
         distance: FloatArray = np.where(neighbour == np.arange(n)[:, None], np.inf, found)
         reach = (1 + TIE) * np.sort(distance, axis=1)[:, k - 1]
-        if count == n or (np.max(found, axis=1) > reach).all():
+        open_ended = np.max(found, axis=1) <= reach
+        if count == n or not open_ended.any():
             break
-        count = min(n, 2 * count)
+        if count >= most:
+            raise _crowded(positions, int(np.argmax(open_ended)))
+        count = min(n, 2 * count, max(count + 1, most))
     order = np.lexsort((neighbour, distance), axis=1)
     return np.take_along_axis(distance, order, axis=1), np.take_along_axis(neighbour, order, axis=1)
+
+
+def _check_heaps(positions: FloatArray, most: int) -> None:
+    """Looked for first: to ask for the neighbours of every spot of a heap takes the square of their number."""
+    if len(positions) <= most:
+        return
+    _, first, n_spots = np.unique(positions, axis=0, return_index=True, return_counts=True)
+    if n_spots.max() >= most:
+        raise _crowded(positions, int(first[np.argmax(n_spots)]))
+
+
+def _crowded(positions: FloatArray, spot: int) -> CrowdedError:
+    x, y = positions[spot]
+    here = int((positions == positions[spot]).all(axis=1).sum())
+    at = f"{here} at one place" if here > 1 else "many equally far"
+    return CrowdedError(
+        f"expected at most {MOST_TIES} spots as near as the neighbours of a spot, found more around x {x:g}, y {y:g} "
+        f"({at}); leave out spots whose position is not known"
+    )
 
 
 def _pitch(distance: FloatArray) -> float:
@@ -200,14 +235,23 @@ class _Counts(NamedTuple):
         return Score(value, n_used, len(self.used) - n_used, per_gene, reason, int(self.flat.sum()))
 
 
-def _maps(
-    true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int, *, paper: bool
-) -> tuple[Centred, Centred, csr_matrix]:
+def _maps(true: ArrayLike, pred: ArrayLike, xy: ArrayLike) -> tuple[Centred, Centred]:
     truth, prediction = as_pair(true, pred)
-    weights = spatial_weights(xy, k, ties=False, max_pitches=None) if paper else spatial_weights(xy, k)
-    if weights.shape[0] != len(truth):
-        raise DataError(f"expected positions of {len(truth)} spots as in the truth, found {weights.shape[0]}")
-    return centred(truth), centred(prediction), weights
+    if len(positions := as_matrix(xy, "positions")) != len(truth):
+        raise DataError(f"expected positions of {len(truth)} spots as in the truth, found {len(positions)}")
+    return centred(truth), centred(prediction)
+
+
+def _graph(xy: ArrayLike, k: int, *, paper: bool) -> csr_matrix | CrowdedError:
+    try:
+        return spatial_weights(xy, k, ties=False, max_pitches=None) if paper else spatial_weights(xy, k)
+    except CrowdedError as error:
+        return error
+
+
+def _unscored(truth: Centred, prediction: Centred, error: CrowdedError, per_gene: FloatArray | None = None) -> Score:
+    none = np.zeros(len(truth.constant), dtype=bool)
+    return _Counts(none, flattened(truth, prediction)).score(None, str(error), per_gene)
 
 
 def _moran(maps: Centred, weights: csr_matrix) -> FloatArray:

@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from stbench.errors import DataError
 from stbench.metrics import gsc, moran_bias, morans_i, spatial_weights, ssc
+from stbench.metrics.structure import MOST_TIES, CrowdedError
 
 ROW = np.array([[0.0, 0], [1, 0], [2, 0]])
 
@@ -141,6 +142,46 @@ def test_spots_at_one_place_and_very_small_slides_have_a_graph():
     assert spatial_weights([[0.0, 0]]).nnz == 0
     assert spatial_weights([[0.0, 0], [1, 0]]).nnz == 2
     assert spatial_weights(np.zeros((20, 2)), 3).diagonal().sum() == 0
+
+
+def heap(n_heaped, n=600):
+    """A grid, of whose spots some lie at one place."""
+    xy = np.stack(np.divmod(np.arange(n, dtype=float), 30), axis=1)
+    xy[:n_heaped] = xy[0]
+    return xy
+
+
+def test_the_graph_of_up_to_the_limit_of_spots_at_one_place_is_whole():
+    n = MOST_TIES - 2  # besides the spot itself, and one that ends the search
+    weights = spatial_weights(heap(n))
+    assert weights[0].nnz == n - 1
+    assert weights[:n, :n].nnz == n * (n - 1)
+
+
+@pytest.mark.parametrize("paper", [False, True])
+def test_structure_is_undefined_where_many_spots_lie_at_one_place(paper):
+    xy, true = heap(400), np.random.default_rng(0).normal(size=(600, 5))
+    for metric in (ssc, moran_bias):
+        found = metric(true, true + 1, xy, paper=paper)
+        assert np.isnan(found)
+        assert found.reason.startswith("expected at most 256 spots as near as the neighbours of a spot, found more")
+        assert "(400 at one place)" in found.reason
+        assert found.n_undefined == 5
+    with pytest.raises(CrowdedError, match="leave out spots whose position is not known"):
+        spatial_weights(xy)
+
+
+def test_spots_at_one_place_cost_no_more_than_others():
+    """To ask for the neighbours of each of 20,000 spots at one place would take minutes, for all ties 6 GB."""
+    xy = np.concatenate([np.zeros((20_000, 2)), heap(0)])
+    assert np.isnan(ssc(np.zeros((len(xy), 3)), np.zeros((len(xy), 3)), xy))
+
+
+def test_many_spots_at_one_distance_are_undefined_as_well():
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    xy = np.concatenate([[[0.0, 0]], np.stack([np.cos(angles), np.sin(angles)], axis=1)])
+    with pytest.raises(CrowdedError, match=r"found more around x 0, y 0 \(many equally far\)"):
+        spatial_weights(xy)
 
 
 def test_ssc_ignores_scale_of_genes_and_of_positions(slide):
