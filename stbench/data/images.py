@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stbench.data.hdf5 import bytes_of
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
+from stbench.data.picture_facts import file_digest as _digest
+from stbench.data.picture_facts import is_mended
 from stbench.data.raster import WHITE, Raster, open_raster
+from stbench.data.unwritten import unwritten
 from stbench.errors import DataError, SettingError
 from stbench.reading import ARRAYS, check_regular
 
@@ -26,8 +28,6 @@ HEST_UM_PER_PX = 0.5  # pixel size of every patch of HEST-1k
 _MENDED = "colours as a viewer shows them"
 _MAX_PATCH_PX = 8192  # 200 MB; wide enough for a neighbourhood of the finest scans
 _ROUNDING = 0.01  # a cut that exceeds the stored patch by less is the stored patch
-
-_T = TypeVar("_T")
 
 
 class ImageFile(ImageSource):
@@ -52,7 +52,7 @@ class ImageFile(ImageSource):
         Raises:
             DataError: the file is missing or is no picture.
         """
-        mended = f" {_MENDED}" if _stated(_mended_of, self.path) else ""
+        mended = f" {_MENDED}" if is_mended(self.path) else ""
         return hashlib.sha256(f"{_digest(self.path)} {self.scale!r}{mended}".encode()).hexdigest()
 
     def size(self) -> tuple[int, int]:
@@ -254,6 +254,8 @@ def _check_patches(file: Any, path: Path) -> None:
     if not img.shape[0] == n == len(coords):
         found = f"{img.shape[0]}, {len(coords)} and {n}"
         raise DataError(f"{path}: expected as many img as coords as barcode, found {found}; obtain the file again")
+    if unwritten(img):
+        raise DataError(f"{path}: expected a picture in every row of img, found rows never written; make it again")
 
 
 def _side_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
@@ -271,10 +273,9 @@ def _side_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
 
 def _narrower(spec: PatchSpec, side: float) -> str:
     """The widest patch that is cut, as it is typed."""
-    share = min(1.0, _MAX_PATCH_PX / side)
     if spec.px is not None:
-        return f"{int(spec.px * share)}px"
-    return f"{(spec.um or 0) * share:.2f}um" if share else "224px"
+        return f"{int(spec.px * _MAX_PATCH_PX / side + 1e-6)}px"
+    return f"{(spec.um or 0) * _MAX_PATCH_PX / side:.2f}um" if math.isfinite(side) else "224px"
 
 
 def _crop(raster: Raster, left: int, top: int, side: int) -> ImageArray:
@@ -296,32 +297,6 @@ def _resized(pixels: ImageArray, width: int, height: int) -> ImageArray:
     shrinks = width * height < pixels.shape[0] * pixels.shape[1]
     found = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(found, dtype=np.uint8)
-
-
-def _digest(path: Path) -> str:
-    return _stated(_digest_of, path)
-
-
-def _stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
-    """What is remembered of a file; size and time of writing are part of the key, so one that was replaced is new."""
-    try:
-        stat = path.stat()
-        return look(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise DataError(f"expected a picture at {path}, found: {_one_line(error)}; obtain the file again") from error
-
-
-@lru_cache(maxsize=1024)
-def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
-    check_regular(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _mended_of(path: Path, size: int, mtime_ns: int) -> bool:
-    with open_raster(path) as raster:
-        return raster.mended
 
 
 def _first_twice(names: Sequence[str]) -> int | None:

@@ -84,7 +84,12 @@ def test_fewer_tiles_than_the_size_needs(tmp_path):
 
 @pytest.mark.parametrize(
     ("spec", "remedy"),
-    [({"px": 10**9}, "8192px"), ({"um": 1e9}, "4096.00um"), ({"um": float("inf")}, "224px")],
+    [
+        ({"px": 10**9}, "8192px"),
+        ({"px": 99_999_999}, "8192px"),
+        ({"um": 1e9}, "4096.00um"),
+        ({"um": float("inf")}, "224px"),
+    ],
 )
 def test_a_huge_patch_is_refused_in_one_line(tmp_path, spec, remedy):
     tifffile.imwrite(tmp_path / "he.tif", picture((64, 64)), photometric="rgb")

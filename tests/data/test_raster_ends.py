@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -11,12 +12,12 @@ from PIL import Image
 
 from stbench.data.audit import audit
 from stbench.data.image import PatchSpec
-from stbench.data.images import ImageFile
+from stbench.data.images import ImageFile, PatchFile
 from stbench.data.opening import open_folder
 from stbench.data.raster.ends import jpeg_ends_early
 from stbench.errors import DataError
 
-from .layouts import SIZE, picture, write_her2st
+from .layouts import SIZE, hest_adata, picture, write_her2st, write_patches
 
 PIXELS = picture((120, 90))
 SMOOTH = np.asarray(Image.fromarray(picture((8, 6))).resize((120, 90), Image.Resampling.BICUBIC))
@@ -168,6 +169,30 @@ def test_a_tiff_whose_last_tiles_are_gone_is_known_before_they_are_read(tmp_path
     path.write_bytes(moved)
     with pytest.raises(DataError, match=r"the file ends within segment 11 of 12; obtain"):
         ImageFile(path).size()
+
+
+def test_a_tiff_without_its_directory(tmp_path):
+    path = tmp_path / "he.tif"
+    Image.fromarray(PIXELS).save(path, compression="tiff_lzw")  # the directory stands at the end
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match="found: no picture in it, or the end of the file is gone; obtain"):
+        ImageFile(path).size()
+
+
+@pytest.mark.parametrize("chunks", [(1, 8, 8, 3), None])
+def test_stored_patches_that_were_never_written(tmp_path, chunks):
+    path = tmp_path / "S1.h5"
+    write_patches(path, hest_adata(), [4, 0, 2])
+    with h5py.File(path, "a") as file:
+        del file["img"]
+        img = file.create_dataset("img", (3, 8, 8, 3), "u1", chunks=chunks)
+        if chunks:
+            img[:2] = 0
+    with pytest.raises(DataError, match=r"S1\.h5: expected a picture in every row of img, found rows never written"):
+        PatchFile(path).barcodes()
+    with h5py.File(path, "a") as file:
+        file["img"][:] = 0
+    assert len(PatchFile(path).barcodes()) == 3
 
 
 @pytest.mark.real

@@ -157,6 +157,8 @@ class _Joined:
 def _levels(file: Any) -> tuple[list[_Level | _Joined], bool]:
     """The full picture, its reduced copies, which lie in further pages or below, and whether it is not the first."""
     pages = [page for first in file.pages for page in (first, *(first.pages or ()))]
+    if not pages:
+        raise ValueError("no picture in it, or the end of the file is gone")
     full = _full(pages)
     smaller = [page for page in pages if page is not full and _reduces(page, full)]
     if len(joined := joined_pages(file, pages, full)) > 1:
