@@ -117,3 +117,14 @@ def test_folders_and_absent_files_say_so(tmp_path):
     for name, found in ((".", "a folder, no file; put the picture itself there"), ("gone.png", "No such file")):
         with pytest.raises(DataError, match=f"found: .*{found}"):
             ImageFile(tmp_path / name).size()
+
+
+def test_memory_that_is_not_there_is_said(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "he.tif", picture((64, 64)), photometric="rgb")
+
+    def decode(self, *args):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(tifffile.TiffPage, "decode", decode)
+    with pytest.raises(DataError, match="fit in memory, found: Unable to allocate 9 GiB; store it as a tiled"):
+        ImageFile(tmp_path / "he.tif").thumbnail(9)

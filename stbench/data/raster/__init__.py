@@ -44,6 +44,11 @@ def open_raster(path: Path) -> Iterator[Raster]:
             yield raster
     except UserError:
         raise
+    except MemoryError as error:
+        raise DataError(
+            f"picture {path}: expected pixels that fit in memory, found: {one_line(str(error)) or 'more'}; "
+            "store it as a tiled, pyramidal TIFF"
+        ) from error
     except UnsupportedError as error:
         raise DataError(f"picture {path}: {error}") from error
     except Exception as error:  # every decoder fails in its own way on a damaged file
