@@ -60,7 +60,7 @@ def test_a_tile_that_is_too_large_is_refused_before_it_is_read(tmp_path):
         ImageFile(path).size()
 
 
-def test_a_deflate_bomb_stays_within_its_strip(tmp_path):
+def test_a_deflate_bomb_is_refused(tmp_path):
     path = tmp_path / "he.tif"
     tifffile.imwrite(path, picture((64, 64)), photometric="rgb", rowsperstrip=64, compression="zlib", metadata=None)
     bomb = zlib.compress(bytes(10**8))
@@ -69,7 +69,8 @@ def test_a_deflate_bomb_stays_within_its_strip(tmp_path):
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages[0].tags["StripOffsets"].overwrite(len(raw))
         file.pages[0].tags["StripByteCounts"].overwrite(len(bomb))
-    assert ImageFile(path).thumbnail(64).max() == 0
+    with pytest.raises(DataError, match=r"he\.tif: expected an intact JPEG, PNG or TIFF, found: .*INSUFFICIENT_SPACE; obtain"):
+        ImageFile(path).thumbnail(64)
 
 
 def test_fewer_tiles_than_the_size_needs(tmp_path):

@@ -149,6 +149,19 @@ def test_tiles_that_end_early(tmp_path):
         whole(path)
 
 
+@pytest.mark.parametrize("rows", [{"tile": (32, 32)}, {"rowsperstrip": 40}])
+def test_deflate_that_was_zeroed_is_not_taken_for_a_strip_that_was_filled_up(tmp_path, rows):
+    path = tmp_path / "he.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", compression="zlib", **rows)
+    with tifffile.TiffFile(path) as file:
+        offset, count = file.pages[0].dataoffsets[-1], file.pages[0].databytecounts[-1]
+    raw = bytearray(path.read_bytes())
+    raw[offset + count // 2 : offset + count] = bytes(count - count // 2)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"he\.tif: expected an intact JPEG, PNG or TIFF, found"):
+        ImageFile(path).thumbnail(999)
+
+
 def test_jpeg_tiles_that_end_early(tmp_path):
     path = tmp_path / "he.tif"
     offsets, counts = tiles(path, SMOOTH, compression="jpeg")

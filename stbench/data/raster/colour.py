@@ -33,8 +33,8 @@ _MODELS = {
     32845: "CIE LogLuv",
     34892: "linear raw",
 }
-# none, LZW, JPEG, Deflate (two numbers), PackBits, LZMA, Zstandard, WebP, JPEG 2000 (two), PNG, JPEG XL (two)
-_CODECS = {1, 5, JPEG, 8, 32946, 32773, 34925, 50000, 34926, 50001, 34927, 33005, 34712, 34933, 50002, 52546}
+# none, LZW, JPEG, Deflate (two numbers), PackBits, LZMA, Zstandard, WebP, JPEG 2000 (two), JPEG XL (two)
+_CODECS = {1, 5, JPEG, 8, 32946, 32773, 34925, 50000, 34926, 50001, 34927, 33005, 34712, 50002, 52546}
 _JPEG_2000 = {33005, 34712}
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # values of ExtraSamples; 0 says nothing
 _COEFFICIENTS, _REFERENCE, _INK_SET, _ORIENTATION, _COLOUR_MAP = 529, 532, 332, 274, 320

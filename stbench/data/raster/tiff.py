@@ -209,17 +209,20 @@ def _decode(page: Any, data: bytes, index: int) -> Samples:
     try:
         pixels = np.asarray(page.decode(data, index)[0])
     except RuntimeError:
-        if int(page.compression) not in _DEFLATE:
+        shorter = _without_excess(page, data) if int(page.compression) in _DEFLATE else None
+        if shorter is None:
             raise
-        pixels = np.asarray(page.decode(_without_excess(page, data), index)[0])
+        pixels = np.asarray(page.decode(shorter, index)[0])
     return pixels.reshape(pixels.shape[-3:])
 
 
-def _without_excess(page: Any, data: bytes) -> bytes:
-    """A Deflate segment anew with no more rows than its page has: some writers fill up the last strip."""
+def _without_excess(page: Any, data: bytes) -> bytes | None:
+    """The last strip, packed anew with the rows that the page has: some writers fill it up. None of anything else."""
     wide, tall = _segment_size(page)
-    rows = tall if page.is_tiled else page.imagelength % tall or tall
-    return zlib.compress(zlib.decompressobj().decompress(data, wide * rows * page.samplesperpixel), level=0)
+    unpacker, row = zlib.decompressobj(), wide * (page.samplesperpixel if page.planarconfig == 1 else 1)
+    rows = unpacker.decompress(data, row * tall)
+    whole = len(rows) == row * tall and not unpacker.decompress(unpacker.unconsumed_tail, 1) and unpacker.eof
+    return zlib.compress(rows[: row * (page.imagelength % tall)], level=0) if whole and not page.is_tiled else None
 
 
 def _decode_jpeg(data: bytes, tables: bytes | None, ycbcr: bool, index: int) -> ImageArray:
