@@ -16,6 +16,7 @@ from typing import Any
 
 from stbench.errors import DataError, StbenchError, UserError
 from stbench.locks import sole
+from stbench.reading import read_json
 from stbench.text import first_line, named
 
 PART = ".part"
@@ -187,8 +188,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
         DataError: it cannot be read, is no object in JSON, or is not what was written; the message is what was found.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        said = read_json(path, strict=True)
+    except (OSError, ValueError) as error:
         raise DataError(named(error)) from error
     if not isinstance(said, dict):
         raise DataError(f"JSON of a {type(said).__name__}, no object")

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from stbench.cli.console import complain, stderr_console
+from stbench.text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,7 +79,7 @@ class BoardView:
         if self._live is None:
             complain(text)
         else:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
         from rich import box
@@ -87,11 +88,11 @@ class BoardView:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column(f"PCC by {self._columns}", no_wrap=True)
+        table.add_column(Text(f"PCC by {self._columns}"), no_wrap=True)
         for column in self._board.columns:
-            table.add_column(column, justify="right")
+            table.add_column(Text(printable(column)), justify="right")
         with self._lock:
             rows, lines = self._board.lines(), [self._board.count(), *self._board.doing()]
         for row in rows:
-            table.add_row(*row)
-        return Group(table, Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        return Group(table, Text(printable("\n".join(lines), keep="\n"), no_wrap=True, overflow="ellipsis"))

@@ -10,6 +10,8 @@ from functools import cached_property
 from threading import Timer
 from typing import TYPE_CHECKING, TextIO
 
+from stbench.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -24,8 +26,8 @@ _FILE_WIDTH = 10_000  # columns in a file or a pipe, where nothing should wrap
 
 
 def say(text: str) -> None:
-    """One line of results on stdout."""
-    print(text, flush=True)
+    """Results on stdout."""
+    print(printable(text, keep="\n\t"), flush=True)
 
 
 def say_table(
@@ -80,7 +82,7 @@ def say_aligned(lines: Sequence[tuple[str, str]]) -> None:
 def complain(text: str) -> None:
     """One line on stderr; where that cannot be written, as in a file on a full disk, the work goes on without."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def stderr_console() -> Console:
@@ -103,7 +105,7 @@ class ConsoleReporter:
     def info(self, message: str) -> None:
         """Show one line above the bars."""
         with suppress(OSError):
-            self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Advance]:
@@ -132,13 +134,13 @@ class ConsoleReporter:
     @contextmanager
     def _bar(self, description: str, total: int) -> Iterator[Advance]:
         progress = self._progress
-        task = progress.add_task(description, total=total, visible=False, note="")
+        task = progress.add_task(printable(description), total=total, visible=False, note="")
         timer = Timer(_PATIENCE_S, self._show, [task])
         timer.daemon = True
         timer.start()
 
         def advance(steps: int = 1, *, note: str = "") -> None:
-            progress.update(task, advance=steps, note=note)
+            progress.update(task, advance=steps, note=printable(note))
 
         try:
             yield advance

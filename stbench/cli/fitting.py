@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stbench.pages.tables import Emphasis, Strong, Table
+from stbench.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table as Drawing
@@ -62,7 +63,7 @@ def fit(content: Table, names: Collection[int], width: int) -> Fitted:
 
 
 def _cells(content: Table, place: int) -> list[str]:
-    return [row[place] for row in (content.head, *content.rows) if place < len(row)]
+    return [printable(row[place]) for row in (content.head, *content.rows) if place < len(row)]
 
 
 def _natural(content: Table, place: int) -> int:
@@ -120,4 +121,4 @@ def _text(cell: str) -> Text:
     from rich.text import Text
 
     style = "bold" if isinstance(cell, Strong) else "italic" if isinstance(cell, Emphasis) else ""
-    return Text(cell, style=_STYLES.get(cell, style))
+    return Text(printable(cell), style=_STYLES.get(cell, style))

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from stbench.data.cohort import Cohort
 from stbench.data.splits import split_without_test
@@ -32,6 +32,7 @@ from stbench.files import check_unused, new_folder, read_sealed, remove, sha256_
 from stbench.methods.base import Context, Method
 from stbench.methods.calibration import calibrated
 from stbench.methods.registry import find_method, method_class
+from stbench.reading import check_own, check_regular
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line, named
 
@@ -217,9 +218,12 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
         UnknownNameError: the method is not registered here.
     """
     try:
+        for name in (FACTS, MODEL):
+            check_own(folder / name, folder)
+            check_regular(folder / name)
         facts = ModelFacts.model_validate(read_sealed(folder / FACTS))
         found = sha256_of(folder / MODEL)
-    except (OSError, DataError, ValidationError) as error:
+    except (OSError, DataError, ValueError) as error:
         raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
     if found != facts.model:
         raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")

@@ -20,6 +20,7 @@ from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import Record, read_record
 from stbench.evaluation.seals import FILE_NAME as SEALS
 from stbench.files import is_part, read_sealed, remove, remove_parts, write_sealed
+from stbench.reading import check_own
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 
@@ -239,6 +240,7 @@ def _check_same(path: Path, found: RunKey, asked: RunKey, resume: bool) -> None:
 def read_key(path: Path) -> RunKey:
     """The run a folder belongs to; raises DataError when its ``run.json`` is damaged."""
     try:
+        check_own(path / KEY, path)
         return RunKey.model_validate(read_sealed(path / KEY))
-    except (DataError, ValidationError) as error:
+    except (OSError, DataError, ValidationError) as error:
         raise DataError(f"expected the key of a run in {path / KEY}, found: {first_line(error)}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,12 +12,14 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.data.hdf5 import read_h5ad
 from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.slide import SPATIAL
 from stbench.errors import DataError
 from stbench.evaluation.seals import check_file, seal_file
 from stbench.files import whole
 from stbench.methods.base import SlideInputs
+from stbench.reading import check_own
 from stbench.text import first_line
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class StoredPrediction:
         genes: panel, in column order.
         xy: (n_spots, 2) spot centres in full-resolution pixels.
         prediction: what the method said.
+        facts: what is stored beside it: task, method, seed.
     """
 
     slide_id: str
@@ -69,6 +72,7 @@ class StoredPrediction:
     genes: list[str]
     xy: FloatArray
     prediction: SlidePrediction
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def digest_of(prediction: SlidePrediction) -> str:
@@ -172,15 +176,13 @@ def read_prediction(
     Raises:
         DataError: the file is missing, damaged, no prediction, or one of other spots, genes or facts.
     """
-    import anndata
-
     path = prediction_path(folder, slide_id)
     try:
         check_file(folder, path, must=sealed)  # before a library interprets damaged bytes
     except DataError as error:
         raise DataError(f"expected a prediction of slide {slide_id} in {path}, found {error}; {AGAIN}") from error
     try:
-        adata = anndata.read_h5ad(path)
+        adata = _read(path, folder)
         said = dict(adata.uns[FACTS])
         n_drawn = int(said["n_drawn"] if "n_drawn" in said else said["n_draws"])
         draws = np.stack([_layer(adata, _DRAW.format(k)) for k in range(n_drawn)])
@@ -191,6 +193,7 @@ def read_prediction(
             [str(gene) for gene in adata.var_names],
             np.asarray(adata.obsm[SPATIAL], dtype=np.float32),
             SlidePrediction(draws, mean),
+            said,
         )
     except Exception as error:  # h5py and anndata raise a dozen types for damaged files
         raise DataError(
@@ -213,17 +216,26 @@ def _differences(
     checks = {
         "spots": spot_ids is None or found.spot_ids == list(spot_ids),
         "genes": genes is None or found.genes == list(genes),
-        "values (not finite)": bool(np.isfinite(found.prediction.draws).all()),
+        "values (not finite)": _is_finite(found.prediction),
+        "shapes": found.xy.shape == (len(found.spot_ids), 2),
     }
     checks |= {name: str(said.get(name)) == str(value) for name, value in facts.items()}
     return ", ".join(name for name, right in checks.items() if not right)
 
 
+def _is_finite(prediction: SlidePrediction) -> bool:
+    mean = prediction.posterior_mean
+    return bool(np.isfinite(prediction.draws).all() and (mean is None or np.isfinite(mean).all()))
+
+
+def _read(path: Path, folder: Path) -> AnnData:
+    check_own(path, folder)
+    return read_h5ad(path)
+
+
 def read_truth(folder: Path, slide_id: str) -> tuple[FloatArray, NDArray[np.float64]] | None:
     """(n_spots, n_genes) truth and (n_spots,) total counts that schema 1 stored beside a prediction; None without."""
-    import anndata
-
-    adata = anndata.read_h5ad(prediction_path(folder, slide_id))
+    adata = _read(prediction_path(folder, slide_id), folder)
     if TRUTH not in adata.layers:
         return None
     return _layer(adata, TRUTH), np.asarray(adata.obs["total_counts"], dtype=np.float64)

@@ -13,6 +13,7 @@ from stbench.data.secret import Secret, read_secret
 from stbench.errors import DataError, UserError
 from stbench.evaluation.record import Record
 from stbench.files import write_text
+from stbench.reading import check_regular
 
 FILE_NAME = "published-seeds.txt"  # beside the pages of boards; a seed per line, below it the runs of its board
 _RUN = re.compile(r"[0-9a-f]{16}")
@@ -59,6 +60,7 @@ def read_published(folder: Path) -> dict[str, Published]:
     if not path.is_file():
         return {}
     try:
+        check_regular(path)
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected published seeds in {path}, found: {error}; restore it") from error

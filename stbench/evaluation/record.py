@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from textwrap import shorten
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from stbench.errors import DataError
 from stbench.files import read_sealed, write_sealed
-from stbench.text import first_line
+from stbench.reading import check_own
+from stbench.text import NAME, first_line
 
 Origin = Literal["real", "semi-synthetic", "simulated"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
@@ -17,29 +20,48 @@ ORIGINS: tuple[Origin, ...] = get_args(Origin)
 SCHEMA_VERSION = 2
 READABLE = (1, 2)  # version 2 only adds fields
 FILE_NAME = "record.json"
+_SHOWN = 100
 PRIMARY = "pcc"  # rows are ordered by it, and a grid shows it while it runs
 
 
+def _storable(said: dict[str, Any]) -> dict[str, Any]:
+    """What can be written again: no NaN, no Infinity, no depth that ends the writer."""
+    try:
+        json.dumps(said, allow_nan=False).encode()
+    except (RecursionError, TypeError) as error:
+        raise ValueError(f"not to be written as JSON: {type(error).__name__}") from None
+    return said
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=600)]
+"""Of a cohort or a slide: anything a folder may be called, without slashes and characters that control a terminal."""
+CardName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=200)]
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")]
+Said = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class TaskFacts(_Part):
     """What was predicted from what: everything that decides whether two numbers may be compared."""
 
-    hash: str = Field(description="identity of the task; rows of one leaderboard share it")
-    dataset: str = Field(description="name of the cohort; <trains>-to-<tests> where another one tests")
-    test_dataset: str = Field(default="", description="cohort whose slides test, where it is another one")
+    hash: Hash = Field(description="identity of the task; rows of one leaderboard share it")
+    dataset: Name = Field(description="name of the cohort; <trains>-to-<tests> where another one tests")
+    test_dataset: Name | Literal[""] = Field(
+        default="", description="cohort whose slides test, where it is another one"
+    )
     simulated: bool
     semi_synthetic: bool = Field(default=False, description="real counts with features made from them, no picture")
     about: str = Field(default="", description="how generated data were made; empty for data as they were measured")
-    secret: str | None = Field(
+    secret: Hash | None = Field(
         default=None, description="SHA-256 of the secret seed that generated data were made with, None without one"
     )
-    published: str | None = Field(
+    published: Hash | None = Field(
         default=None, description="that seed, 64 hexadecimal digits, once its board is closed; None before"
     )
-    n_genes: int
+    n_genes: int = Field(ge=0)
     genes: list[str] = Field(description="panel, in column order")
     lacking: list[str] = Field(
         default=[], description="genes chosen for the panel that the test cohort does not name, left out of it"
@@ -52,17 +74,17 @@ class TaskFacts(_Part):
         description="how slides were split: slide, patient, kfold-..., lopo-... or the split file's name"
     )
     rule: str = Field(default="", description="rule whose fold this is, e.g. lopo of lopo-P01; empty before schema 2")
-    protocol_hash: str = Field(
+    protocol_hash: Hash | Literal[""] = Field(
         default="", description="identity of all folds of the rule on both scales; rows of one protocol may be compared"
     )
-    train: list[str]
-    validation: list[str]
+    train: list[Name]
+    validation: list[Name]
     validates: bool = Field(default=True, description="whether the split has validation slides; else these train")
-    test: list[str]
-    patients: dict[str, str | None] = Field(description="patient of every slide used")
+    test: list[Name]
+    patients: dict[Name, str | None] = Field(description="patient of every slide used")
     leak_fraction: float | None = Field(description="share of test slides with a training patient; None when unknown")
     left_out: dict[str, str] = Field(default={}, description="slides of the cohort not used, with the reason")
-    n_spots: dict[str, int] = Field(description="spots of every slide used")
+    n_spots: dict[Name, int] = Field(description="spots of every slide used")
     data_digest: str = Field(description="hash of counts, positions and pictures used")
 
     @property
@@ -76,7 +98,7 @@ class Summary(_Part):
 
     mean: float | None = Field(description="mean over slides where it is defined; None when it is defined on none")
     std: float | None = Field(description="sample standard deviation over slides; None below two")
-    per_slide: dict[str, float | None]
+    per_slide: dict[Name, float | None]
     n_undefined: dict[str, int] = Field(default={}, description="genes left out per slide, where any")
     n_constant: dict[str, int] = Field(
         default={},
@@ -94,7 +116,7 @@ class DrawSummary(_Part):
     mean: float | None = Field(description="mean over draws of the mean over slides")
     std_draws: float | None = Field(description="sample standard deviation over draws of the mean over slides")
     std_slides: float | None = Field(description="sample standard deviation over slides of the mean over draws")
-    per_slide: dict[str, list[float | None]] = Field(description="slide to one value per draw")
+    per_slide: dict[Name, list[float | None]] = Field(description="slide to one value per draw")
     per_draw: list[float | None] = Field(default=[], description="mean over slides of each draw")
     n_constant: dict[str, int] = Field(
         default={}, description="genes predicted constant though the truth varies, per slide, the most of any draw"
@@ -108,7 +130,7 @@ class Record(_Part):
     status: Literal["done", "refused", "failed"]
     reason: str | None = Field(default=None, description="why the run was refused or failed")
     task: TaskFacts
-    method: str
+    method: CardName
     title: str
     kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"]
     entry: str
@@ -116,7 +138,7 @@ class Record(_Part):
         default=None, description="sha256 of the source file of a third-party method; None for methods of stbench"
     )
     preset: str
-    settings: dict[str, Any]
+    settings: Said
     seed: int
     draws: int
     encoder: str = Field(description="key of the encoder this method was given; differs from the task's for bound ones")
@@ -126,19 +148,21 @@ class Record(_Part):
         "method: those it comes with; the encoder's stand in its key",
     )
     command: str = Field(description="command that repeats the run")
-    request: dict[str, Any] = Field(default={}, description="everything the user asked for, by option")
-    metrics: dict[str, Summary] = Field(default={}, description="of the declared prediction: the mean of the draws")
-    metrics_single_draw: dict[str, DrawSummary] = Field(
+    request: Said = Field(default={}, description="everything the user asked for, by option")
+    metrics: dict[CardName, Summary] = Field(
+        default={}, description="of the declared prediction: the mean of the draws"
+    )
+    metrics_single_draw: dict[CardName, DrawSummary] = Field(
         default={}, description="of one draw; empty for point predictions"
     )
-    metrics_posterior_mean: dict[str, Summary] = Field(
+    metrics_posterior_mean: dict[CardName, Summary] = Field(
         default={}, description="of the direct posterior mean, if offered"
     )
     per_gene: dict[str, dict[str, list[float | None]]] = Field(
         default={}, description="metric to slide to one value per gene of the panel, of the declared prediction"
     )
     rules: int = Field(default=1, description="stbench.metrics.score.RULES under which the scores were made")
-    predictions: dict[str, str] = Field(
+    predictions: dict[Name, str] = Field(
         default={}, description="validation and test slide to the hash of what was predicted of it"
     )
     closed_with: bool = Field(
@@ -147,7 +171,7 @@ class Record(_Part):
     seconds: dict[str, float] = Field(default={}, description="wall time of fit, predict and score")
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None
-    hardware: dict[str, Any] = {}
+    hardware: Said = {}
     versions: dict[str, str] = {}
     created: str = ""
     notes: list[str] = []
@@ -164,17 +188,30 @@ def read_record(path: Path) -> Record:
     """Read a record from its file or its run folder.
 
     Raises:
-        DataError: missing, not JSON, of another schema version, not a record, or changed after it was written.
+        DataError: missing, not JSON, of another schema version, not a record, changed after it was written, or a link
+            out of its folder.
     """
     path = path / FILE_NAME if path.is_dir() else path
     try:
-        content = read_sealed(path)
-        version = content.get("schema_version")
-        if version in READABLE:
-            return Record.model_validate(content)
-    except (DataError, ValidationError) as error:
+        check_own(path, path.parent)
+        return record_of(read_sealed(path))
+    except (OSError, DataError, ValueError) as error:
         raise DataError(f"expected a record in {path}, found {first_line(error)}; run it again") from error
-    raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {path}, found {version}; run it again")
+
+
+def record_of(content: Any) -> Record:
+    """The record that JSON holds; raises ValueError, in one line, where it is none or of another schema version."""
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version not in READABLE:
+        raise ValueError(f"schema {version!r} in place of {SCHEMA_VERSION}")
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        is_name = problem["type"] in ("string_pattern_mismatch", "string_too_long")
+        said = "no name that a file may bear" if is_name else problem["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{place} {shorten(ascii(problem['input']), _SHOWN)}: {said}") from None
 
 
 def find_records(places: list[Path]) -> list[Path]:

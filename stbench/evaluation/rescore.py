@@ -37,7 +37,7 @@ from stbench.methods.base import SlideInputs
 from stbench.methods.registry import find_method
 from stbench.metrics import score_slide
 from stbench.reporting import SILENT, Reporter
-from stbench.text import count
+from stbench.text import count, listed
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
@@ -173,6 +173,12 @@ def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPred
     if record.predictions.get(slide_id) not in (None, digest_of(stored.prediction)):
         raise DataError(
             f"{folder}: expected the prediction of slide {slide_id} that was scored, found another; {AGAIN}"
+        )
+    facts = {"task": record.task.hash, "method": record.method, "seed": record.seed}
+    if other := [name for name, value in facts.items() if str(stored.facts.get(name, value)) != str(value)]:
+        raise DataError(
+            f"{folder}: expected the prediction of slide {slide_id} of its record, found one of another "
+            f"{listed(other)}; run it again"
         )
     return stored
 

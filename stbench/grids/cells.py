@@ -14,6 +14,7 @@ from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import PRIMARY, Record, read_record
 from stbench.evaluation.task import TaskSettings
 from stbench.files import write_text
+from stbench.reading import read_json
 
 FAILURES = "failures.json"
 _MOST_NAMED = 6
@@ -145,8 +146,8 @@ class Failures:
     def __init__(self, out: Path) -> None:
         self._path = out / FAILURES
         try:
-            said = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            said = read_json(self._path)
+        except (OSError, ValueError):
             said = {}
         self.reasons: dict[str, str] = said if isinstance(said, dict) else {}
 

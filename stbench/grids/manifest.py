@@ -13,9 +13,11 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stbench.catalogue import Coded, changed_code
+from stbench.catalogue.entries import problem_of
 from stbench.data.opening import find_card
 from stbench.errors import DataError, UserError
 from stbench.evaluation.plan import ceilings_of, origin_of
+from stbench.evaluation.record import Name
 from stbench.evaluation.request import Request
 from stbench.files import read_sealed, write_sealed
 from stbench.methods.registry import method_class
@@ -35,7 +37,7 @@ class _Part(BaseModel):
 class Series(_Part, Coded):
     """One method under one set of settings: a row of a table, a curve, or a reference line."""
 
-    name: str = Field(description="label, and name of the folder of its runs")
+    name: Name = Field(description="label, and name of the folder of its runs")
     method: str = Field(description="registered name, or path/to/file.py:Class")
     kind: str
     variant: bool = Field(description="whether the user named it with --variant")
@@ -75,7 +77,7 @@ class Manifest(_Part):
 
     schema_version: int = SCHEMA_VERSION
     request: dict[str, Any] = Field(description="what was asked for, by option; grown by later commands")
-    cohort: str = Field(description="name of the cohort in its records")
+    cohort: Name = Field(description="name of the cohort in its records")
     secret: str | None = Field(default=None, description="SHA-256 of the cohort's secret seed; its file is not kept")
     folds: list[FoldSlides]
     series: list[Series]
@@ -268,9 +270,10 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
     copy = _copy(out, kind.FILE)
     try:
         found = kind.model_validate(read_sealed(copy if damage_of(path) and copy.is_file() else path))
-    except (DataError, ValidationError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, DataError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = problem_of(error) if isinstance(error, ValidationError) else first_line(error)
         raise DataError(
-            f"expected the settings of {kind.A_KIND} in {path}, found: {first_line(error)}; choose another --out"
+            f"expected the settings of {kind.A_KIND} in {path}, found: {reason}; choose another --out"
         ) from error
     if found.schema_version != SCHEMA_VERSION:
         raise DataError(f"expected {kind.A_KIND} of schema {SCHEMA_VERSION} in {path}, found {found.schema_version}")

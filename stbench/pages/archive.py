@@ -7,11 +7,10 @@ import lzma
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from stbench.errors import DataError
-from stbench.evaluation.record import FILE_NAME, SCHEMA_VERSION, Record, find_records, read_record
+from stbench.evaluation.record import FILE_NAME, Record, find_records, read_record, record_of
 from stbench.files import HINT, visible, whole
+from stbench.reading import check_regular, parse_json
 from stbench.text import first_line
 
 ENDING = ".records.jsonl.xz"
@@ -82,6 +81,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
     """What an archive holds, in pieces of at most 1 MiB."""
     unpack, left = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY), _MOST_BYTES
     try:
+        check_regular(path)
         with path.open("rb") as file:
             while not unpack.eof:
                 packed = file.read(_CHUNK) if unpack.needs_input else b""
@@ -100,10 +100,6 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _record(line: bytes, where: str) -> Record:
     try:
-        content = json.loads(line)
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if version not in range(1, SCHEMA_VERSION + 1):
-            raise DataError(f"expected a record of schema {SCHEMA_VERSION} in {where}, found {version}; {_AGAIN}")
-        return Record.model_validate(content)
-    except (ValueError, ValidationError) as error:
+        return record_of(parse_json(line, strict=True))
+    except ValueError as error:
         raise DataError(f"expected a record in {where}, found {first_line(error)}; {_AGAIN}") from error

@@ -117,9 +117,10 @@ def _share(board: Protocol, line: Line) -> str:
 def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, command: str = "") -> str:
     """Markdown: who is best in words, what was compared, the table, what its figures mean, how to repeat it."""
     shown, repeat = columns_of(board, metrics), wording.commands(board.records, command)
+    title = title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=not board.is_clean)
     parts = [
-        f"## {title_of(board.task, board.rule, f'{board.task.n_genes} genes', leaky=not board.is_clean)}",
-        wording.verdict(board),
+        f"## {markdown.inline(title)}",
+        markdown.inline(wording.verdict(board)),
         markdown.bullets(spoken(_facts(board))),
         markdown.table(table_of(board, shown)),
         markdown.bullets(wording.notes(board, shown)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary
 from stbench.evaluation.summaries import mean_of, std_of
+from stbench.pages.agreement import check_agreement
 from stbench.pages.columns import DRAW_SD
 from stbench.pages.tables import NONE
 
@@ -160,12 +161,18 @@ def name_of(method: str, said: Sequence[str]) -> str:
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """Put runs that differ in their seed alone together; of two runs with one seed the later counts."""
+    """Put runs that differ in their seed alone together; of two runs with one seed the later counts.
+
+    Raises:
+        DataError: two finished runs with one seed contradict each other.
+    """
     found: dict[str, dict[int, Record]] = {}
     for record in sorted(
-        records, key=lambda record: (record.status == "done", record.created, record.model_dump_json())
+        records, key=lambda record: (record.status == "done", record.rules, record.created, record.model_dump_json())
     ):
-        found.setdefault(_identity(record), {})[record.seed] = record
+        runs = found.setdefault(_identity(record), {})
+        check_agreement(runs.get(record.seed), record)
+        runs[record.seed] = record
     members = [tuple(runs[seed] for seed in sorted(runs)) for _, runs in sorted(found.items())]
     firsts = [runs[0] for runs in members]
     return [Group(runs[0].method, runs, _said(runs[0], firsts)) for runs in members]

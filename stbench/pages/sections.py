@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stbench.evaluation.record import ORIGINS, Record, TaskFacts
 from stbench.pages.rows import CEILINGS, CONTROLS, METHODS, Cell, Group, Row, groups, ordered, rows_of
+from stbench.text import csv_cell
 
 _BLOCKS = (CEILINGS, METHODS, CONTROLS)
 
@@ -77,9 +78,9 @@ def leaderboard_csv(records: Sequence[Record]) -> str:
         for row in section.rows:
             for metric, cell in row.cells.items():
                 for slide, seed, draw, value in _values(cell):
-                    patient = task.patients.get(slide) or ""
+                    said = [row.label, metric, slide, task.patients.get(slide) or ""]
                     shown = "" if value is None else repr(value)
-                    write([task.hash, task.origin, row.label, metric, slide, patient, seed, draw, shown])
+                    write([task.hash, task.origin, *map(csv_cell, said), seed, draw, shown])
     return text.getvalue()
 
 

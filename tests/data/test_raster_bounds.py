@@ -69,7 +69,8 @@ def test_a_deflate_bomb_is_refused(tmp_path):
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages[0].tags["StripOffsets"].overwrite(len(raw))
         file.pages[0].tags["StripByteCounts"].overwrite(len(bomb))
-    with pytest.raises(DataError, match=r"he\.tif: expected an intact JPEG, PNG or TIFF, found: .*INSUFFICIENT_SPACE; obtain"):
+    found = r"he\.tif: expected an intact JPEG, PNG or TIFF, found: .*INSUFFICIENT_SPACE; obtain"
+    with pytest.raises(DataError, match=found):
         ImageFile(path).thumbnail(64)
 
 

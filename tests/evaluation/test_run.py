@@ -157,7 +157,7 @@ def test_a_record_of_schema_1_is_read(task, method, tmp_path):
     (tmp_path / "record.json").write_text(json.dumps({**content, "schema_version": 1}))
     assert read_record(tmp_path).metrics == record.metrics
     (tmp_path / "record.json").write_text(json.dumps({**content, "schema_version": 3}))
-    with pytest.raises(UserError, match=r"expected a record of schema 2 in .*, found 3"):
+    with pytest.raises(UserError, match=r"expected a record in .*, found schema 3 in place of 2"):
         read_record(tmp_path)
 
 

@@ -73,7 +73,7 @@ def of_another_version(content):
         (lambda _: lzma.compress(b"{}\n"), "line 1 of"),
         (no_json, "expected a record in line 1 of"),
         (half_a_line, "part of one at its end"),
-        (of_another_version, "expected a record of schema"),
+        (of_another_version, "found schema 92 in place of 2"),
     ],
 )
 def test_what_is_no_archive_is_said_in_one_line(packed, damage, said):

@@ -142,7 +142,7 @@ def test_seeds_are_averaged_and_do_not_raise_n():
 
 
 def test_the_later_of_two_runs_counts():
-    runs = [record("x", [0.1] * 4, created="2026-01-01"), record("x", [0.3] * 4, created="2026-01-02")]
+    runs = [record("x", [0.1] * 4, created="2026-01-01"), record("x", [0.3] * 4, created="2026-01-02", rules=2)]
     assert ["1", "x", "0.300 ± 0.000"] in table(leaderboard(runs, metrics=["pcc"]))
     failed = record("x", status="failed", reason="r", created="2026-01-03")
     assert ["1", "x", "0.300 ± 0.000"] in table(leaderboard([*runs, failed], metrics=["pcc"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stbench.pages.columns import decimals, title
 from stbench.pages.facts import facts_of, limits, spoken
-from stbench.pages.markdown import bullets, code, quoted, strong, table
+from stbench.pages.markdown import bullets, code, inline, quoted, strong, table
 from stbench.pages.patients import no_interval
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.pages.tables import NONE, Strong, Table
@@ -36,7 +36,7 @@ class Conditions:
 def page(ablated: Ablated) -> str:
     """Markdown: what was compared, one section per table, failures, times, how to repeat it."""
     parts = [
-        f"# Ablations of {ablated.manifest.title}: {cohort_title(ablated.results)}",
+        f"# Ablations of {inline(ablated.manifest.title)}: {inline(cohort_title(ablated.results))}",
         _what(ablated),
         *(part for found in ablated.found for part in _section(ablated, found)),
         "## How to read the tables",
@@ -67,8 +67,8 @@ def _section(ablated: Ablated, found: Found) -> list[str]:
     one, conditions = found.table, conditions_of(ablated, found)
     said = [*row_lines(found, quoted), *([one.note] if one.note else []), *signs(found, quoted)]
     return [
-        f"## Table {one.table}: {one.title}",
-        f"{strong(conditions.warning)} {conditions.text}" if conditions.warning else conditions.text,
+        f"## Table {inline(one.table)}: {inline(one.title)}",
+        f"{strong(conditions.warning)} {inline(conditions.text)}" if conditions.warning else inline(conditions.text),
         table(table_of(found, found.ways)),
         bullets(said),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from stbench.grids.plan import GridPlan, folds_as_said, varied
 from stbench.methods.registry import find_method, method_class
 from stbench.priors.extract import ABOUT
 from stbench.priors.models import MODELS
+from stbench.reading import read_json
 from stbench.reporting import SILENT, Reporter
 from stbench.studies.ablation.manifest import AblationManifest, Table
 from stbench.studies.ablation.request import AblateRequest
@@ -130,7 +130,7 @@ def _vector_names(ablations: Sequence[Ablation]) -> set[str]:
 def _check_about(name: str, path: Path, single: Plan) -> None:
     """Vectors that ``stbench prior`` wrote belong to a cohort, a panel and training slides."""
     try:
-        about: dict[str, Any] = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        about: dict[str, Any] = read_json(path / ABOUT)
         found = {"dataset": about["dataset"], "genes": len(about["genes"]), "training slides": sorted(about["train"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"--prior {name}: expected what stbench prior wrote in {path / ABOUT}: {error}") from error

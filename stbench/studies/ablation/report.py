@@ -12,6 +12,7 @@ from stbench.studies.ablation.manifest import Row
 from stbench.studies.ablation.page import page
 from stbench.studies.ablation.results import Ablated, Found, per_slide, read_ablation
 from stbench.studies.sweep.report import write_texts
+from stbench.text import csv_cell
 
 COLUMNS = (
     *("table", "row", "reference", "run", "what", "dataset", "origin", "genes", "preset", "metric", "way"),
@@ -61,7 +62,8 @@ def numbers(ablated: Ablated) -> str:
                 "run": row.run or "",
             }
             for line in [*_reported(found, row), *_measured(ablated, found, row)]:
-                write.writerow({**place, **line})
+                said = {**place, **line}
+                write.writerow({name: csv_cell(x) if isinstance(x, str) else x for name, x in said.items()})
     return text.getvalue()
 
 

@@ -31,7 +31,7 @@ def page(settings: CurseSettings, gaussian: GaussianResult, cohort: CohortResult
         figure: file name of the figure beside the page.
     """
     parts = [
-        f"# Gene dimension curse: {cohort.card.name if cohort else 'simulated genes'}",
+        f"# Gene dimension curse: {markdown.inline(cohort.card.name) if cohort else 'simulated genes'}",
         wording.LEAD,
         f"![Curves against panel size]({figure})",
         *_gaussian(settings, gaussian),

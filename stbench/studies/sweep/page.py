@@ -9,7 +9,7 @@ from stbench.grids.cells import named
 from stbench.grids.manifest import Series
 from stbench.pages.columns import decimals, title
 from stbench.pages.facts import facts_of, leaking, limits, measured_on, spoken, title_of
-from stbench.pages.markdown import bullets, code, table
+from stbench.pages.markdown import bullets, code, inline, table
 from stbench.pages.patients import no_interval
 from stbench.pages.rows import Row, mean_text, standing
 from stbench.pages.tables import NONE, Emphasis, Table
@@ -22,10 +22,10 @@ _PER_CELL = ("task", "panel")  # facts that differ between panel sizes
 def page(results: Results) -> str:
     """Markdown: what was compared, figure, tables, failures, times, how to repeat it."""
     parts = [
-        f"# Panel size: {cohort_title(results)}",
+        f"# Panel size: {inline(cohort_title(results))}",
         _what(results),
         f"![scores against the number of genes]({results.manifest.name}.png)" if results.metrics else "",
-        caption(results) if results.metrics else "",
+        inline(caption(results)) if results.metrics else "",
         *(_metric(results, metric) for metric in results.metrics),
         "## What these numbers are not",
         bullets(_limits(results)),

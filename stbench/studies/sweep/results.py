@@ -18,6 +18,7 @@ from stbench.grids.plan import address
 from stbench.pages.columns import columns
 from stbench.pages.rows import CEILINGS, DECLARED, POSTERIOR, SINGLE, Cell, Group, Row, rows_of, standing
 from stbench.studies.sweep.grid import SweepManifest
+from stbench.text import csv_cell
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def results_csv(results: Results) -> str:
     for (name, genes), records in results.records.items():
         for record in records:
             for line in _lines(record):
-                write([name, record.method, record.kind, genes, record.seed, *line])
+                write([csv_cell(name), csv_cell(record.method), record.kind, genes, record.seed, *line])
     return text.getvalue()
 
 
@@ -187,8 +188,8 @@ def _lines(record: Record) -> Iterator[Sequence[object]]:
     for way in (DECLARED, SINGLE, POSTERIOR):
         for metric, slides in values_of(record, way).items():
             for slide, value in slides.items():
-                patient = record.task.patients.get(slide) or ""
-                yield way, record.draws, metric, slide, patient, "" if value is None else repr(value)
+                said = [csv_cell(text) for text in (metric, slide, record.task.patients.get(slide) or "")]
+                yield way, record.draws, *said, "" if value is None else repr(value)
 
 
 def cell_of(row: Row, metric: str) -> Cell | None:
