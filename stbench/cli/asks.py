@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from stbench.errors import SettingError, UnknownNameError
 from stbench.evaluation.request import RESULT, Option, Request
+from stbench.reading import check_regular
 from stbench.text import first_line, listed
 
 CONFIG = "config"
@@ -118,6 +119,7 @@ def read_config(kind: type[Request], path: Path) -> dict[str, Any]:
         UnknownNameError: a name that is no option.
     """
     try:
+        check_regular(path)
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"--config: expected TOML in {path}, found: {first_line(error)}") from error

@@ -119,6 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _let_go_of_stdout()
         return _fail(f"{first_line(error)}; {_next(error)}", USER_ERROR)
+    except (UnicodeError, RecursionError, MemoryError) as error:
+        if debug:
+            raise
+        return _fail(f"{type(error).__name__}: {first_line(error)}; see where with {DEBUG}", USER_ERROR)
     return int(code or 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.data.hdf5 import check_header
 from stbench.data.readers.counts import shown
 from stbench.errors import DataError, SettingError
 from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
@@ -19,7 +20,9 @@ from stbench.features.half import loses_nothing
 from stbench.features.joining import Spots, Table, aligned
 from stbench.features.saved import as_array, by_spot, how_to_save, in_other_formats, unreadable, without_batch_axis
 from stbench.files import visible
+from stbench.reading import check_table, check_zip
 from stbench.reporting import SILENT, Reporter
+from stbench.text import first_line
 
 _VERSION = 1  # raise it when reading or aligning changes
 _EXACT_VERSION = 2  # of files that version 1 joined by order though they have coordinates, or rounded to nothing
@@ -186,6 +189,7 @@ def read_table(path: Path) -> Table:
         DataError: not one of the formats, or the file does not hold what its format promises.
     """
     try:
+        check_table(path) if path.suffix == ".csv" else check_zip(path)
         features, barcodes, coords, side = READERS[path.suffix](path)
         if barcodes is not None:
             barcodes = [name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(barcodes)]
@@ -220,6 +224,7 @@ def _places(coords: Any, n_rows: int, path: Path) -> NDArray[np.float64] | None:
 def _from_hdf5(path: Path) -> _Held:
     import h5py
 
+    check_header(path)
     with h5py.File(path) as file:
         held = _picked(file)
         barcodes, coords = (None if part is None else part[:] for part in (held.barcodes, held.coords))

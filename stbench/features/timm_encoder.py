@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from stbench.errors import DataError
 from stbench.features.encoder import TIMM
 from stbench.features.network_encoder import NetworkEncoder, check_architecture, classifier_prefixes, import_timm
 from stbench.features.weights import load_strictly, read_state, weight_file
+from stbench.reading import read_json
 from stbench.text import listed
 
 _VERSION = 1
@@ -68,9 +68,9 @@ def _read_config(file: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         return {name: dict(config.get(name) or {}) for name in ("model_args", "pretrained_cfg")}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"expected the JSON object of a timm model in {path}, found: {error}") from error
 
 

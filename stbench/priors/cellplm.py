@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state
 from stbench.files import visible
 from stbench.priors.identifiers import without_version
+from stbench.reading import read_json
 
 FloatArray = NDArray[np.float32]
 
@@ -182,7 +182,7 @@ def _unused(name: str) -> bool:
 
 def _read_config(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> CellPlmConfig:
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        said: dict[str, Any] = read_json(path)
         genes = tuple(without_version(str(gene)) for gene in said["gene_list"])
         width, layers = int(said["enc_hid"]), int(said["enc_layers"])
         latent, clusters = int(said["post_latent_dim"]), int(said["num_clusters"])

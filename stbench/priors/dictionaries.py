@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.errors import DataError
+from stbench.reading import check_regular, read_json
 
 _LARGEST_BYTES = 50 * 2**20
 _ALLOWED = {
@@ -44,11 +44,12 @@ def read_dictionary(path: Path) -> dict[str, Any]:
             (nothing of it is executed).
     """
     try:
+        check_regular(path)
         size = path.stat().st_size
         if size > _LARGEST_BYTES:
             raise DataError(f"expected a dictionary of at most 50 MB in {path}, found {size / 2**20:.0f} MB")
         if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         else:
             with path.open("rb") as stream:
                 found = _Unpickler(stream).load()

@@ -5,7 +5,6 @@ Written for inference from ``config.json`` and ``model.safetensors`` alone; noth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from stbench.features.weights import load_strictly, read_state, weight_file
 from stbench.priors.dictionaries import read_ids, read_names, read_numbers
 from stbench.priors.identifiers import without_version
 from stbench.priors.transformer import EncoderSizes, PostNormEncoder, in_batches
+from stbench.reading import read_json
 
 FloatArray = NDArray[np.float32]
 Layer = Literal["last", "penultimate"]
@@ -62,7 +62,7 @@ def read_config(folder: Path) -> GeneformerConfig:
     """
     path = folder / "config.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_json(path)
         width, heads, feed, layers, vocab, positions = (int(said[name]) for name in _CONFIG)
         eps, activation = float(said.get("layer_norm_eps", 1e-12)), said.get("hidden_act", "relu")
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from stbench.errors import DataError
+from stbench.reading import check_table
 from stbench.text import first_line
 
 _ENSEMBL = re.compile(r"^ENS[A-Z]*G\d{11}", re.IGNORECASE)
@@ -72,6 +73,7 @@ def read_symbol_table(path: Path) -> dict[str, list[str]]:
     """
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
+        check_table(path)
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = first_line(error)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from stbench.files import sha256_of
 from stbench.priors.extract import ABOUT
 from stbench.priors.table import FILE
+from stbench.reading import read_json
 
 WEIGHTS_HASH = "weights_sha256"  # in prior.json
 TABLE = "table"
@@ -30,7 +30,7 @@ def origin_of_prior(spec: str) -> tuple[str, str | None] | None:
     try:
         if not path.is_dir():
             return TABLE, sha256_of(path)
-        said = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        said = read_json(path / ABOUT)
         return str(said["model"]), said.get(WEIGHTS_HASH)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return TABLE, None

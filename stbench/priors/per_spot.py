@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from stbench.errors import DataError
+from stbench.reading import check_regular
+from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -157,9 +159,10 @@ def _check_widths(folder: Path, widths: Mapping[str, int]) -> None:
 
 def _open(path: Path, shape: tuple[int | None, ...]) -> NDArray[Any]:
     try:
+        check_regular(path)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"prior {path}: expected a .npy array of numbers, found: {error}") from error
+        raise DataError(f"prior {path}: expected a .npy array of numbers, found: {first_line(error)}") from error
     fits = array.ndim == len(shape) and all(
         wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
     )

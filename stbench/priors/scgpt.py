@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from stbench.features.linear import quicken
 from stbench.features.weights import load_strictly, read_state, weight_file
 from stbench.priors.dictionaries import read_ids
 from stbench.priors.transformer import EncoderSizes, PostNormEncoder
+from stbench.reading import read_json
 
 FloatArray = NDArray[np.float32]
 Tie = Literal["middle", "random"]
@@ -65,7 +65,7 @@ def read_arguments(folder: Path) -> ScGptConfig:
     """
     path = folder / ARGUMENTS
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_json(path)
         width, heads, feed, layers = (int(said[name]) for name in ("embsize", "nheads", "d_hid", "nlayers"))
         pad_value, bins = float(said["pad_value"]), int(said.get("n_bins", _BINS))
     except (OSError, ValueError, TypeError, KeyError) as error:
