@@ -22,7 +22,6 @@ from stbench.features.saved import as_array, by_spot, how_to_save, in_other_form
 from stbench.files import visible
 from stbench.reading import check_table, check_zip
 from stbench.reporting import SILENT, Reporter
-from stbench.text import first_line
 
 _VERSION = 1  # raise it when reading or aligning changes
 _EXACT_VERSION = 2  # of files that version 1 joined by order though they have coordinates, or rounded to nothing
