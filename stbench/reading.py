@@ -66,6 +66,7 @@ TABLE = Limit("STBENCH_MAX_TABLE_GB", 0.5)
 ARRAYS = Limit("STBENCH_MAX_ARRAYS_GB", 16)
 """Arrays of one file that are held in memory together."""
 JSON = Limit("STBENCH_MAX_JSON_GB", 0.1)
+"""One JSON file."""
 
 
 def check_regular(path: Path) -> None:

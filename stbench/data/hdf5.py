@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 64
 _SPARSE = ("csr_matrix", "csc_matrix")
-_ENCODING = r"encoding_type='(.*?)'"  # as anndata says it
+_ENCODING = r"encoding_type='(.*?)', encoding_version='(.*?)'"  # as anndata says it
 _PLACE = r"key '(.*?)' of .* from (\S+)"
 _ALIGNED = ("layers", "obsm", "varm", "obsp", "varp")
 
@@ -48,13 +48,14 @@ def read_h5ad(path: Path) -> AnnData:
 
 
 def _wrong(error: Exception) -> str:
-    said = one_line(str(error)) or type(error).__name__
+    said = one_line(" ".join([str(error), *getattr(error, "__notes__", [])])) or type(error).__name__
     if type(error).__name__ == "IORegistryError":
         encoding, place = (re.search(pattern, said) for pattern in (_ENCODING, _PLACE))
         where = f" at {place[2].rstrip('/')}/{place[1]}" if place else ""
+        found = " ".join(encoding.groups()) if encoding else said
         return (
-            f"expected a file that the installed anndata {_version()} reads, found the encoding "
-            f"{encoding[1] if encoding else said!r}{where}, of a newer one; update it: pip install --upgrade anndata"
+            f"expected a file that the installed anndata {_version()} reads, found the encoding {found!r}{where}, of a "
+            "newer one if it is not damaged; update anndata: pip install --upgrade anndata"
         )
     return f"expected an intact .h5ad file, found: {said}; obtain the file again"
 

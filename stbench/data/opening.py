@@ -112,7 +112,7 @@ def find_card(name: str) -> DatasetCard:
     Raises:
         UnknownNameError: neither a registered name nor a folder.
     """
-    is_folder = name not in dataset_cards() and (Path(name).is_dir() or "/" in name)
+    is_folder = name not in dataset_cards() and "\0" not in name and (Path(name).is_dir() or "/" in name)
     return _folder_card(Path(name)) if is_folder else find_dataset(name)
 
 

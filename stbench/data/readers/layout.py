@@ -100,7 +100,7 @@ def make_cohort(
     ordered = sorted(found, key=lambda slide: (place.get(slide.id, len(place)), slide.id))
     unknown = f"not among the {len(slides)} slides of the {name} card"
     reasons = {
-        slide.id: slide.reason or misnamed(slide.id) or ("" if slide.id in place or not slides else unknown)
+        slide.id: misnamed(slide.id) or slide.reason or ("" if slide.id in place or not slides else unknown)
         for slide in ordered
     }
     refs = tuple(_ref(slide, entry_of(slides, slide.id)) for slide in ordered if not reasons[slide.id])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,8 +119,9 @@ def _subject(layers: Path) -> str | None:
     """The patient, where annotations lie beside the matrix."""
     if not layers.is_file():
         return None
-    with layers.open(encoding="utf-8", errors="replace", newline="") as file:
-        first: dict[str, str] = next(csv.DictReader(file, delimiter="\t"), {})
+    first: dict[str, str] = {}
+    with suppress(OSError, csv.Error), layers.open(encoding="utf-8", errors="replace", newline="") as file:
+        first = next(csv.DictReader(file, delimiter="\t"), {})  # what is wrong is said where the slide is read
     return text_or_none(first.get("subject"))
 
 

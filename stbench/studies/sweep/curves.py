@@ -66,6 +66,13 @@ def draw(results: Results, caption: str) -> Figure:
         results: what was found.
         caption: what the reader must know, below the panels.
     """
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # a name with two dollars is a name
+        return _drawn(results, caption)
+
+
+def _drawn(results: Results, caption: str) -> Figure:
     figure, axes = panels([title(metric) for metric in results.metrics], caption=caption)
     for metric, panel in zip(results.metrics, axes, strict=True):
         for place, series in enumerate(results.asked):
