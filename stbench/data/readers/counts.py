@@ -49,15 +49,17 @@ def as_counts(values: Any, spots: Sequence[str], genes: Sequence[str], where: st
 
 def _as_csr(values: Any, where: str) -> csr_matrix:
     try:
-        if not issparse(values):
-            return csr_matrix(np.atleast_2d(values))
-        check_sparse(values, "counts")
-        parts = (values.data, values.indices.astype(np.int64), values.indptr.astype(np.int64))
-        return csr_matrix(type(values)(parts, shape=values.shape))
+        return _checked(values) if issparse(values) else csr_matrix(np.atleast_2d(values))
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{where}: expected counts as numbers, found {one_line(str(error))}; obtain the file again"
         ) from error
+
+
+def _checked(matrix: Any) -> csr_matrix:
+    check_sparse(matrix, "counts")
+    parts = (matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64))
+    return csr_matrix(type(matrix)(parts, shape=matrix.shape))
 
 
 def _check_values(matrix: csr_matrix, spots: Sequence[str], genes: Sequence[str], where: str) -> None:
