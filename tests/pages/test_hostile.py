@@ -74,7 +74,7 @@ def test_a_page_holds_text_alone(text):
 
 
 def test_harmless_texts_are_left_alone():
-    for text in ("`L` 5 < 6", "a [lowest, highest] b", "[ceiling]", "x <= 3", "`[a](b)`", "`<slide>` and <5", "a_b*c*"):
+    for text in ("`L` 5 < 6", "a [lowest, highest] b", "[ceiling]", "x <= 3", "`[a](b)`", "`<b>` and <5", "a/<patient>/<section>/", "a_b*c*"):
         assert inline(text) == text
         assert bullets([text]) == f"- {text}"
 
