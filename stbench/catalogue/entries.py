@@ -28,6 +28,7 @@ from stbench.errors import DataError, UnknownNameError
 from stbench.text import first_line, named
 
 _HERE = Path(__file__).parent
+_SHOWN = 300  # letters of what a wrong field holds
 
 
 def _folder(kind: str) -> Path:
@@ -40,7 +41,9 @@ def problem_of(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = "".join(f"{part}." for part in problem["loc"]).removesuffix(".")
     said = f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
-    return said if problem["type"] == "value_error" else f"{said} (found {problem.get('input')!r})"
+    found = repr(problem.get("input"))
+    shown = found if len(found) <= _SHOWN else f"{found[:_SHOWN]}..."
+    return said if problem["type"] == "value_error" else f"{said} (found {shown})"
 
 
 def read_card(path: Path, model: type[Any]) -> Any:

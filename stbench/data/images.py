@@ -166,7 +166,7 @@ class PatchFile(ImageSource):
         """A number the file says of its patches (``patch_size_src``, ``pixel_size``...), None when it does not."""
         with self._open() as file:
             said = {**file["coords"].attrs, **file["img"].attrs}.get(name)
-        found = None if said is None else float(np.asarray(said).ravel()[0])
+            found = None if said is None else float(np.asarray(said).ravel()[0])
         if found is not None and not 0 < found < math.inf:
             raise DataError(f"{self.path}, {name}: expected a positive number, found {found}; obtain the file again")
         return found

@@ -21,6 +21,7 @@ SCHEMA_VERSION = 2
 READABLE = (1, 2)  # version 2 only adds fields
 FILE_NAME = "record.json"
 _SHOWN = 100
+_OF_WORDS = ("overrides", "simulate")  # of a request
 PRIMARY = "pcc"  # rows are ordered by it, and a grid shows it while it runs
 
 
@@ -30,6 +31,15 @@ def _storable(said: dict[str, Any]) -> dict[str, Any]:
         json.dumps(said, allow_nan=False).encode()
     except (RecursionError, TypeError) as error:
         raise ValueError(f"not to be written as JSON: {type(error).__name__}") from None
+    return said
+
+
+def _asked(said: dict[str, Any]) -> dict[str, Any]:
+    """Options of several words are lists of words: pages and a second scoring go through them."""
+    for option in _OF_WORDS:
+        words = said.get(option, [])
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"expected {option} as a list of words")
     return said
 
 
@@ -148,7 +158,9 @@ class Record(_Part):
         "method: those it comes with; the encoder's stand in its key",
     )
     command: str = Field(description="command that repeats the run")
-    request: Said = Field(default={}, description="everything the user asked for, by option")
+    request: Annotated[Said, AfterValidator(_asked)] = Field(
+        default={}, description="everything the user asked for, by option"
+    )
     metrics: dict[CardName, Summary] = Field(
         default={}, description="of the declared prediction: the mean of the draws"
     )

@@ -21,6 +21,7 @@ from stbench.evaluation.record import Name
 from stbench.evaluation.request import Request
 from stbench.files import read_sealed, write_sealed
 from stbench.methods.registry import method_class
+from stbench.reading import check_own
 from stbench.text import first_line
 
 SCHEMA_VERSION = 2
@@ -269,6 +270,7 @@ def read_manifest(out: Path, kind: type[M]) -> M | None:
         return None
     copy = _copy(out, kind.FILE)
     try:
+        check_own(path, out)
         found = kind.model_validate(read_sealed(copy if damage_of(path) and copy.is_file() else path))
     except (OSError, DataError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = problem_of(error) if isinstance(error, ValidationError) else first_line(error)

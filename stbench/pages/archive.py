@@ -10,7 +10,7 @@ from pathlib import Path
 from stbench.errors import DataError
 from stbench.evaluation.record import FILE_NAME, Record, find_records, read_record, record_of
 from stbench.files import HINT, visible, whole
-from stbench.reading import check_regular, parse_json
+from stbench.reading import check_own, check_regular, parse_json
 from stbench.text import first_line
 
 ENDING = ".records.jsonl.xz"
@@ -53,7 +53,16 @@ def _found(place: Path) -> list[Path]:
     if place.name.endswith(ENDING):
         return [place]
     archives = sorted(visible(place.rglob(f"*{ENDING}")))
+    for path in archives:
+        _check_own(path, place)
     return [*archives, *place.rglob(FILE_NAME)] if archives else find_records([place])
+
+
+def _check_own(path: Path, place: Path) -> None:
+    try:
+        check_own(path, place)
+    except OSError as error:
+        raise DataError(f"expected an archive of records in {path}, found {first_line(error)}") from error
 
 
 def read_archive(path: Path) -> Iterator[Record]:

@@ -74,7 +74,16 @@ def test_a_page_holds_text_alone(text):
 
 
 def test_harmless_texts_are_left_alone():
-    for text in ("`L` 5 < 6", "a [lowest, highest] b", "[ceiling]", "x <= 3", "`[a](b)`", "`<b>` and <5", "a/<patient>/<section>/", "a_b*c*"):
+    for text in (
+        "`L` 5 < 6",
+        "a [lowest, highest] b",
+        "[ceiling]",
+        "x <= 3",
+        "`[a](b)`",
+        "`<b>` and <5",
+        "a/<patient>/<section>/",
+        "a_b*c*",
+    ):
         assert inline(text) == text
         assert bullets([text]) == f"- {text}"
 
@@ -185,6 +194,8 @@ def test_names_are_patterns(change, tmp_path):
         {"metrics": {"pcc": {"mean": 1e999, "std": None, "per_slide": {}}}},
         {"metrics": {"pcc": {"mean": 1.0, "std": None, "per_slide": {"../c1": 1.0}}}},
         {"settings": {"lr": float("inf")}},
+        {"request": {"overrides": 3}},
+        {"request": {"simulate": [["a"]]}},
         {"predictions": {"../../c1": "a"}},
     ],
     ids=str,
@@ -232,6 +243,11 @@ def test_a_link_in_a_run_that_was_handed_in_is_refused(tmp_path):
     (tmp_path / "run/record.json").symlink_to("../elsewhere/record.json")
     with pytest.raises(DataError, match=r"a link out of the folder, to .*elsewhere/record\.json; put the file itself"):
         list(read_records([tmp_path / "run"]))
+    (tmp_path / "board").mkdir()
+    write_archive(tmp_path / f"one{ENDING}", [record("x", [0.1] * 4)])
+    (tmp_path / f"board/one{ENDING}").symlink_to(tmp_path / f"one{ENDING}")
+    with pytest.raises(DataError, match="a link out of the folder"):
+        list(read_records([tmp_path / "board"]))
     (tmp_path / "latest").symlink_to("elsewhere")
     assert read_record(tmp_path / "latest").method == "x"
 
