@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from stbench.evaluation.exposure import contamination
@@ -308,6 +309,17 @@ def _cost(groups: Sequence[Group]) -> list[str]:
 
 
 def commands(records: Sequence[Record], command: str) -> list[str]:
-    """The commands that repeat the table; each is said once although one run makes several records."""
-    said = sorted({record.command for record in records if record.command})
+    """The commands that repeat the table; each is said once although one run makes several records.
+
+    A text of a record that a shell would take for more than one command of stbench is left out: people type these.
+    """
+    said = sorted({record.command for record in records if _is_ours(record.command)})
     return [*said, command] if command else said
+
+
+def _is_ours(command: str) -> bool:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return words[:1] == ["stbench"] and shlex.join(words) == command

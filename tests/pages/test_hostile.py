@@ -223,6 +223,16 @@ def test_what_is_no_record_is_one_line(content, tmp_path):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["rm -rf ~", "stbench run; rm -rf ~", "stbench run $(rm)", "stbench run\nrm", "stbench run 'a", "", '"stbench" x'],
+)
+def test_no_command_but_ours_is_given_to_be_typed(command):
+    assert "To repeat" not in leaderboard([record("x", [0.1] * 4, command=command)])
+    ours = "stbench run --dataset 'my cohort' --set 'x=$(rm); y'"
+    assert f"```\n{ours}\n```" in leaderboard([record("x", [0.1] * 4, command=ours)])
+
+
 def test_names_that_folders_have_are_names():
     for name in ("My cohort (v2)", "häm-1", ".hidden", "a.b_c", "her2st-to-mine", "日本"):
         assert Record.model_validate(record("x", [0.1] * 4, task=facts(dataset=name)).model_dump()).task.dataset == name
