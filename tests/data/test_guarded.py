@@ -43,7 +43,7 @@ def test_any_error_is_one_row(root, error):
 
 
 def test_what_is_said_on_purpose_stays_and_an_interruption_ends(root):
-    with pytest.raises(DataError, match="^just this$"):
+    with pytest.raises(DataError, match=r"^just this$"):
         cohort_of(root, DataError("just this")).load("B1")
     with pytest.raises(KeyboardInterrupt):
         audit(cohort_of(root, KeyboardInterrupt()))
