@@ -15,7 +15,6 @@ from typing import Any
 from stbench.errors import SettingError
 
 _GB = 1e9
-_DEFLATE = 1032  # no stream of gzip or zip unpacks to more than so many times its size
 _PIECE = 2**20
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -84,24 +83,24 @@ def check_own(path: Path, folder: Path) -> None:
 
 
 def check_table(path: Path) -> None:
-    """Raise OSError for a text, gzipped where its name ends in .gz, that unpacks to more than :data:`TABLE`.
+    """Go through a text, gzipped where its name ends in .gz, before it is parsed.
 
-    Also EOFError or zlib.error where a gzipped one is damaged.
+    Raises:
+        OSError: it is no file, unpacks to more than :data:`TABLE`, or holds a zero byte, at which parsers end a field.
+        EOFError: (or zlib.error) a gzipped one is damaged.
     """
     check_regular(path)
-    size = path.stat().st_size
-    if path.suffix != ".gz":
-        TABLE.check(size, "text")
-    elif size * _DEFLATE > TABLE.gb * _GB:
-        unpacked = 0
-        with gzip.open(path) as file:
-            while piece := file.read(_PIECE):
-                unpacked += len(piece)
-                TABLE.check(unpacked, "text")
+    unpacked = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            unpacked += len(piece)
+            TABLE.check(unpacked, "text")
+            if b"\0" in piece:
+                raise OSError(f"a zero byte near byte {unpacked - len(piece) + piece.index(0)}, which no text holds")
 
 
-def check_zip(path: Path) -> None:
-    """Raise OSError for a zip, as .npz and .pt are, whose entries unpack to more than :data:`ARRAYS`; others pass."""
+def check_arrays(path: Path) -> None:
+    """Raise OSError for a file of arrays of more than :data:`ARRAYS`: a zip, as .npz and .pt are, unpacked."""
     check_regular(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:

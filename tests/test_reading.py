@@ -11,10 +11,10 @@ from stbench.errors import SettingError
 from stbench.reading import (
     TABLE,
     Limit,
+    check_arrays,
     check_own,
     check_regular,
     check_table,
-    check_zip,
     parse_json,
     read_json,
 )
@@ -45,13 +45,21 @@ def test_a_gzip_is_held_against_what_it_unpacks_to(tmp_path, monkeypatch):
         check_table(tmp_path / "plain.tsv")
 
 
+def test_a_zero_byte_in_a_text(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"1\t2\n1\x003\t4\n")
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress((tmp_path / "a.tsv").read_bytes()))
+    for name in ("a.tsv", "a.tsv.gz"):
+        with pytest.raises(OSError, match="a zero byte near byte 5"):
+            check_table(tmp_path / name)
+
+
 def test_a_zip_is_held_against_what_it_says_it_unpacks_to(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("x.npy", b"0" * 3_000_000)
-    check_zip(tmp_path / "a.npz")
+    check_arrays(tmp_path / "a.npz")
     monkeypatch.setenv("STBENCH_MAX_ARRAYS_GB", "0.002")
     with pytest.raises(OSError, match="STBENCH_MAX_ARRAYS_GB"):
-        check_zip(tmp_path / "a.npz")
+        check_arrays(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "much", "inf", "nan"])

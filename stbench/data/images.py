@@ -151,7 +151,7 @@ class PatchFile(ImageSource):
         """
         with self._open() as file:
             raw = file["barcode"][:].ravel()
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in raw]
+            names = [name.decode() if isinstance(name, bytes) else str(name) for name in raw]
         twice = _first_twice(names)
         if twice is not None:
             raise DataError(f"{self.path}, row {twice}: expected one patch per spot, found {names[twice]} again")

@@ -20,7 +20,7 @@ from stbench.features.half import loses_nothing
 from stbench.features.joining import Spots, Table, aligned
 from stbench.features.saved import as_array, by_spot, how_to_save, in_other_formats, unreadable, without_batch_axis
 from stbench.files import visible
-from stbench.reading import check_table, check_zip
+from stbench.reading import check_arrays
 from stbench.reporting import SILENT, Reporter
 
 _VERSION = 1  # raise it when reading or aligning changes
@@ -188,7 +188,7 @@ def read_table(path: Path) -> Table:
         DataError: not one of the formats, or the file does not hold what its format promises.
     """
     try:
-        check_table(path) if path.suffix == ".csv" else check_zip(path)
+        check_arrays(path)
         features, barcodes, coords, side = READERS[path.suffix](path)
         if barcodes is not None:
             barcodes = [name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(barcodes)]

@@ -16,7 +16,7 @@ from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.priors.coexpression import coexpression_embedding
 from stbench.priors.dictionaries import read_dictionary
 from stbench.priors.per_spot import PerSpotTable, open_per_spot, read_gene_names
-from stbench.reading import check_table, check_zip
+from stbench.reading import check_arrays
 from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
@@ -190,7 +190,7 @@ def read_embedding(path: Path) -> tuple[list[str], FloatArray]:
 
 def _read_npz(path: Path) -> tuple[list[str], FloatArray]:
     try:
-        check_zip(path)
+        check_arrays(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names, table = np.asarray(file["genes"]), np.asarray(file["embedding"], dtype=np.float32)
     except KeyError as error:
@@ -210,7 +210,7 @@ def _read_npz(path: Path) -> tuple[list[str], FloatArray]:
 def _read_text(path: Path) -> tuple[list[str], FloatArray]:
     separator = "\t" if path.suffix == ".tsv" else ","
     try:
-        check_table(path)
+        check_arrays(path)
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' parser errors and bad UTF-8 are ValueErrors
         reason = first_line(error)
@@ -227,7 +227,7 @@ def _read_text(path: Path) -> tuple[list[str], FloatArray]:
 
 def _read_words(path: Path) -> tuple[list[str], FloatArray]:
     try:
-        check_table(path)
+        check_arrays(path)
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if lines and len(lines[0]) == 2:  # the count and width of word2vec
             del lines[0]

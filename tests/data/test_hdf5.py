@@ -220,3 +220,11 @@ def test_columns_of_one_gene_whose_sum_is_no_count(tmp_path):
     write_hest(tmp_path, adata=hest_adata(matrix, genes=["A", "A", "B", "C"]), patches=None)
     with pytest.raises(DataError, match="as columns of one gene are added"):
         open_folder(tmp_path, require_image=False).load("S1")
+
+
+@pytest.mark.parametrize("value", [["P1"], {"id": "P1"}, True])
+def test_metadata_of_another_type_leave_one_slide_out(root, value):
+    write_hest(root, "S2", seed=1, patient=value)
+    found = failures(root)
+    assert set(found) == {"left out: S2"}
+    assert "S2.json: expected a text or a number as patient, found" in found["left out: S2"]

@@ -43,6 +43,14 @@ if TYPE_CHECKING:
 
 Metadata = Mapping[str, Any]
 
+_SAID = (
+    "patient",
+    "dataset_title",
+    "st_technology",
+    "pixel_size_um_estimated",
+    "fullres_px_width",
+    "fullres_px_height",
+)
 _LEGACY = re.compile(r"(\d+)x(\d+)")
 
 
@@ -121,6 +129,8 @@ def _metadata_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: expected metadata as JSON, found: {error}; obtain the file again") from error
     if not isinstance(said, dict):
         raise DataError(f"{path}: expected one JSON object, found {type(said).__name__}; obtain the file again")
+    if wrong := [key for key in _SAID if isinstance(said.get(key), bool | list | dict)]:
+        raise DataError(f"{path}: expected a text or a number as {wrong[0]}, found {said[wrong[0]]!r}; correct it")
     return said
 
 
