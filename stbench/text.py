@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile(f"[{_CONTROLS}\\ud800-\\udfff]")
 NAME = rf"^\.?[^{_CONTROLS}/\\.][^{_CONTROLS}/\\]*$"
 """Pattern of a name that may become part of a file name: one step of a path that leads neither up nor elsewhere."""
 _PICKLED = re.compile(
-    r"allow_pickle|weights_only|Weights only load|pickle\.load|Unpickl|persistent_load", re.IGNORECASE
+    r"allow_pickle|weights_only|Weights only load|pickle\.load|Unpickl|persistent_load|objects in dtype", re.IGNORECASE
 )
 
 _LONGEST = 500  # characters of a message of foreign code
