@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def cached(directory: Path, key: str, compute: Callable[[], StoredArray], report
 
 
 def _stored(path: Path, computed: StoredArray) -> StoredArray:
-    array: StoredArray = np.ascontiguousarray(computed)
+    array = cast("StoredArray", np.ascontiguousarray(computed))
     _write(path, array)
     return array
 
