@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stbench.data.gene_names import SYMBOLS, without_symbol
+from stbench.data.readers.layout import Entry, entry_of
 from stbench.data.shared_genes import SharedGenes
 from stbench.data.slide import Slide
 from stbench.text import few, one_line
@@ -29,7 +30,7 @@ class Findings:
         """Keep what the reader left out or repaired, and what the slide itself shows."""
         self._slides.add(slide.id)
         self.genes.add(slide)
-        for note in (*slide.notes, *_empty(slide), *names_untold(slide)):
+        for note in (*slide.notes, *_shown_by(slide), *names_untold(slide)):
             general = one_line(note).replace(slide.id, _SLIDE)
             self._kinds.setdefault(_kind(general), []).append((slide.id, general))
 
@@ -55,9 +56,22 @@ def names_untold(slide: Slide) -> list[str]:
     ]
 
 
-def _empty(slide: Slide) -> list[str]:
+def spots_unlike_card(slides: Iterable[Slide], entries: Sequence[Entry]) -> list[str]:
+    """A line where slides have another number of spots than their card says; none where it agrees or is silent."""
+    known = ((slide, entry_of(entries, slide.id)) for slide in slides)
+    unlike = [
+        f"{slide.id} {slide.n_spots} of {entry.n_spots}"
+        for slide, entry in known
+        if entry is not None and entry.n_spots not in (0, slide.n_spots)
+    ]
+    return [f"spots differ from the card: {few(unlike)}"] if unlike else []
+
+
+def _shown_by(slide: Slide) -> list[str]:
     n = int((slide.total_counts == 0).sum())
-    return [f"{n} spots without counts kept"] if n else []
+    notes = [f"{n} spots without counts kept"] if n else []
+    unscaled = slide.image is not None and slide.um_per_px is None
+    return [*notes, "pixel size unknown: patches must be given in px"] if unscaled else notes
 
 
 def _kind(note: str) -> str:

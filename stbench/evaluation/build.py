@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.crossing import split_across
-from stbench.data.findings import Findings
+from stbench.data.findings import Findings, spots_unlike_card
 from stbench.data.gene_names import excluded_genes
 from stbench.data.image import PatchSpec
 from stbench.data.normalize import DESCRIPTIONS, check_normalization
@@ -74,6 +74,8 @@ def build_task(
     if panel.lacking:
         reporter.info(f"panel: {panel.loss(cohort.test_name)}")
     kept = keep_panel(_read(cohort, sorted(split.slides), "reading the panel", reporter), panel.genes, cache_dir)
+    for line in spots_unlike_card(kept.values(), card.slides):
+        reporter.info(f"note: {line}")
     _check_panel_apart(kept.values(), split)
     facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
     return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from stbench.data.findings import Findings
+from stbench.catalogue import SlideEntry
+from stbench.data.findings import Findings, spots_unlike_card
 from stbench.data.opening import open_folder
 
 from .layouts import counts, write_her2st
@@ -53,6 +54,21 @@ def test_many_slides_are_counted(slide):
 def test_the_order_of_slides_changes_nothing(slide):
     notes = {"S2": ["2 odd"], "S1": ["1 odd"]}
     assert lines(slide, notes) == lines(slide, dict(reversed(notes.items()))) == ["S1, S2: 1 to 2 odd"]
+
+
+def test_an_unknown_pixel_size(slide):
+    findings = Findings()
+    findings.add(replace(slide, um_per_px=None))
+    assert findings.lines() == ["A1: pixel size unknown: patches must be given in px"]
+    assert lines(replace(slide, um_per_px=None, image=None), {"S1": []}) == []
+
+
+def test_spots_unlike_the_card(slide):
+    def card(n_spots, id_="A1"):
+        return [SlideEntry(id=id_, section="X", patient="p", n_spots=n_spots)]
+
+    assert spots_unlike_card([slide], card(6)) == spots_unlike_card([slide], card(7, "B1")) == []
+    assert spots_unlike_card([slide], card(7)) == ["spots differ from the card: A1 6 of 7"]
 
 
 def test_spots_without_counts(tmp_path):
