@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from stbench.data.gene_names import normalised
 from stbench.data.parts import PARTS, Split
+from stbench.data.same_picture import Probed, same_colours
 from stbench.data.slide import Slide
 from stbench.errors import DataError, UserError
 from stbench.text import few, listed
@@ -24,6 +25,7 @@ Keys = NDArray[np.uint64]
 
 _SHARED = 0.5  # of the spots of the smaller slide: a part of a section is of its tissue too
 _SHARED_WITHOUT_NAMES = 0.8  # values alone agree sooner by chance
+_SAME_PLACES = 0.9
 _TELLING = 0.8  # of the spots have counts no other spot of their slide has, or counts tell nothing
 _FEWEST_SPOTS = 3
 _ENOUGH_GENES = 5
@@ -49,13 +51,14 @@ class SameTissue:
     """Finds slides of one tissue, whatever they, their spots and their genes are called and in whatever order.
 
     Args:
-        pictures: whether files of pictures are compared too.
+        pictures: whether pictures are compared too: their files, and where spots lie alike the colours there.
     """
 
     pictures: bool = True
     _counts: dict[str, Keys] = field(default_factory=dict)
     _values: dict[str, Keys] = field(default_factory=dict)
     _drawn: dict[str, list[tuple[str, NDArray[np.float32]]]] = field(default_factory=dict)
+    _probed: dict[str, Probed] = field(default_factory=dict)
 
     def add(self, slide: Slide) -> None:
         """Keep what tells a slide from others: a number per spot, and where its spots lie on which picture."""
@@ -64,12 +67,18 @@ class SameTissue:
         self._values[slide.id] = _telling(slide.counts, np.zeros_like(genes))
         if self.pictures and (digest := _digest(slide)):
             self._drawn.setdefault(digest, []).append((slide.id, slide.xy))
+        if self.pictures and (probed := Probed.of(slide)) is not None:
+            self._probed[slide.id] = probed
 
     def twins(self) -> list[Twins]:
         """Slides of one tissue, together."""
         by_counts = self._by_counts()
-        drawn = {pair for slides in self._drawn.values() for pair in _at_one_place(slides)} - by_counts
-        return [*_together(by_counts, "counts"), *_together(drawn, "picture")]
+        drawn = {pair for slides in self._drawn.values() for pair in _at_one_place(slides)} | self._by_colours()
+        return [*_together(by_counts, "counts"), *_together(drawn - by_counts, "picture")]
+
+    def _by_colours(self) -> set[tuple[str, str]]:
+        alike = _sharing({id_: np.unique(one.places) for id_, one in self._probed.items()}, _SAME_PLACES)
+        return {(a, b) for a, b in alike if same_colours(self._probed[a], self._probed[b])}
 
     def _by_counts(self) -> set[tuple[str, str]]:
         return _sharing(self._counts, _SHARED) | _sharing(self._values, _SHARED_WITHOUT_NAMES)

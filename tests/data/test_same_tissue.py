@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from PIL import Image
 from scipy.sparse import csr_matrix
 
 from stbench.data.images import ImageFile
@@ -113,12 +114,11 @@ def test_three_copies_are_one_tissue():
 
 @pytest.fixture
 def picture(tmp_path):
-    """Writes a picture of one colour per pixel."""
+    """Writes a picture of one colour per block of pixels."""
 
-    def write(name, seed=0):
-        from PIL import Image
-
-        pixels = np.random.default_rng(seed).integers(0, 255, (140, 140, 3), dtype=np.uint8)
+    def write(name, seed=0, block=1):
+        pixels = np.random.default_rng(seed).integers(0, 255, (140 // block, 140 // block, 3), dtype=np.uint8)
+        pixels = pixels.repeat(block, axis=0).repeat(block, axis=1)
         Image.fromarray(pixels).save(tmp_path / name)
         return ImageFile(tmp_path / name, 0.5)
 
@@ -129,6 +129,23 @@ def test_one_picture_with_spots_at_the_same_places(picture):
     first, copy, other = picture("a.png"), picture("b.png"), picture("c.png", seed=1)
     slides = slide("S1", image=first), slide("S2", seed=1, image=copy, shift=3), slide("S3", seed=2, image=other)
     assert twins_of(*slides) == [Twins(("S1", "S2"), "picture")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("b.tif", {}), ("b.jpg", {"quality": 90}), ("b.png", {"optimize": True})]
+)
+def test_a_picture_saved_in_another_way_is_the_picture(picture, tmp_path, name, options):
+    first = picture("a.png", block=10)
+    Image.open(tmp_path / "a.png").save(tmp_path / name, **options)
+    again = slide("S2", seed=1, image=ImageFile(tmp_path / name, 0.5))
+    slides = slide("S1", image=first), moved(again, rows=ORDER), slide("S3", 2, image=picture("c.png", 3, block=10))
+    assert twins_of(*slides) == [Twins(("S1", "S2"), "picture")]
+
+
+def test_blank_pictures_are_no_picture(tmp_path):
+    for i, level in enumerate((250, 251)):
+        Image.new("RGB", (140, 140), (level,) * 3).save(tmp_path / f"{i}.png")
+    assert twins_of(*(slide(f"S{i}", i, image=ImageFile(tmp_path / f"{i}.png")) for i in range(2))) == []
 
 
 def test_two_sections_on_one_picture_are_two(picture):
