@@ -112,7 +112,8 @@ def choose_panel(cohort: Cohort, split: Split, n_genes: int, reporter: Reporter 
     common: set[str] | None = None
     there: set[str] | None = None
     excluded: set[str] = set()
-    moments, findings, tissues = Moments([]), Findings(), SameTissue()
+    moments, findings = Moments([]), Findings()
+    tissues = SameTissue(pictures=not cohort.simulated)  # simulated slides are drawn one by one, all on one grid
     for slide in _read(cohort, train + others, "reading gene names", reporter):
         findings.add(slide)
         tissues.add(slide)
