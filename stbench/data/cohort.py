@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from scipy.sparse import issparse
+
 from stbench.data.slide import Slide, SlideRef
+from stbench.data.sparse import check_sparse
 from stbench.errors import DataError, StbenchError, UnknownNameError
 from stbench.text import first_line
 
@@ -63,7 +66,10 @@ class Cohort:
         if slide_id not in self.ids:
             raise UnknownNameError(f"slide of {self.name}", slide_id, self.ids)
         with guarded(slide_id):
-            return self.reader(slide_id)
+            slide = self.reader(slide_id)
+            if issparse(slide.adata.X):  # of a reader that is not ours
+                check_sparse(slide.adata.X, "counts", once=False)
+            return slide
 
     def of_fold(self, train: Sequence[str]) -> Cohort:
         """The slides as a fold has them.

@@ -11,18 +11,20 @@ from scipy.sparse import csr_matrix
 IntArray = NDArray[Any]
 
 
-def check_sparse(matrix: Any, name: str) -> None:
+def check_sparse(matrix: Any, name: str, *, once: bool = True) -> None:
     """Raise ValueError for a CSR or CSC matrix that points outside itself or names a place twice.
 
     Args:
         matrix: any sparse matrix of scipy; it is not changed.
         name: what it is called, for the message.
+        once: whether a place may have one value alone; looking for two takes longer.
     """
     if matrix.format not in ("csr", "csc"):
         raise ValueError(f"{name}: a sparse matrix of format {matrix.format}, not csr or csc")
     words = ("row", "column") if matrix.format == "csr" else ("column", "row")
     major, minor = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
-    if said := _flaw(matrix.data, matrix.indices, matrix.indptr, major, minor, words):
+    said = _flaw(matrix.data, matrix.indices, matrix.indptr, major, minor, words)
+    if said := said or (_twice(matrix.indices, matrix.indptr, words) if once else ""):
         raise ValueError(f"{name}: a sparse matrix with {said}")
 
 
@@ -39,7 +41,7 @@ def _flaw(data: IntArray, indices: IntArray, indptr: IntArray, major: int, minor
         return f"indptr that does not rise from 0 to {len(data)}, the number of values"
     if len(indices) and not (indices.min() >= 0 and indices.max() < minor):
         return f"a {words[1]} index {indices.min() if indices.min() < 0 else indices.max()} outside 0 to {minor - 1}"
-    return _twice(indices, indptr, words)
+    return ""
 
 
 def _twice(indices: IntArray, indptr: IntArray, words: tuple[str, str]) -> str:

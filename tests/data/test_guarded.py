@@ -42,6 +42,18 @@ def test_any_error_is_one_row(root, error):
     assert next(row.detail for row in report.rows if row.check == "spots") == "12"
 
 
+def test_counts_of_any_reader_are_looked_at(root):
+    sound = open_folder(root)
+
+    def read(slide_id):
+        slide = sound.load(slide_id)
+        slide.adata.X.indices[3] = 99
+        return slide
+
+    with pytest.raises(DataError, match="counts: a sparse matrix with a column index 99 outside 0 to 3"):
+        Cohort("mine", "theirs", (SlideRef("A1", None),), read).load("A1")
+
+
 def test_what_is_said_on_purpose_stays_and_an_interruption_ends(root):
     with pytest.raises(DataError, match=r"^just this$"):
         cohort_of(root, DataError("just this")).load("B1")
