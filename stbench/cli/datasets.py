@@ -1,6 +1,7 @@
 """`stbench datasets`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -108,17 +109,27 @@ def fetch(
 
 
 @app.command()
-def check(name: Name, data_root: DataRoot = None, simulate: Simulate = None) -> None:
+def check(
+    name: Name,
+    data_root: DataRoot = None,
+    simulate: Simulate = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also move every picture about: it must say most where it is.")
+    ] = False,
+) -> None:
     """Audit the files of a cohort; exit code 1 when something is wrong."""
     from stbench.cli.console import ConsoleReporter, say_table
     from stbench.data.audit import audit
     from stbench.data.opening import open_dataset
+    from stbench.data.picture_fit import picture_rows
     from stbench.evaluation.identity import default_patch
     from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
     cohort, card = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
     report = audit(cohort, card, patch=default_patch(card), reporter=reporter)
+    if pictures:
+        report = replace(report, rows=report.rows + picture_rows(cohort, reporter))
     say_table(["check", "verdict", "detail"], [[row.check, row.verdict, row.detail] for row in report.rows])
     if report.failed:
         raise typer.Exit(1)

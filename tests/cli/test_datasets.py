@@ -108,6 +108,17 @@ def test_check_prints_a_table_and_fails_where_a_slide_is_damaged(stbench):
 
 
 @pytest.mark.real
+def test_check_moves_pictures_where_it_is_asked_to(stbench, tmp_path, write_her2st):
+    write_her2st(tmp_path / "own")
+    usual, moved = (
+        stbench("datasets", "check", tmp_path / "own"),
+        stbench("datasets", "check", tmp_path / "own", "--pictures"),
+    )
+    assert "picture of A1" not in usual.out
+    assert "cannot tell whether it lies under its spots" in moved.out
+    assert usual.code == moved.code == 0
+
+
 def test_check_of_the_bundled_cohort_names_what_is_missing(stbench, real_data):
     ended = stbench("datasets", "check", "dlpfc", "--data-root", real_data)
     assert ended.code == 1
