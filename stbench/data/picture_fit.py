@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from stbench.data.audit import FAIL, NOTE, OK, AuditRow
 from stbench.data.cohort import Cohort
@@ -129,7 +130,7 @@ def shift_test(slide: Slide) -> ShiftTest:
         raise DataError(f"slide {slide.id}: expected a whole picture, found patches or none; put it into wsis/")
     spots = _chosen(slide)
     xy, expression = slide.xy[spots].astype(np.float64), _expression(slide, spots)
-    picture = slide.image.thumbnail(LONGEST_PX).astype(np.float32) / 255
+    picture = slide.image.thumbnail(LONGEST_PX).astype(np.float32) / np.float32(255)
     scale = max(picture.shape[:2]) / max(slide.image.size() or (1,))
     step = STEP_PX * max(picture.shape[:2]) / LONGEST_PX
     colours = _Colours(picture, _window(slide, xy) * scale)
@@ -153,14 +154,15 @@ def _expression(slide: Slide, spots: NDArray[np.int64]) -> FloatArray:
     """(n_spots, n_genes) log1p of counts brought to the median depth, of the genes that vary most."""
     column = {gene: i for i, gene in enumerate(slide.genes)}
     genes = [column[gene] for gene in candidate_genes(slide.genes)]
-    counts = slide.counts[spots][:, genes]
+    counts = csr_matrix(slide.counts[spots][:, genes])
     moments = counts.log1p()
-    mean = np.asarray(moments.mean(axis=0)).ravel()
-    std = np.sqrt(np.maximum(np.asarray(moments.power(2).mean(axis=0)).ravel() - mean**2, 0))
+    mean = np.asarray(moments.mean(axis=0), dtype=np.float64).ravel()
+    square = np.asarray(moments.power(2).mean(axis=0), dtype=np.float64).ravel()
+    std = np.sqrt(np.maximum(square - mean**2, 0))
     n_genes = min(_GENES, int((std > 0).sum()))
     if n_genes < 2:
         raise DataError(f"slide {slide.id}: expected genes that vary, found {n_genes}")
-    panel = counts[:, hmhvg(mean, std, n_genes)].toarray().astype(np.float64)
+    panel = csr_matrix(counts[:, list(hmhvg(mean, std, n_genes))]).toarray().astype(np.float64)
     depth = slide.total_counts[spots]
     return np.log1p(panel / depth[:, None] * np.median(depth))
 
