@@ -23,6 +23,7 @@ _OFF = 0.5  # of the pitch: legacy arrays are printed up to 0.44 of it beside th
 _PITCH_RATIO = 1.2
 _TWICE = 0.1  # share of spots at the place of another from which on a file holds two sections
 _DRAWS = 300
+_ROUNDING_PX = 1.0  # of positions kept as whole pixels
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def off_array(array: FloatArray, xy: FloatArray, limit: float = _OFF) -> Mask:
     near = neighbour_px(xy)
     if len(xy) < 4 or near is None or np.linalg.matrix_rank(array - array.mean(axis=0)) < 2:
         return none
-    far = limit * near[1]
+    far = max(limit * near[1], _ROUNDING_PX)
     fits = _distance(array, xy, ~none) <= far
     if fits.all():
         return none

@@ -84,6 +84,11 @@ def test_a_third_of_the_positions_may_be_wrong():
     np.testing.assert_array_equal(off_array(ARRAY, xy), far)
 
 
+def test_whole_pixels_are_near_enough_where_bins_are_small():
+    bins = np.array([(x, y) for y in range(30) for x in range(30)], dtype=float)
+    assert not off_array(bins, np.floor(bins * 2.3 + 7.4), 0.25).any()
+
+
 def test_steps_tell_bins_from_spots():
     bins = np.array([(x, y) for y in range(4) for x in range(5)], dtype=float)
     assert is_hexagonal(steps_px(ARRAY, XY))

@@ -188,6 +188,19 @@ def test_the_width_of_its_prediction_is_that_of_leaving_slides_out(slides):
     assert (found > inside.spread().prediction).all()
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e9])
+def test_the_unit_of_features_does_not_matter(slides, unit):
+    def scaled(slide):
+        return LabelledSlide(replace(slide.inputs, features=slide.inputs.features * np.float32(unit)), slide.expression)
+
+    other = replace(slides[3].inputs, features=slides[0].inputs.features)
+    for inputs in (TEST, slides[3].inputs, other):  # the last is no validation slide though it is called as one
+        found = predicted(
+            [scaled(slide) for slide in slides[:3]], scaled(LabelledSlide(inputs, None)).inputs, [scaled(slides[3])]
+        )
+        assert found == pytest.approx(predicted(slides[:3], inputs, [slides[3]]), rel=1e-4)
+
+
 def test_other_slides_are_predicted_from_all_of_them(slides):
     np.testing.assert_array_equal(predicted(slides), fitted(slides[:2], slides[2:]).predict(TEST, 1, 0)[0])
     namesake = replace(TEST, slide_id=slides[3].inputs.slide_id)
