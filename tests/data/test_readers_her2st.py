@@ -263,3 +263,13 @@ def test_spots_lie_on_tissue(real_data):
     here = small[y, x].mean()
     others = [small[y, -x].mean(), small[-y, x].mean(), small[-y, -x].mean(), small[np.minimum(x, 499), y].mean()]
     assert here < min(others) - 5
+
+
+def test_a_spot_whose_pixels_are_not_those_of_its_place_is_noted(tmp_path):
+    array = [(x, y) for x in range(2, 8) for y in range(5, 10)]
+    write_her2st(tmp_path, matrix=counts(n_spots=30), array=array)
+    places = (np.array(array) + 0.1 - 1) * 20
+    places[7] = (300, 40)
+    write_spots(tmp_path, array=array, pixel_x=places[:, 0], pixel_y=places[:, 1])
+    notes = open_folder(tmp_path).load("A1").notes
+    assert "1 of 30 spots do not lie where the array positions of the others put them (first 3x7)" in notes[-1]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
+from stbench.data.geometry import Pitch, doubts
 from stbench.data.image import ImageSource
 from stbench.data.images import ImageFile
 from stbench.data.readers.controls import without_controls
@@ -137,7 +138,9 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     adata, controls = without_controls(AnnData(matrix, obs=pd.DataFrame(index=shared), var=pd.DataFrame(index=symbols)))
     adata.obs[TOTAL_COUNTS] = totals(adata.X)
     adata.obsm[SPATIAL] = xy.astype(np.float32)
-    adata.obsm[ARRAY] = table[["x", "y"]].to_numpy(dtype=np.float32)
+    array = table[["x", "y"]].to_numpy(dtype=np.float64)
+    adata.obsm[ARRAY] = array.astype(np.float32)
+    about += tuple(doubts(xy, array, um_per_px, Pitch(PITCH_UM, PITCH_UM, "the array"), shared))
     return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *controls, *about), orders)
 
 
