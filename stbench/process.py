@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -58,6 +58,35 @@ def ending_as_interrupted() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def uninterrupted() -> Iterator[Callable[[], None]]:
+    """Put off what signals raise until the block ends, or until the call that it yields.
+
+    For work in which a C library calls Python back: what a signal raises there is lost in it, and so is the call.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal is handled in another
+        yield lambda: None
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", *_ENDINGS) if hasattr(signal, name)]
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    pending: list[int] = []
+
+    def raise_now() -> None:
+        if pending:
+            number = pending.pop()
+            pending.clear()
+            before[number](number, None)
+
+    for number in before:
+        signal.signal(number, lambda number, frame: pending.append(number))
+    try:
+        yield raise_now
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise_now()
 
 
 class _Interrupt:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from stbench.process import uninterrupted
+
 if TYPE_CHECKING:
     import h5py
     from anndata import AnnData
@@ -25,18 +27,27 @@ def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     The library cannot close a file that does not fit on the disk: it prints tracebacks, raises what is no OSError, and
     ends the process when that exits. So what does not fit goes on in memory, and is an error once the file is closed.
 
+    Signals wait until the file is closed: an interruption in the middle of writing would be lost, and with it what was
+    written, and the file would be taken for whole.
+
     Yields:
-        The file, and a call that raises the error early; to be made now and then where much is written.
+        The file, and a call that raises the error, or what a signal raises, early; to be made now and then where much
+        is written.
 
     Raises:
         OSError: the disk is full, or the file cannot be written.
     """
     import h5py
 
-    with path.open("w+b", buffering=0) as raw:
+    with uninterrupted() as raise_signals, path.open("w+b", buffering=0) as raw:
         spilling = _Spilling(raw)
+
+        def check() -> None:
+            spilling.check()
+            raise_signals()
+
         with h5py.File(spilling, "w") as file:
-            yield file, spilling.check
+            yield file, check
         spilling.check()
 
 

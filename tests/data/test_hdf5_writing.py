@@ -1,5 +1,8 @@
 """HDF5 files: what anndata would have written, and disks that fill up while they are written."""
 
+import os
+import signal
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -7,7 +10,9 @@ import pytest
 from anndata import AnnData, read_h5ad
 from scipy.sparse import csr_matrix
 
+from stbench.data import hdf5_writing
 from stbench.data.hdf5_writing import new_hdf5, write_h5ad
+from stbench.process import ending_as_interrupted
 
 from ..robustness._caches_tools import room
 
@@ -79,3 +84,45 @@ def test_long_writing_can_end_early(tmp_path):
     with room(2_000_000), pytest.raises(OSError, match="File too large"):
         fill()
     assert 20 <= len(done) < 150  # some megabytes wait in memory
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_anywhere_is_neither_lost_nor_does_it_leave_a_file_that_looks_whole(
+    adata, tmp_path, monkeypatch, number
+):
+    """It strikes in every fifth call that the library makes while it writes."""
+    calls, strikes, write = [], [0], hdf5_writing._Spilling.write
+
+    def struck(self, data):
+        calls.append(len(calls))
+        if len(calls) == strikes[0]:
+            os.kill(os.getpid(), number)
+        return write(self, data)
+
+    def work():
+        with ending_as_interrupted():
+            write_h5ad(adata.copy(), tmp_path / "x.h5ad")
+
+    monkeypatch.setattr(hdf5_writing._Spilling, "write", struck)
+    work()
+    for strike in range(1, len(calls) + 1, 5):
+        calls.clear()
+        strikes[0] = strike
+        with pytest.raises(KeyboardInterrupt):
+            work()
+
+
+def test_long_writing_is_interrupted_early(tmp_path):
+    done = []
+
+    def fill():
+        with ending_as_interrupted(), new_hdf5(tmp_path / "x.h5") as (_, check):
+            for step in range(10):
+                done.append(step)
+                if step == 4:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                check()
+
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert done == [0, 1, 2, 3, 4]
