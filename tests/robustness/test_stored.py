@@ -117,7 +117,13 @@ def test_a_damaged_file_is_made_again_or_refused(task, trained, runs, name):
 @pytest.mark.parametrize("name", STOPS)
 def test_many_damaged_files_are_made_again_or_refused(task, trained, runs, name, report):
     tally = damaged(task, trained, runs, name, (empty, cut, zero, flip) * 10)
-    report(tally.text(f"a file of a run stopped in {name}" if STOPS[name] else "a file of a finished run"))
+    report(
+        tally.text(
+            f"a file of a run stopped in {name}"
+            if STOPS[name]
+            else "a file of a finished run, by the same command and by a reader"
+        )
+    )
     assert tally.wrong == []
 
 
