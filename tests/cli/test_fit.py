@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stbench.evaluation.fit import load_model
+from stbench.evaluation.model import load_model
 
 from .conftest import TINY
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stbench.errors import DataError, RunFailedError, SettingError, UserError
-from stbench.evaluation.fit import FACTS, MODEL, fit_model, load_model, plan_fit
+from stbench.evaluation.fit import fit_model, plan_fit
 from stbench.evaluation.fit_request import FitRequest
+from stbench.evaluation.model import FACTS, MODEL, load_model
 from stbench.methods.base import Context
 
 from .conftest import DUMMIES, make_cohort, scrambled

@@ -1,0 +1,78 @@
+"""A fitted method on disk: the model file, and beside it all that applying it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stbench.errors import DataError
+from stbench.evaluation.record import Origin
+from stbench.files import read_sealed, sha256_of
+from stbench.methods.base import Method
+from stbench.methods.calibration import calibrated
+from stbench.methods.registry import find_method, method_class
+from stbench.reading import check_own, check_regular
+from stbench.text import first_line
+
+MODEL, FACTS = "model.safetensors", "model.json"
+
+
+class ModelFacts(BaseModel):
+    """What ``model.json`` says of the fitted method beside it; no path of the machine it was fitted on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = 1
+    method: str
+    title: str
+    kind: str
+    entry: str = Field(description="where the class is; of a file given by an absolute path its name alone")
+    preset: str
+    settings: dict[str, Any] = Field(description="every resolved setting, as the model file holds them")
+    seed: int
+    draws: int = Field(description="samples the method draws per slide unless asked otherwise")
+    dataset: str
+    origin: Origin
+    about: str = Field(description="how generated data were made; empty for data as they were measured")
+    genes: list[str] = Field(description="panel, in column order")
+    normalization: str = Field(description="scale of the predictions: log1p, log2p1 or cp10k-log1p")
+    encoder_name: str = Field(description="encoder of the features the method was given; none where it sees none")
+    encoder: str = Field(description="its key: equal keys, equal features")
+    weights: str | None = Field(description="sha256 of the encoder's weights or feature files, None for one without")
+    patch: dict[str, float | int | None] = Field(description="side of a patch: um or px, and out_px it is brought to")
+    train: list[str]
+    validation: list[str]
+    patients: dict[str, str | None]
+    n_spots: dict[str, int]
+    left_out: dict[str, str]
+    data_digest: str = Field(description="hash of counts, positions and pictures used")
+    model: str = Field(description="sha256 of the model file")
+    seconds: float = Field(description="wall time of fitting")
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    created: str
+    command: str
+    request: dict[str, Any]
+
+
+def load_model(folder: Path) -> tuple[ModelFacts, Method]:
+    """Read what :func:`fit_model` wrote; the method predicts what it predicted when it was fitted.
+
+    Raises:
+        DataError: a file is missing or damaged, or the two do not belong together.
+        UnknownNameError: the method is not registered here.
+    """
+    try:
+        for name in (FACTS, MODEL):
+            check_own(folder / name, folder)
+            check_regular(folder / name)
+        facts = ModelFacts.model_validate(read_sealed(folder / FACTS))
+        found = sha256_of(folder / MODEL)
+    except (OSError, DataError, ValueError) as error:
+        raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
+    if found != facts.model:
+        raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
+    card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
+    return facts, calibrated(method_class(card).load(folder / MODEL))
