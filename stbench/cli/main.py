@@ -22,6 +22,7 @@ from stbench.cli import (
     leaderboard,
     methods,
     metrics,
+    predict,
     prior,
     rescore,
     run,
@@ -56,6 +57,7 @@ app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
 app.command("fit", cls=Grouped)(fit.fit)
+app.command("predict", cls=Grouped)(predict.predict)
 app.command("compare", cls=Grouped)(compare.compare)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)

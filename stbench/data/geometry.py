@@ -137,6 +137,25 @@ def _ratio(steps: FloatArray) -> float:
     return float(column / row) if row > 0 else 0.0
 
 
+def pitch_px(xy: FloatArray, array: FloatArray | None = None) -> float | None:
+    """Distance of neighbouring spots; by the array where there is one, as legacy spots are printed beside their place.
+
+    Args:
+        xy: (n_spots, 2) places, pixels.
+        array: (n_spots, 2) array positions, None when unknown.
+
+    Returns:
+        Pixels; None with fewer than two places.
+    """
+    steps = None if array is None else steps_px(array, xy)
+    if steps is not None and is_square(steps):
+        return float(np.linalg.norm(steps, axis=1).mean())
+    if steps is not None and is_hexagonal(steps):
+        return 2 * float(np.linalg.norm(steps, axis=1).min())
+    near = neighbour_px(xy)
+    return None if near is None else near[1]
+
+
 def differ(one: float, other: float, share: float = _ALIKE) -> bool:
     """Whether two numbers of one thing are further apart than rounding explains."""
     return abs(one - other) > share * max(abs(one), abs(other))

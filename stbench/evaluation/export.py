@@ -73,7 +73,7 @@ def _with_truth(folder: Path, record: Record, slide_id: str, truths: Truths | No
         adata.layers[TRUTH], adata.obs[TOTAL_COUNTS] = truth.expression, truth.total_counts
     if truths is not None and record.predictions:  # schema 1 stored the truth, and does not say where its cohort lies
         source = truths.of(record)[slide_id]
-    adata.uns[SPATIAL] = {slide_id: _library(stored.xy, source)}
+    adata.uns[SPATIAL] = {slide_id: library(stored.xy, source)}
     return adata
 
 
@@ -94,7 +94,7 @@ def _facts(record: Record, slide_id: str) -> dict[str, Any]:
     }
 
 
-def _library(xy: FloatArray, source: Slide | None) -> dict[str, Any]:
+def library(xy: FloatArray, source: Slide | None) -> dict[str, Any]:
     """What ``uns["spatial"]`` says of a slide: the picture, its scale, and how wide a spot is drawn."""
     images, factors = {}, {"spot_diameter_fullres": _spot_diameter(xy)}
     image = None if source is None else source.image

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
@@ -14,18 +11,18 @@ from stbench.data.cohort import Cohort
 from stbench.data.splits import split_without_test
 from stbench.errors import RunFailedError, StbenchError, UserError
 from stbench.evaluation.build import build_task
-from stbench.evaluation.fit_request import ASKED, FitRequest, bare
+from stbench.evaluation.describe import described, write_model_facts
+from stbench.evaluation.fit_request import ASKED, FitRequest
 from stbench.evaluation.folder import HISTORY, WORK
 from stbench.evaluation.given import Given, sight_of
-from stbench.evaluation.hardware import hardware, versions
-from stbench.evaluation.model import FACTS, MODEL, ModelFacts
+from stbench.evaluation.model import MODEL, ModelFacts
 from stbench.evaluation.needs import unmet
-from stbench.evaluation.plan import Fold, Plan, PlannedRun, plan
+from stbench.evaluation.plan import Fold, Plan, plan
 from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws, encoder_of, lacks_pictures
-from stbench.evaluation.task import NO_ENCODER, Task
+from stbench.evaluation.task import Task
 from stbench.evaluation.worker import announce
-from stbench.files import check_unused, new_folder, remove, sha256_of, write_sealed
+from stbench.files import check_unused, new_folder, remove
 from stbench.methods.base import Context, Method
 from stbench.methods.calibration import calibrated
 from stbench.methods.registry import find_method, method_class
@@ -33,7 +30,6 @@ from stbench.reporting import SILENT, Reporter
 from stbench.text import named
 
 NO_TEST = "train and validation"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def plan_fit(request: FitRequest, cache_dir: Path, reporter: Reporter = SILENT) -> Plan:
@@ -91,8 +87,16 @@ def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFac
         if (part / WORK / HISTORY).is_file():
             (part / WORK / HISTORY).replace(part / HISTORY)
         remove(part / WORK)
-        facts = _facts(planned, run, task, given, seconds=seconds, model=sha256_of(part / MODEL))
-        write_sealed(part / FACTS, json.loads(facts.model_dump_json()))
+        assert isinstance(asked, FitRequest)
+        portable, known = asked.portable(), asked.portable().dump()
+        facts = described(
+            task, run.card, given, part / MODEL, encoder=encoder_of(run.card) or planned.encoder_name,
+            preset=asked.preset, settings=run.settings.model_dump(mode="json"),
+            seed=asked.seeds[0], draws=declared_draws(run.card, None), seconds=seconds, device=planned.device,
+            command=portable.command(),
+            request={name: known[name] for name in ASKED if asked.options()[name].role != "place"},
+        )  # fmt: skip
+        write_model_facts(facts, part)
     return facts
 
 
@@ -126,42 +130,3 @@ def _foreign(name: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise RunFailedError(f"{name} failed: {named(error)}") from error
-
-
-def _facts(planned: Plan, run: PlannedRun, task: Task, given: Given, *, seconds: float, model: str) -> ModelFacts:
-    asked, card, facts, patch = planned.request, run.card, task.facts, task.patch
-    assert isinstance(asked, FitRequest)
-    portable, encoder = asked.portable(), encoder_of(card) or planned.encoder_name
-    known, weights = portable.dump(), _SHA256.search(given.encoder) if asked.weights is not None else None
-    return ModelFacts(
-        method=card.name,
-        title=card.title,
-        kind=card.kind,
-        entry=bare(card.entry),
-        preset=asked.preset,
-        settings=bare(run.settings.model_dump(mode="json")),
-        seed=asked.seeds[0],
-        draws=declared_draws(card, None),
-        dataset=facts.dataset,
-        origin=facts.origin,
-        about=facts.about,
-        genes=facts.genes,
-        normalization=task.settings.normalization,
-        encoder_name=encoder,
-        encoder=given.encoder,
-        weights=weights[0] if weights and encoder != NO_ENCODER else None,
-        patch={"um": patch.um, "px": patch.px, "out_px": patch.out_px},
-        train=facts.train,
-        validation=facts.validation,
-        patients=facts.patients,
-        n_spots=facts.n_spots,
-        left_out=facts.left_out,
-        data_digest=facts.data_digest,
-        model=model,
-        seconds=round(seconds, 3),
-        hardware=hardware(planned.device),
-        versions=versions(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=portable.command(),
-        request={name: known[name] for name in ASKED if asked.options()[name].role != "place"},
-    )

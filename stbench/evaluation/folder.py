@@ -28,8 +28,9 @@ KEY = "run.json"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY = "history.csv"
+FACTS = "model.json"
 WORK = "work"
-_OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY, SEALS)
+_OWN = (KEY, LOG, CHECKPOINT, RECORD, HISTORY, SEALS, FACTS)
 
 
 class RunKey(Coded):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from stbench.errors import DataError
+from stbench.evaluation.folder import FACTS
 from stbench.evaluation.record import Origin
 from stbench.files import read_sealed, sha256_of
 from stbench.methods.base import Method
@@ -16,7 +17,23 @@ from stbench.methods.registry import find_method, method_class
 from stbench.reading import check_own, check_regular
 from stbench.text import first_line
 
-MODEL, FACTS = "model.safetensors", "model.json"
+MODEL: Literal["model.safetensors"] = "model.safetensors"
+
+
+class Seen(BaseModel):
+    """What the slides looked like that a method was fitted on; others are held against it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    um_per_px: list[float] = Field(default=[], description="of every slide where it is known")
+    pitch_um: float | None = Field(default=None, description="distance of neighbouring spots, micrometres")
+    hexagonal: bool = Field(default=False, description="whether a spot has six neighbours, as on Visium; else four")
+    mean: list[float] = Field(default=[], description="of every feature: mean of the slides' means")
+    sd: list[float] = Field(default=[], description="of every feature: standard deviation within slides")
+    apart: float | None = Field(
+        default=None, description="farthest slide from the others: root mean square over features, in their sd"
+    )
+    calibration: list[float] = Field(default=[], description="what the encoder makes of one fixed tile")
 
 
 class ModelFacts(BaseModel):
@@ -47,8 +64,13 @@ class ModelFacts(BaseModel):
     patients: dict[str, str | None]
     n_spots: dict[str, int]
     left_out: dict[str, str]
+    licence: str = Field(default="", description="of the data it was fitted on, as the cohort's card gives it")
+    seen: Seen = Seen()
     data_digest: str = Field(description="hash of counts, positions and pictures used")
-    model: str = Field(description="sha256 of the model file")
+    file: Literal["model.safetensors", "checkpoint.safetensors"] = Field(
+        default=MODEL, description="name of the model file"
+    )
+    model: str = Field(description="sha256 of it")
     seconds: float = Field(description="wall time of fitting")
     hardware: dict[str, Any]
     versions: dict[str, str]
@@ -65,14 +87,14 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
         UnknownNameError: the method is not registered here.
     """
     try:
-        for name in (FACTS, MODEL):
-            check_own(folder / name, folder)
-            check_regular(folder / name)
+        check_own(folder / FACTS, folder)
         facts = ModelFacts.model_validate(read_sealed(folder / FACTS))
-        found = sha256_of(folder / MODEL)
+        check_own(folder / facts.file, folder)
+        check_regular(folder / facts.file)
+        found = sha256_of(folder / facts.file)
     except (OSError, DataError, ValueError) as error:
         raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
     if found != facts.model:
         raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
     card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
-    return facts, calibrated(method_class(card).load(folder / MODEL))
+    return facts, calibrated(method_class(card).load(folder / facts.file))

@@ -11,6 +11,7 @@ from typing import Any
 
 from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError, UserError
+from stbench.evaluation.describe import described, write_model_facts
 from stbench.evaluation.folder import RunKey, claim, finished_record
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
@@ -175,11 +176,24 @@ def conclude(prepared: Prepared, report: Report) -> Record:
     record = _scored(prepared, report) if report.status == "done" else _record(prepared, report)
     if record.status == "failed" and (finished := finished_record(place.path)) is not None:
         return finished
+    if record.status == "done" and sight_of(record.kind) == "inputs":
+        _keep_model(prepared, record)
     write_record(record, place.path)
     place.log(record.status, reason=record.reason, seconds=record.seconds)
     if record.status != "failed":
         place.finish()
     return record
+
+
+def _keep_model(prepared: Prepared, record: Record) -> None:
+    """What ``stbench predict`` needs besides the checkpoint."""
+    job, task = prepared.job, prepared.task
+    facts = described(
+        task, job.card, job.given, job.folder.checkpoint, encoder=encoder_of(job.card) or task.settings.encoder,
+        preset=record.preset, settings=record.settings, seed=record.seed, draws=record.draws,
+        seconds=record.seconds.get("fit", 0.0), device=job.device, command=record.command, request=record.request,
+    )  # fmt: skip
+    write_model_facts(facts, job.folder.path)
 
 
 def encoder_of(card: MethodCard) -> str | None:

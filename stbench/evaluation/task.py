@@ -189,10 +189,23 @@ class Task:
                 empty = {id_: np.empty((slide.n_spots, 0), dtype=np.float32) for id_, slide in self._kept.items()}
                 self._features[name] = (NO_ENCODER, HeldArrays(empty.items()))
             else:
-                own = name == self.settings.encoder
-                encoder = self.encoder if own else load_encoder(name, device=self._device).of(list(self._kept))
+                encoder = self.encoder_named(name)
                 self._features[name] = (encoder.key, keep(self._encode(encoder), self._cache_dir))
         return self._features[name]
+
+    def encoder_named(self, name: str) -> Encoder:
+        """The task's own encoder, or the one that a method is bound to.
+
+        Raises:
+            UserError: there is none of that name, or its weights are missing.
+        """
+        own = name == self.settings.encoder
+        return self.encoder if own else load_encoder(name, device=self._device).of(list(self._kept))
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """Folder of the caches, None where nothing is kept."""
+        return self._cache_dir
 
     def _encode(self, encoder: Encoder) -> Iterator[tuple[str, FloatArray]]:
         with self._reporter.track(f"features {encoder.key}", len(self._kept)) as advance:

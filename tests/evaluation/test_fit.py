@@ -9,7 +9,8 @@ import pytest
 from stbench.errors import DataError, RunFailedError, SettingError, UserError
 from stbench.evaluation.fit import fit_model, plan_fit
 from stbench.evaluation.fit_request import FitRequest
-from stbench.evaluation.model import FACTS, MODEL, load_model
+from stbench.evaluation.folder import FACTS
+from stbench.evaluation.model import MODEL, load_model
 from stbench.methods.base import Context
 
 from .conftest import DUMMIES, make_cohort, scrambled
