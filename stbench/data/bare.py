@@ -14,6 +14,7 @@ from stbench.data.pixel_size import said_um_per_px
 from stbench.data.slide import ARRAY, SPATIAL, Slide
 from stbench.data.tissue import tissue_grid
 from stbench.errors import DataError, SettingError
+from stbench.reading import check_table
 from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
@@ -108,8 +109,11 @@ def read_spots(path: Path) -> tuple[list[str], FloatArray, FloatArray | None]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep=None, engine="python")
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+        check_table(path)
+        with path.open(encoding="utf-8-sig") as file:
+            between = max("\t;,", key=file.readline().count)
+        table = pd.read_csv(path, sep=between)
+    except (OSError, ValueError) as error:
         raise DataError(f"--spots: expected a table of positions in {path}, found: {first_line(error)}") from error
     table.columns = table.columns.astype(str)
     places = _pair(table, _PLACES)

@@ -53,7 +53,7 @@ def tissue_mask(picture: ImageArray, um_per_px: float | None = None) -> NDArray[
     level, _ = cv2.threshold(shades, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     otsu = level / 255 * float(np.ptp(texture)) + float(texture.min())
     found = (texture > min(max(otsu, low), high)) & ~black
-    radius = round(sigma)
+    radius = round(2 * sigma)  # as far as the window reaches from stained tissue over glass
     halo = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return _without_dust(cv2.erode(found.astype(np.uint8), halo, borderType=cv2.BORDER_REPLICATE) > 0)
 

@@ -149,6 +149,7 @@ def apply(
     if len(prediction.draws) > 1:
         adata.layers[SPREAD] = prediction.draws.std(axis=0, ddof=1)
     _place(adata, slide)
+    _value(adata, facts)
     return adata, doubts
 
 
@@ -183,3 +184,15 @@ def _place(adata: AnnData, slide: Slide) -> None:
     if (array := slide.array_xy) is not None:
         adata.obs["array_col"], adata.obs["array_row"] = array.T
     adata.uns[SPATIAL] = {slide.id: library(slide.xy, slide)}
+
+
+def _value(adata: AnnData, facts: ModelFacts) -> None:
+    """What every gene is worth; without a measurement none is trusted."""
+    import pandas as pd
+
+    if not facts.worth:
+        adata.var["trusted"] = False
+        return
+    table = pd.DataFrame([one.model_dump() for one in facts.worth]).set_index("gene").loc[adata.var_names]
+    numbers = [name for name in table if name not in ("control", "trusted")]
+    adata.var = table.astype(dict.fromkeys(numbers, float) | {"patients": int})

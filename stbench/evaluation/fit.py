@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,7 @@ from stbench.evaluation.describe import described, write_model_facts
 from stbench.evaluation.fit_request import ASKED, FitRequest
 from stbench.evaluation.folder import HISTORY, WORK
 from stbench.evaluation.given import Given, sight_of
-from stbench.evaluation.model import MODEL, ModelFacts
+from stbench.evaluation.model import MODEL, GeneWorth, ModelFacts
 from stbench.evaluation.needs import unmet
 from stbench.evaluation.plan import Fold, Plan, plan
 from stbench.evaluation.request import Request
@@ -53,13 +53,16 @@ def _only_fold(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
     return (Fold(NO_TEST, split_without_test(cohort.refs, request.split_seed, cohort.left_out)),)
 
 
-def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFacts:
+def fit_model(
+    planned: Plan, out: Path, reporter: Reporter = SILENT, measure: Callable[[list[str]], list[GeneWorth]] | None = None
+) -> ModelFacts:
     """Fit a method and write ``model.safetensors``, ``model.json`` and, if it trains, ``history.csv``.
 
     Args:
         planned: what :func:`plan_fit` made.
         out: new or empty folder; it appears as a whole.
         reporter: where messages and progress go.
+        measure: genes of the panel to what their predictions are worth; None where nobody measured it.
 
     Returns:
         What ``model.json`` holds.
@@ -77,6 +80,7 @@ def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFac
     )  # fmt: skip
     if (reason := lacks_pictures(task, run.card)) is not None:
         raise UserError(f"{run.card.name} refuses: {reason}")
+    worth = [] if measure is None else measure(task.facts.genes)
     given = task.given(encoder_of(run.card))
     with new_folder(out) as part:
         start = perf_counter()
@@ -96,6 +100,7 @@ def fit_model(planned: Plan, out: Path, reporter: Reporter = SILENT) -> ModelFac
             command=portable.command(),
             request={name: known[name] for name in ASKED if asked.options()[name].role != "place"},
         )  # fmt: skip
+        facts = facts.model_copy(update={"worth": worth})
         write_model_facts(facts, part)
     return facts
 

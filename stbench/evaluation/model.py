@@ -36,6 +36,22 @@ class Seen(BaseModel):
     calibration: list[float] = Field(default=[], description="what the encoder makes of one fixed tile")
 
 
+class GeneWorth(BaseModel):
+    """What predictions of a gene are worth, measured on patients that had not been seen."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gene: str
+    patients: int = Field(description="on whom it was measured")
+    pcc: float | None = Field(default=None, description="mean over patients, each with the same weight")
+    low: float | None = Field(default=None, description="lower end of its 95 % t interval, None below four patients")
+    high: float | None = None
+    control: str = Field(default="", description="the control that does best in this gene")
+    control_pcc: float | None = None
+    ceiling: float | None = Field(default=None, description="PCC that the noise of the counts allows")
+    trusted: bool = Field(default=False, description="the interval lies above 0 and the mean above the best control's")
+
+
 class ModelFacts(BaseModel):
     """What ``model.json`` says of the fitted method beside it; no path of the machine it was fitted on."""
 
@@ -66,6 +82,7 @@ class ModelFacts(BaseModel):
     left_out: dict[str, str]
     licence: str = Field(default="", description="of the data it was fitted on, as the cohort's card gives it")
     seen: Seen = Seen()
+    worth: list[GeneWorth] = Field(default=[], description="of every gene, empty where it was not measured")
     data_digest: str = Field(description="hash of counts, positions and pictures used")
     file: Literal["model.safetensors", "checkpoint.safetensors"] = Field(
         default=MODEL, description="name of the model file"

@@ -1,0 +1,107 @@
+"""`stbench predict`: pictures in, AnnData out."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from ..data.pictured import write_picture
+from .conftest import TINY
+
+WORDS = [*TINY, "--encoder", "mean-rgb", "--genes", "5", "--device", "cpu"]
+SIZE = ["--um-per-px", "4", "--pitch", "200"]
+
+
+@pytest.fixture
+def model(stbench):
+    assert stbench("fit", "--method", "ridge", *WORDS, "--set", "alpha=2", "--out", "m").code == 0
+    return ["predict", "--model", "m"]
+
+
+def test_a_picture_alone(stbench, model):
+    write_picture("slide.png")
+    ended = stbench(*model, "--slide", "slide.png", *SIZE, "--out", "p.h5ad")
+    assert ended.code == 0, ended.err
+    assert "slide slide: 4 um per pixel, where the model was fitted on" in ended.err
+    adata = anndata.read_h5ad("p.h5ad")
+    assert f"slide  {adata.n_obs}" in " ".join(ended.out.split()).replace(" ", "  ")
+    library = adata.uns["spatial"]["slide"]
+    assert library["images"]["hires"].shape == (600, 600, 3)
+    assert library["scalefactors"]["tissue_hires_scalef"] == 1.0
+    assert library["scalefactors"]["spot_diameter_fullres"] == pytest.approx(0.55 * 50, rel=0.01)
+    assert np.isfinite(adata.X).all()
+    assert adata.X.std(axis=0).min() > 0
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+def test_scanpy_draws_what_is_written(stbench, model):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import scanpy as sc
+
+    write_picture("slide.png")
+    stbench(*model, "--slide", "slide.png", *SIZE, "--out", "p.h5ad")
+    adata = anndata.read_h5ad("p.h5ad")
+    (axes,) = sc.pl.spatial(adata, color=adata.var_names[0], show=False)
+    assert len(axes.get_images()) == 1
+    assert len(axes.collections[0].get_paths()) == adata.n_obs
+    matplotlib.pyplot.close("all")
+
+
+def test_a_folder_of_pictures_and_slides_of_a_cohort(stbench, model, write_her2st):
+    Path("pictures").mkdir()
+    for name in ("a.png", "b.tif"):
+        write_picture(f"pictures/{name}")
+    ended = stbench(*model, "--slide", "pictures", *SIZE, "--out", "out")
+    assert ended.code == 0, ended.err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.h5ad", "b.h5ad"]
+    write_her2st(Path("mine"))
+    assert stbench(*model, "--dataset", "./mine", "--out", "own").code == 0
+    assert len(list(Path("own").iterdir())) == 1
+
+
+def test_what_it_is_worth_is_kept_and_written(stbench):
+    many = ["--simulate", "n_patients=5", *WORDS[2:], "--set", "ridge.alpha=2"]
+    assert stbench("run", "--method", "ridge", *many, "--split", "lopo", "--out", "r").code == 0
+    ended = stbench("fit", "--method", "ridge", *many, "--worth", "r", "--out", "m")
+    assert ended.code == 0, ended.err
+    assert " of 5 genes are trusted" in ended.out
+    write_picture("slide.png")
+    stbench("predict", "--model", "m", "--slide", "slide.png", *SIZE, "--out", "p.h5ad")
+    var = anndata.read_h5ad("p.h5ad").var
+    known = var[var["patients"] > 0]
+    assert len(known)
+    assert set(known["patients"]) <= {1, 2, 3, 4, 5}
+    assert ((var["low"] < var["pcc"]) & (var["pcc"] < var["high"]))[var["patients"] >= 4].all()
+    assert var["trusted"].dtype == bool
+    other = stbench("fit", "--method", "ridge", *many[:-1], "ridge.alpha=3", "--worth", "r", "--out", "n")
+    assert "--worth: expected a finished run of ridge with the same settings" in other.reason
+    assert not Path("n").exists()
+
+
+def test_every_mistake_is_one_line(stbench, model):
+    write_picture("slide.png")
+    write_picture("glass.png", tissue=False)
+    Path("empty").mkdir()
+    Path("there.h5ad").touch()
+    for words, said in (
+        ([], "--slide: expected a picture, found none"),
+        (["--slide", "slide.png"], "expected the size of a pixel, found none in slide.png"),
+        (["--slide", "glass.png", *SIZE], "slide glass: expected stained tissue on the picture, found none"),
+        (["--slide", "none.png", *SIZE], "at none.png, found neither"),
+        (["--slide", "empty", *SIZE], "at empty, found a folder without one"),
+        (["--slide", "slide.png", "--um-per-px", "0", "--pitch", "9"], "--um-per-px: expected micrometres above 0"),
+        (["--slide", "slide.png", "--slide", "./slide.png", *SIZE], "found slide again; rename a picture"),
+        (["--slide", "slide.png", "--slide", "glass.png", *SIZE], "--out: expected a folder for 2 slides"),
+        (["--dataset", "nowhere"], "nowhere"),
+    ):
+        assert said in stbench(*model, *words, "--out", "p.h5ad").reason
+        assert not Path("p.h5ad").exists()
+    assert (
+        "there already; choose another" in stbench(*model, "--slide", "slide.png", *SIZE, "--out", "there.h5ad").reason
+    )
+    assert "expected a model in nothing" in stbench(
+        "predict", "--model", "nothing", "--slide", "slide.png", "--out", "p.h5ad"
+    ).reason  # fmt: skip
