@@ -61,7 +61,9 @@ class ModelFacts(BaseModel):
     method: str
     title: str
     kind: str
-    entry: str = Field(description="where the class is; of a file given by an absolute path its name alone")
+    entry: str = Field(
+        pattern=r"^[^/\\]+$", description="where the class is; of a file its name alone: no model says what file to run"
+    )
     preset: str
     settings: dict[str, Any] = Field(description="every resolved setting, as the model file holds them")
     seed: int
