@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stbench.catalogue import problem_of
 from stbench.errors import DataError
 from stbench.evaluation.folder import FACTS
 from stbench.evaluation.record import Origin
@@ -98,6 +99,29 @@ class ModelFacts(BaseModel):
     request: dict[str, Any]
 
 
+def read_facts(folder: Path) -> ModelFacts:
+    """What ``model.json`` says.
+
+    Raises:
+        DataError: it is missing, damaged, or a link out of the folder; the message is what was found.
+    """
+    try:
+        check_own(folder / FACTS, folder)
+        return ModelFacts.model_validate(read_sealed(folder / FACTS))
+    except ValidationError as error:
+        raise DataError(problem_of(error)) from error
+    except OSError as error:
+        raise DataError(first_line(error)) from error
+
+
+def is_damaged(folder: Path) -> bool:
+    """Whether there is a ``model.json`` that cannot be read."""
+    try:
+        return (folder / FACTS).is_file() and not read_facts(folder)
+    except DataError:
+        return True
+
+
 def load_model(folder: Path) -> tuple[ModelFacts, Method]:
     """Read what :func:`fit_model` wrote; the method predicts what it predicted when it was fitted.
 
@@ -106,8 +130,7 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
         UnknownNameError: the method is not registered here.
     """
     try:
-        check_own(folder / FACTS, folder)
-        facts = ModelFacts.model_validate(read_sealed(folder / FACTS))
+        facts = read_facts(folder)
         check_own(folder / facts.file, folder)
         check_regular(folder / facts.file)
         found = sha256_of(folder / facts.file)

@@ -178,9 +178,12 @@ def read_prediction(
     """
     path = prediction_path(folder, slide_id)
     try:
+        check_own(path, folder)
         check_file(folder, path, must=sealed)  # before a library interprets damaged bytes
-    except DataError as error:
-        raise DataError(f"expected a prediction of slide {slide_id} in {path}, found {error}; {AGAIN}") from error
+    except (OSError, DataError) as error:
+        raise DataError(
+            f"expected a prediction of slide {slide_id} in {path}, found {first_line(error)}; {AGAIN}"
+        ) from error
     try:
         adata = _read(path, folder)
         said = dict(adata.uns[FACTS])

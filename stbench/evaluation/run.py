@@ -12,10 +12,11 @@ from typing import Any
 from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.describe import described, write_model_facts
-from stbench.evaluation.folder import RunKey, claim, finished_record
+from stbench.evaluation.folder import FACTS, RunKey, claim, finished_record
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
 from stbench.evaluation.measured import NO_NEIGHBOUR, measured
+from stbench.evaluation.model import is_damaged
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Record, write_record
@@ -145,7 +146,7 @@ def prepare(
     )  # fmt: skip
     place = claim(folder, key, resume=resume, reporter=reporter)
     finished = finished_record(place.path, reporter)
-    if finished is not None:
+    if finished is not None and not is_damaged(place.path):
         return finished
     place.log("start", resumed=place.continues, preset=preset, **key.model_dump())
     blind = lacks_pictures(task, card)
@@ -160,6 +161,10 @@ def prepare(
     scale = task.settings.normalization
     job = Job(place, card, preset, device, tuple(task.facts.genes), scale, facts, given)
     prepared = Prepared(task, job, command, dict(request or {}))
+    if finished is not None:
+        reporter.info(f"{place.path / FACTS} is damaged; it is written again")
+        _keep_model(prepared, finished)
+        return finished
     return conclude(prepared, Report("refused", blind)) if blind else prepared
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from stbench.catalogue import MethodCard
 from stbench.errors import DataError
+from stbench.evaluation.model import is_damaged
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import PRIMARY, Record, read_record
 from stbench.evaluation.task import TaskSettings
@@ -121,7 +122,8 @@ def record_of(out: Path, cell: Cell) -> Record | None:
 def finished(out: Path, cell: Cell) -> Outcome | None:
     """How a cell ended in an earlier session, None where it has to be run (again)."""
     record = record_of(out, cell)
-    return None if record is None or record.status == "failed" else outcome_of(record)
+    ended = record is not None and record.status != "failed" and not is_damaged(out / cell.folder)
+    return outcome_of(record) if record is not None and ended else None
 
 
 def heaviest_first(cells: Sequence[Cell]) -> list[Cell]:

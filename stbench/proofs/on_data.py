@@ -21,6 +21,7 @@ from stbench.evaluation.plan import Plan, ceilings_of
 from stbench.evaluation.predictions import read_prediction
 from stbench.evaluation.record import Record
 from stbench.evaluation.run import Prepared, encoder_of, samples
+from stbench.evaluation.seals import seal_file
 from stbench.evaluation.worker import Report
 from stbench.grids.cells import Cell, MethodRun, Outcome, record_of
 from stbench.grids.crew import Crew
@@ -202,6 +203,7 @@ class _Checks:
         prepared = desk.prepare(cell, out, self._listener.reporter)
         assert isinstance(prepared, Prepared)  # the folder is new
         shutil.copy(fitted / prepared.job.folder.checkpoint.name, prepared.job.folder.checkpoint)
+        seal_file(prepared.job.folder.path, prepared.job.folder.checkpoint)
         job = replace(prepared.job, given=replace(prepared.job.given, validation=()))
         crew.hand(self._fold.name, job)
         report = _report(crew)

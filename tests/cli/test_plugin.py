@@ -94,6 +94,7 @@ def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_p
     assert ended.stdout.endswith(", 1 new metric\n")
     after = json.loads(path.read_text())
     assert np.isfinite(after["metrics"].pop("bias")["mean"])
+    assert after.pop("seal") != before.pop("seal")
     assert after == before
 
 

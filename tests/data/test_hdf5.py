@@ -172,7 +172,7 @@ def test_positions_that_are_text_are_named(root, header):
     write_hest(root, "S2", adata=adata, patches=None)
     found = failures(root)
     assert set(found) == {"slide S2"}
-    assert f"expected numbers in obsm['spatial'], found '{header}' in row 1 (1 such values)" in found["slide S2"]
+    assert f"expected numbers in obsm['spatial'], found '{header}' at spot" in found["slide S2"]
 
 
 def test_positions_that_are_numbers_in_text_are_numbers(tmp_path):

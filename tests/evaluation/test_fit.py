@@ -140,7 +140,7 @@ def test_one_slide_is_too_few(planned, slides):
         planned(some=slides[:1])
 
 
-def test_what_is_damaged_is_named(planned, tmp_path):
+def test_what_is_damaged_is_named(planned, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     with pytest.raises(DataError, match=r"expected a model in .*model, found: .*No such file.*fit it again"):
         load_model(folder)
@@ -151,6 +151,10 @@ def test_what_is_damaged_is_named(planned, tmp_path):
         load_model(folder)
     said = {name: value for name, value in json.loads(whole).items() if name != "seal"}  # as before there were seals
     (folder / FACTS).write_text(json.dumps({**said, "entry": f"{DUMMIES}:SlideMean"}))
+    with pytest.raises(DataError, match="entry: String should match pattern"):
+        load_model(folder)
+    (folder / FACTS).write_text(json.dumps(said))
+    monkeypatch.chdir(DUMMIES.parent)  # a model names the file, and where it lies is the user's
     assert load_model(folder)[0].method == "slidemean"
     (folder / MODEL).write_bytes(b"half")
     with pytest.raises(DataError, match=r"the model that model\.json describes, found another; fit it again"):

@@ -8,6 +8,7 @@ from stbench.evaluation.predictions import prediction_path, read_prediction
 from stbench.evaluation.record import FILE_NAME
 from stbench.evaluation.rescore import scored_prediction
 from stbench.evaluation.run import run_method
+from stbench.evaluation.seals import seal_file
 
 SLIDE = "P3-s0"
 
@@ -38,6 +39,7 @@ def test_a_prediction_of_another_is_made_again(task, method, tmp_path, what):
 def test_the_facts_of_a_scored_prediction_are_those_of_its_record(task, method, tmp_path, what):
     record = run_method(task, method("SlideMean"), folder=tmp_path)
     changed(prediction_path(tmp_path, SLIDE), what)
+    seal_file(tmp_path, prediction_path(tmp_path, SLIDE))
     with pytest.raises(DataError, match=f"slide {SLIDE} of its record, found one of another {what}; run it again"):
         scored_prediction(tmp_path, record, SLIDE)
 

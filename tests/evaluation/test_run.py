@@ -57,6 +57,7 @@ def test_done(task, method, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "checkpoint.safetensors",
         "log.jsonl",
+        "model.json",
         "predictions",
         "record.json",
         "run.json",

@@ -26,7 +26,7 @@ FILES = {
         "predictions/P2-s1.h5ad",
     },
 }
-FILES["finished"] = FILES["predicting"] - {"work/training.pt"} | {"record.json"}
+FILES["finished"] = FILES["predicting"] - {"work/training.pt"} | {"record.json", "model.json"}
 RANDOM = random.Random(0)
 
 
