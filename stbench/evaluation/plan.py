@@ -32,6 +32,8 @@ from stbench.methods.registry import check_preset, find_method, method_class, re
 from stbench.reporting import SILENT, Reporter
 from stbench.text import count, listed, pairs
 
+SERIAL = "ceiling-serial"
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -92,7 +94,7 @@ class Plan:
     @property
     def usual(self) -> list[MethodCard]:
         """Cards of what runs beside the methods."""
-        return usual_beside(self.request, self.origin)
+        return usual_beside(self.request, self.card)
 
     @property
     def split(self) -> Split:
@@ -236,7 +238,7 @@ def plan(
     cohort, card = open_asked(request, cache_dir, reporter)
     chosen = (folds or _folds)(request, cohort)
     used = dict.fromkeys(slide for fold in chosen for slide in fold.split.slides)
-    runs = _planned_runs(request, named, origin_of(card))
+    runs = _planned_runs(request, named, card)
     return Plan(request, cohort, card, chosen, runs, encoder.of(list(used)), encoder_name, device, cache_dir)
 
 
@@ -246,9 +248,14 @@ def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
     return tuple(Fold(name, make_split(cohort, task.of(name))) for name in names)
 
 
-def usual_beside(request: Request, origin: Origin) -> list[MethodCard]:
-    """Cards of what runs beside the methods of a request: controls, and ceilings of the data; or nothing."""
-    return [*usual_controls(origin), *ceilings_of(origin)] if request.controls else []
+def usual_beside(request: Request, data: DatasetCard) -> list[MethodCard]:
+    """Cards of what runs beside the methods of a request: controls, and ceilings of the data; or nothing.
+
+    The ceiling of neighbouring cuts is left out where nobody knows which slides are such.
+    """
+    origin = origin_of(data)
+    known = [card for card in ceilings_of(origin) if data.neighbours or card.name != SERIAL]
+    return [*usual_controls(origin), *known] if request.controls else []
 
 
 def ceilings_of(origin: Origin) -> list[MethodCard]:
@@ -268,9 +275,9 @@ def _named(request: Request) -> list[MethodCard]:
     return cards
 
 
-def _planned_runs(request: Request, named: Sequence[MethodCard], origin: Origin) -> tuple[PlannedRun, ...]:
+def _planned_runs(request: Request, named: Sequence[MethodCard], data: DatasetCard) -> tuple[PlannedRun, ...]:
     taken = {card.name for card in named}
-    controls = [card for card in usual_beside(request, origin) if card.name not in taken]
+    controls = [card for card in usual_beside(request, data) if card.name not in taken]
     overrides = _overrides(pairs("--set", request.overrides), list(named), controls)
     return tuple(
         PlannedRun(card, overrides[card.name], _settings(request, card, overrides[card.name]), card in named)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stbench.catalogue import usual_controls
+from stbench.catalogue import find_dataset, usual_controls
 from stbench.data.image import PatchSpec
 from stbench.data.opening import open_dataset
 from stbench.errors import SettingError, UnknownNameError, UserError
-from stbench.evaluation.plan import plan
+from stbench.evaluation.plan import SERIAL, plan, usual_beside
 from stbench.evaluation.request import Request, default_cache, parse_patch
 from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.sweep.request import SweepRequest
@@ -38,6 +38,17 @@ def test_controls_follow_the_methods_asked_for(tmp_path):
     assert names == [NEIGHBOURS, *(name for name in CONTROLS if name != NEIGHBOURS), *CEILINGS]
     assert [run.requested for run in session.runs] == [True] + [False] * (len(CONTROLS) + 1)
     assert [run.card.name for run in planned(tmp_path, RIDGE, controls=False).runs] == [RIDGE]
+
+
+def test_the_ceiling_of_neighbouring_cuts_is_for_cohorts_whose_cuts_are_known(tmp_path):
+    beside = {
+        name: [card.name for card in usual_beside(Request(controls=True), find_dataset(name))]
+        for name in ("her2st", "kidney", "simulated")
+    }
+    assert {name: SERIAL in found for name, found in beside.items()} == {
+        "her2st": True, "kidney": False, "simulated": False
+    }  # fmt: skip
+    assert "ceiling-count-split" in beside["kidney"]
 
 
 def test_a_plain_setting_goes_to_the_methods_asked_for_that_have_it(tmp_path):
