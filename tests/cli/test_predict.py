@@ -81,6 +81,26 @@ def test_what_it_is_worth_is_kept_and_written(stbench):
     assert not Path("n").exists()
 
 
+def test_the_same_command_goes_on_and_another_is_refused(stbench, model):
+    Path("pictures").mkdir()
+    for name in ("a.png", "b.png"):
+        write_picture(f"pictures/{name}")
+    words = [*model, "--slide", "pictures", *SIZE, "--out", "out"]
+    assert stbench(*words).code == 0
+    whole = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    Path("out/b.h5ad").unlink()
+    again = stbench(*words)
+    assert "slide a: out/a.h5ad is there and is kept" in again.err
+    assert "slide b: out" not in again.err
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == whole
+    for more in (["--seed", "1"], ["--draws", "3"], ["--keep-draws"], ["--pitch", "300"]):
+        assert "found predictions of another model, seed" in stbench(*words, *more).reason
+    Path("out/b.h5ad").write_bytes(b"half")
+    Path("out/a.h5ad").unlink()
+    assert "out/b.h5ad, found" in stbench(*words).reason
+    assert not Path("out/a.h5ad").exists()
+
+
 def test_every_mistake_is_one_line(stbench, model):
     write_picture("slide.png")
     write_picture("glass.png", tissue=False)
@@ -100,7 +120,8 @@ def test_every_mistake_is_one_line(stbench, model):
         assert said in stbench(*model, *words, "--out", "p.h5ad").reason
         assert not Path("p.h5ad").exists()
     assert (
-        "there already; choose another" in stbench(*model, "--slide", "slide.png", *SIZE, "--out", "there.h5ad").reason
+        "--out: expected a new file, or predictions of this model, at there.h5ad, found"
+        in stbench(*model, "--slide", "slide.png", *SIZE, "--out", "there.h5ad").reason
     )
     assert "expected a model in nothing" in stbench(
         "predict", "--model", "nothing", "--slide", "slide.png", "--out", "p.h5ad"

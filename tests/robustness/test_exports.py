@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata
 import pytest
 
 from stbench.files import new_folder
 
+from ..data.pictured import write_picture
 from ._caches_tools import TINY, Process, duration, files_of, ran, room
 
 BOARD = Path(__file__).parents[2] / "leaderboards" / "simulated-g50-slide-a19b0686.records.jsonl.xz"
@@ -156,3 +158,24 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path):
     assert ended.returncode == 2
     expected = "[Errno 28] No space left on device; free some space, then repeat the command: it continues"
     assert ended.stderr == f"stbench: error: {expected}\n"
+
+
+def test_slides_that_are_predicted_when_killed_are_whole_and_the_same_command_goes_on(here):
+    """Slow, as every point is a process."""
+    folder, cache, _ = here
+    (folder / "pictures").mkdir()
+    for name in "abc":
+        write_picture(folder / "pictures" / f"{name}.png")
+    size = ["--um-per-px", "4", "--pitch", "200"]
+    words = ["predict", "--model", "runs/ridge", "--slide", "pictures", *size, "--out", "out"]
+    length = duration(words, folder, cache)
+    expected = {path.name: anndata.read_h5ad(path).X for path in (folder / "out").iterdir()}
+    for point in range(5):
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        ended = Process(words, folder, cache).killed(length * (point + 0.5) / 5, signal.SIGKILL)
+        assert ended.code in (0, -signal.SIGKILL)
+        assert ran(words, folder, cache).code == 0
+        found = {path.name: anndata.read_h5ad(path).X for path in (folder / "out").iterdir()}
+        assert {name: array.tobytes() for name, array in found.items()} == {
+            name: array.tobytes() for name, array in expected.items()
+        }
