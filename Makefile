@@ -23,7 +23,7 @@ demo: .venv/.ready
 	$(BIN)/stbench run --dataset simulated --method flag --preset small --genes 50
 
 test: .venv/.ready
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-slow: .venv/.ready
 	$(BIN)/python -m pytest -m slow
