@@ -10,23 +10,22 @@ import numpy as np
 
 from stbench.data.image import PatchSpec
 from stbench.data.slide import SPATIAL, Slide
-from stbench.errors import DataError, RunFailedError, SettingError, StbenchError, UserError
+from stbench.errors import DataError, SettingError, UserError
 from stbench.evaluation.export import library
+from stbench.evaluation.fit import foreign
 from stbench.evaluation.model import ModelFacts, load_model
 from stbench.evaluation.needs import unmet
-from stbench.evaluation.predictions import POSTERIOR_MEAN, SlidePrediction, annotated
+from stbench.evaluation.predictions import POSTERIOR_MEAN, annotated
 from stbench.evaluation.seen import strange
 from stbench.evaluation.task import NO_ENCODER
-from stbench.evaluation.worker import check_prediction
+from stbench.evaluation.worker import drawn
 from stbench.features.calibration import calibration, is_same
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder, needs_pictures
 from stbench.features.extract import slide_features
 from stbench.features.patches import SlidePatches
 from stbench.methods.base import Method, SlideInputs
-from stbench.methods.registry import find_method
 from stbench.reporting import SILENT, Reporter
-from stbench.text import named
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -134,10 +133,10 @@ def apply(
     """
     facts = model.facts
     inputs = _inputs(model, slide, reporter)
-    card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
-    if (reason := unmet(card, [inputs])) is not None:
-        raise UserError(f"{card.name} refuses: {reason}")
-    prediction = _predicted(model, inputs, draws or facts.draws, seed)
+    if (reason := unmet(facts.card, [inputs])) is not None:
+        raise UserError(f"{facts.method} refuses: {reason}")
+    with foreign(facts.method):
+        prediction = drawn(model.method, inputs, draws or facts.draws, seed, len(facts.genes))
     doubts = list(strange(facts.seen, slide.um_per_px, inputs.features))
     said = {
         "slide": slide.id, "method": facts.method, "dataset": facts.dataset, "normalization": facts.normalization,
@@ -163,20 +162,6 @@ def _inputs(model: Model, slide: Slide, reporter: Reporter) -> SlideInputs:
     return SlideInputs(
         slide.id, slide.patient, features, slide.xy, slide.array_xy, slide.um_per_px, patches=patches
     )  # fmt: skip
-
-
-def _predicted(model: Model, inputs: SlideInputs, draws: int, seed: int) -> SlidePrediction:
-    shape = (inputs.n_spots, len(model.facts.genes))
-    try:
-        drawn = model.method.predict(inputs, draws, seed)
-        mean = model.method.predict_mean(inputs, seed)
-    except StbenchError:
-        raise
-    except Exception as error:  # the method may be foreign code: any exception of it is its result
-        raise RunFailedError(f"{model.facts.method} failed: {named(error)}") from error
-    n = 1 if np.ndim(drawn) == 3 and len(drawn) == 1 else draws
-    drawn = check_prediction(drawn, (n, *shape), inputs.slide_id)
-    return SlidePrediction(drawn, None if mean is None else check_prediction(mean, shape, inputs.slide_id))
 
 
 def _place(adata: AnnData, slide: Slide) -> None:

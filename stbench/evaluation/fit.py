@@ -84,7 +84,7 @@ def fit_model(
     given = task.given(encoder_of(run.card))
     with new_folder(out) as part:
         start = perf_counter()
-        with _foreign(run.card.name):
+        with foreign(run.card.name):
             method = _fitted(planned, task, given, part / WORK, reporter)
             seconds = perf_counter() - start
             method.save(part / MODEL)
@@ -123,7 +123,7 @@ def _fitted(planned: Plan, task: Task, given: Given, work: Path, reporter: Repor
 
 
 @contextmanager
-def _foreign(name: str) -> Iterator[None]:
+def foreign(name: str) -> Iterator[None]:
     """Whatever a method raises is its result; an interruption alone may be the user's, for it works in this process.
 
     Raises:

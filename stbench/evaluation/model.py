@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stbench.catalogue import problem_of
+from stbench.catalogue import MethodCard, problem_of
 from stbench.errors import DataError
 from stbench.evaluation.folder import FACTS
 from stbench.evaluation.record import Origin
@@ -98,6 +98,11 @@ class ModelFacts(BaseModel):
     command: str
     request: dict[str, Any]
 
+    @property
+    def card(self) -> MethodCard:
+        """Card of the method; raises UnknownNameError where it is not registered here, nor its file in this folder."""
+        return find_method(self.entry if ".py:" in self.entry else self.method)
+
 
 def read_facts(folder: Path) -> ModelFacts:
     """What ``model.json`` says.
@@ -116,10 +121,13 @@ def read_facts(folder: Path) -> ModelFacts:
 
 def is_damaged(folder: Path) -> bool:
     """Whether there is a ``model.json`` that cannot be read."""
+    if not (folder / FACTS).is_file():
+        return False
     try:
-        return (folder / FACTS).is_file() and not read_facts(folder)
+        read_facts(folder)
     except DataError:
         return True
+    return False
 
 
 def load_model(folder: Path) -> tuple[ModelFacts, Method]:
@@ -138,5 +146,4 @@ def load_model(folder: Path) -> tuple[ModelFacts, Method]:
         raise DataError(f"expected a model in {folder}, found: {first_line(error)}; fit it again") from error
     if found != facts.model:
         raise DataError(f"expected in {folder} the model that {FACTS} describes, found another; fit it again")
-    card = find_method(facts.entry if ".py:" in facts.entry else facts.method)
-    return facts, calibrated(method_class(card).load(folder / facts.file))
+    return facts, calibrated(method_class(facts.card).load(folder / facts.file))

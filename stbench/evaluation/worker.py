@@ -246,14 +246,23 @@ def predicted(method: Method, inputs: SlideInputs, job: Job) -> SlidePrediction:
     Raises:
         RunFailedError: another shape or type than the interface promises, or a value that is not finite.
     """
-    key, shape = job.folder.key, (inputs.n_spots, len(job.genes))
+    key = job.folder.key
     asked = min(key.draws, VALIDATION_DRAWS) if inputs.slide_id in job.given.validation else key.draws
-    drawn = method.predict(inputs, asked, key.seed)
+    return drawn(method, inputs, asked, key.seed, len(job.genes))
+
+
+def drawn(method: Method, inputs: SlideInputs, draws: int, seed: int, n_genes: int) -> SlidePrediction:
+    """So many draws of a slide and, where the method offers one, its direct mean, checked.
+
+    Raises:
+        RunFailedError: another shape or type than the interface promises, or a value that is not finite.
+    """
+    shape, found = (inputs.n_spots, n_genes), method.predict(inputs, draws, seed)
     # a sampler may be switched to one point prediction, e.g. FLAG without diffusion
-    n_draws = 1 if np.ndim(drawn) == 3 and len(drawn) == 1 else asked
-    drawn = check_prediction(drawn, (n_draws, *shape), inputs.slide_id)
-    mean = method.predict_mean(inputs, key.seed)
-    return SlidePrediction(drawn, None if mean is None else check_prediction(mean, shape, inputs.slide_id))
+    n_draws = 1 if np.ndim(found) == 3 and len(found) == 1 else draws
+    found = check_prediction(found, (n_draws, *shape), inputs.slide_id)
+    mean = method.predict_mean(inputs, seed)
+    return SlidePrediction(found, None if mean is None else check_prediction(mean, shape, inputs.slide_id))
 
 
 def check_prediction(found: Any, shape: tuple[int, ...], slide_id: str) -> NDArray[np.float32]:
