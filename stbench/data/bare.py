@@ -11,10 +11,10 @@ from scipy.sparse import csr_matrix
 from stbench.data.geometry import pitch_px
 from stbench.data.images import ImageFile
 from stbench.data.pixel_size import said_um_per_px
+from stbench.data.readers.positions import spelling
 from stbench.data.slide import ARRAY, SPATIAL, Slide
 from stbench.data.tissue import tissue_grid
 from stbench.errors import DataError, SettingError
-from stbench.reading import check_table
 from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
@@ -109,10 +109,8 @@ def read_spots(path: Path) -> tuple[list[str], FloatArray, FloatArray | None]:
     import pandas as pd
 
     try:
-        check_table(path)
-        with path.open(encoding="utf-8-sig") as file:
-            between = max("\t;,", key=file.readline().count)
-        table = pd.read_csv(path, sep=between)
+        encoding, separator, _ = spelling(path)
+        table = pd.read_csv(path, sep=separator, encoding=encoding, decimal="," if separator == ";" else ".")
     except (OSError, ValueError) as error:
         raise DataError(f"--spots: expected a table of positions in {path}, found: {first_line(error)}") from error
     table.columns = table.columns.astype(str)

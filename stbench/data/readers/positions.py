@@ -61,12 +61,7 @@ def read_positions(path: Path) -> pd.DataFrame:
 def _table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    check_table(path)
-    with path.open("rb") as file:
-        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with path.open(encoding=encoding) as text:
-        first = text.readline()
-    separator = max(",;\t", key=first.count)
+    encoding, separator, first = spelling(path)
     header = any(_plain(cell) in _KNOWN for cell in first.split(separator))
     table = pd.read_csv(
         path,
@@ -77,6 +72,21 @@ def _table(path: Path) -> pd.DataFrame:
         skipinitialspace=True,
     )
     return _named(table) if header else _unnamed(table)
+
+
+def spelling(path: Path) -> tuple[str, str, str]:
+    """Encoding, separator and first line of a table, however R or a spreadsheet saved it.
+
+    Raises:
+        OSError: no file, or one that is no table.
+        ValueError: neither UTF-8 nor UTF-16.
+    """
+    check_table(path)
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with path.open(encoding=encoding) as text:
+        first = text.readline()
+    return encoding, max(",;\t", key=first.count), first
 
 
 def _plain(name: object) -> str:
