@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from stbench.data.cohort import Cohort
 from stbench.data.geometry import Pitch, doubts
 from stbench.data.image import ImageSource
 from stbench.data.images import ImageFile
 from stbench.data.readers.controls import without_controls
+from stbench.data.readers.count_table import read_counts
 from stbench.data.readers.counts import (
     FloatArray,
-    as_counts,
     check_columns,
     check_inside,
     check_unique,
@@ -142,51 +139,6 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     adata.obsm[ARRAY] = array.astype(np.float32)
     about += tuple(doubts(xy, array, um_per_px, Pitch(PITCH_UM, PITCH_UM, "the array"), shared))
     return Slide(section, patient, adata, image, um_per_px, (*notes, *dropped, *merged, *controls, *about), orders)
-
-
-def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
-    """Read a count matrix: rows are spots, columns genes, tab separated, the first header cell empty.
-
-    Returns:
-        (n_spots, n_genes) int32 counts, names of the spots, names of the genes.
-
-    Raises:
-        DataError: truncated, not a table, or counts that are no raw counts.
-    """
-    import pandas as pd
-
-    try:
-        check_table(path)
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            genes = file.readline().rstrip("\r\n").split("\t")[1:]
-            table = pd.read_csv(file, sep="\t", header=None, dtype={0: str}, low_memory=False, na_filter=True)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
-        found = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: expected a complete table of counts, found: {found}; obtain the file again"
-        ) from error
-    if table.shape[1] != len(genes) + 1:
-        raise DataError(
-            f"{path}: expected {len(genes)} counts a row as the header names genes, found {table.shape[1] - 1}; "
-            "obtain the file again"
-        )
-    spots = table[0].astype(str).tolist()
-    check_unique(spots, "spot", str(path))
-    return as_counts(_values(table.iloc[:, 1:], spots, genes, path), spots, genes, str(path)), spots, genes
-
-
-def _values(table: pd.DataFrame, spots: list[str], genes: list[str], path: Path) -> FloatArray:
-    import pandas as pd
-
-    values = table.to_numpy()
-    if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number):
-        coerced = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-        row, column = np.argwhere(np.isnan(coerced))[0] if np.isnan(coerced).any() else (0, 0)
-        raise DataError(
-            f"{path}: expected raw counts (integers from 0), found {table.iat[row, column]!r} at spot {spots[row]}, "
-            f"gene {genes[column]}; repair the file"
-        )
-    return values
 
 
 def _spot_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
