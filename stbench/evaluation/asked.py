@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from stbench.catalogue import DatasetCard
@@ -15,6 +16,14 @@ from stbench.evaluation.request import NO_VALIDATION, VALIDATIONS, Request
 from stbench.evaluation.task import TaskSettings
 from stbench.features.encoders import needs_pictures
 from stbench.reporting import SILENT, Reporter
+
+_DRIVERS = (
+    "/dev/nvidiactl",
+    "/proc/driver/nvidia",
+    "/dev/nvhost-gpu",
+    "/dev/dxg",
+    "/dev/kfd",
+)  # of NVIDIA, Windows, AMD
 
 
 def open_asked(
@@ -73,12 +82,19 @@ def choose_device(asked: str) -> str:
     Raises:
         SettingError: an unknown device, or ``cuda`` where there is none.
     """
+    if asked == "cpu" or (asked == "auto" and not _has_driver()):
+        return "cpu"
+    if asked not in ("auto", "cuda"):
+        raise UnknownNameError("device", asked, ("auto", "cpu", "cuda"))
     import torch
 
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked not in ("cpu", "cuda"):
-        raise UnknownNameError("device", asked, ("auto", "cpu", "cuda"))
-    if asked == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise SettingError("--device cuda: expected a CUDA device, found none; use --device auto or cpu")
     return asked
+
+
+def _has_driver() -> bool:
+    """Whether there may be a GPU: where a Linux has no driver of one, that is known without loading torch."""
+    return not sys.platform.startswith("linux") or any(Path(device).exists() for device in _DRIVERS)

@@ -29,6 +29,7 @@ from stbench.text import named, one_line
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE_S = 10.0
 _FORKSERVER = "forkserver"
+_TORCH = "torch"
 
 
 @dataclass
@@ -175,11 +176,14 @@ class Crew:
 
 
 def _context() -> Any:
-    """New processes come from one that has loaded torch and nothing else, where the system can do that."""
+    """New processes come from one that has loaded what methods need and nothing else, where the system can do that.
+
+    Torch takes seconds to load: it is among that where a class of the methods asked for has loaded it here.
+    """
     if _FORKSERVER not in get_all_start_methods():
         return get_context("spawn")
     context = get_context(_FORKSERVER)
-    context.set_forkserver_preload(["stbench.grids.preload"])
+    context.set_forkserver_preload(["stbench.grids.preload" + "_torch" * (_TORCH in sys.modules)])
     return context
 
 
@@ -236,10 +240,10 @@ class _Here:
         os.environ[_THREADS] = str(self.threads)
         os.chdir(self.folder)
         settle()
-        import torch
         from threadpoolctl import threadpool_limits
 
-        if torch.get_num_threads() != self.threads:  # to say the number again slows a step by a seventh
+        torch = sys.modules.get(_TORCH)  # loaded later, it takes the number from the environment
+        if torch is not None and torch.get_num_threads() != self.threads:  # to say it again slows a step by a seventh
             torch.set_num_threads(self.threads)
         threadpool_limits(self.threads)
 

@@ -4,6 +4,4 @@ from stbench.process import settle
 
 settle()
 
-import stbench.evaluation.worker  # noqa: E402
-import stbench.methods.nn.graph_transformer  # noqa: E402
-import stbench.training.loop  # noqa: E402, F401
+import stbench.evaluation.worker  # noqa: E402, F401

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stbench.errors import DataError
@@ -131,6 +130,8 @@ def _gather(stored: NDArray[Any], spots: NDArray[np.int64], rows: NDArray[np.int
 
 def _convert(values: NDArray[Any], out: FloatArray) -> None:
     if values.dtype == np.float16:  # torch does it seven times as fast as numpy
+        import torch
+
         torch.from_numpy(out).copy_(torch.from_numpy(values))
     else:
         out[...] = values
