@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,10 @@ class ImageSource(ABC):
     def content(self) -> str:
         """Hash for the keys of caches: changes with :meth:`digest`, and when pictures are refused that were read."""
         return f"{self.digest()}/{self.reading}" if self.reading > 1 else self.digest()
+
+    def held(self) -> AbstractContextManager[None]:
+        """A block in which the picture is decoded once for all that is asked of it."""
+        return nullcontext()
 
     @abstractmethod
     def size(self) -> tuple[int, int] | None:

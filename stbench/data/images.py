@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from stbench.data.hdf5 import bytes_of
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.picture_facts import file_digest as _digest
 from stbench.data.picture_facts import is_mended
-from stbench.data.raster import WHITE, Raster, open_raster
+from stbench.data.raster import WHITE, Raster, held, open_raster
 from stbench.data.unwritten import unwritten
 from stbench.errors import DataError, SettingError
 from stbench.reading import ARRAYS, check_regular
@@ -64,6 +64,10 @@ class ImageFile(ImageSource):
         with open_raster(self.path) as raster:
             width, height = raster.size
         return round(width / self.scale), round(height / self.scale)
+
+    def held(self) -> AbstractContextManager[None]:
+        """A block in which the picture is decoded once for all that is asked of it; raises what reading it raises."""
+        return held(self.path)
 
     def thumbnail(self, longest_px: int) -> ImageArray:
         """The picture reduced by area averaging so that no side is longer than ``longest_px``; never enlarged.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from stbench.data.image import PatchSpec
 from stbench.data.normalize import normalize
 from stbench.data.slide import Slide
+from stbench.errors import UserError
 from stbench.evaluation.given import Given, Secrets, Sight, SlideFacts
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoder import Encoder
@@ -201,6 +203,26 @@ class Task:
         """
         own = name == self.settings.encoder
         return self.encoder if own else load_encoder(name, device=self._device).of(list(self._kept))
+
+    def encode(self, names: Iterable[str]) -> None:
+        """Put the features of several encoders into the cache, one slide after the other: each picture is decoded once.
+
+        What cannot be encoded is left to whoever asks for it.
+        """
+        encoders = [] if self._cache_dir is None else [self._known(name) for name in names]
+        if len(known := [encoder for encoder in encoders if encoder is not None]) < 2:
+            return
+        with self._reporter.track("features", len(self._kept)) as advance:
+            for id_, slide in self._kept.items():
+                with suppress(UserError), nullcontext() if slide.image is None else slide.image.held():
+                    for encoder in known:
+                        slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
+                advance(note=id_)
+
+    def _known(self, name: str) -> Encoder | None:
+        with suppress(UserError):
+            return self.encoder_named(name)
+        return None
 
     @property
     def cache_dir(self) -> Path | None:

@@ -135,17 +135,18 @@ def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -
 
 
 def _compute(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec, reporter: Reporter) -> StoredArray:
-    white = white_point(image)
-    patches = image.patches(slide.spot_ids, slide.xy, widened(patch, encoder.context))
     rows = [np.empty((0, encoder.dim), dtype=np.float32)]
-    with reporter.track(f"features of {slide.id}", slide.n_spots) as advance:
-        for batch in _batches(patches):
-            if batch.shape[1] < encoder.least_px * encoder.context:
-                name, side = encoder.key.partition("/")[0], batch.shape[1] / encoder.context
-                raise DataError(too_small(slide, name, encoder.least_px, side, patch))
-            pixel = _um_per_px(patch, slide.um_per_px, batch.shape[1] / encoder.context)
-            rows.append(encoder.encode(batch, white_point=white, um_per_px=pixel))
-            advance(len(batch))
+    with image.held():
+        white = white_point(image)
+        patches = image.patches(slide.spot_ids, slide.xy, widened(patch, encoder.context))
+        with reporter.track(f"features of {slide.id}", slide.n_spots) as advance:
+            for batch in _batches(patches):
+                if batch.shape[1] < encoder.least_px * encoder.context:
+                    name, side = encoder.key.partition("/")[0], batch.shape[1] / encoder.context
+                    raise DataError(too_small(slide, name, encoder.least_px, side, patch))
+                pixel = _um_per_px(patch, slide.um_per_px, batch.shape[1] / encoder.context)
+                rows.append(encoder.encode(batch, white_point=white, um_per_px=pixel))
+                advance(len(batch))
     features = np.concatenate(rows)
     _check(features, slide, encoder)
     keeps = in_range if encoder.bounded else loses_nothing

@@ -32,6 +32,7 @@ class Desk:
         encoder: the encoder of every task.
         cache_dir: folder of the caches.
         device: torch device.
+        encoders: names of those that the cells will ask for; each picture is decoded once for all of them.
     """
 
     cohort: Cohort
@@ -39,6 +40,7 @@ class Desk:
     encoder: Encoder
     cache_dir: Path | None
     device: str
+    encoders: tuple[str, ...] = ()
     _built: tuple[TaskSettings, Task | StbenchError] | None = field(default=None, init=False)
     _said: set[str] = field(default_factory=set, init=False)
 
@@ -46,9 +48,9 @@ class Desk:
         self.cohort = replace(self.cohort, reader=_Remembering(self.cohort))
 
     @classmethod
-    def of(cls, plan: Plan) -> Desk:
+    def of(cls, plan: Plan, encoders: tuple[str, ...] = ()) -> Desk:
         """The desk of a plan."""
-        return cls(plan.cohort, plan.card, plan.encoder, plan.cache_dir, plan.device)
+        return cls(plan.cohort, plan.card, plan.encoder, plan.cache_dir, plan.device, encoders)
 
     def prepare(self, cell: Cell, out: Path, reporter: Reporter) -> Prepared | Record:
         """Build the task of a cell and claim its folder.
@@ -105,7 +107,9 @@ class Desk:
         """The task, or why there is none: asked again, the answer would be the same."""
         try:
             once = _Once(reporter, self._said)
-            return build_task(self.cohort, self.card, settings, self.cache_dir, once, self.device, self.encoder)
+            task = build_task(self.cohort, self.card, settings, self.cache_dir, once, self.device, self.encoder)
+            task.encode(self.encoders)
+            return task
         except StbenchError as error:
             return error
 

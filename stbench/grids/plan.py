@@ -14,7 +14,8 @@ from stbench.evaluation.plan import Fold, Plan, PlannedRun
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import read_record
 from stbench.evaluation.request import Request
-from stbench.evaluation.run import declared_draws
+from stbench.evaluation.run import declared_draws, encoder_of
+from stbench.evaluation.task import NO_ENCODER
 from stbench.grids.cells import Cell, Listener, MethodRun, Outcome, finished
 from stbench.grids.crew import call_early
 from stbench.grids.desk import Desk
@@ -275,7 +276,8 @@ def carry_out(grid: GridPlan, work: Work, jobs: int, listener: Listener) -> dict
         UserError: another process is at work in the folder, or it cannot be written; where all cells share one task,
             that it is not possible.
     """
-    desk = Desk.of(grid.plan)
+    asked = dict.fromkeys(encoder_of(cell.run.card) or grid.plan.encoder_name for cell in work.waiting)
+    desk = Desk.of(grid.plan, tuple(name for name in asked if name != NO_ENCODER))
     if work.waiting:
         call_early()
     if work.one_task and work.waiting:

@@ -1,5 +1,6 @@
 """How commands end: help, version, one line for a mistake, a traceback on demand."""
 
+import os
 import subprocess
 import sys
 
@@ -79,6 +80,25 @@ def test_start_up_imports_nothing_heavy():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_methods_that_are_no_networks_load_no_torch(tmp_path):
+    """Neither in the command's process nor in its workers."""
+    said = ["run", "--dataset", "simulated", "--genes", "5", "--method", "ridge", "--out", str(tmp_path / "out")]
+    said += ["--simulate", "n_patients=1", "--simulate", "n_spots=20", "--simulate", "n_genes=20", "--no-controls"]
+    (tmp_path / "spy.py").write_text(
+        "from stbench.methods.controls.ridge import Ridge\n"
+        "class Spy(Ridge):\n"
+        "    def refuse(self, train, test, context):\n"
+        "        import sys\n"
+        "        return f'torch loaded: {\"torch\" in sys.modules}'\n"
+    )
+    said[said.index("ridge")] = f"{tmp_path / 'spy.py'}:Spy"
+    code = f"import sys; from stbench.cli.main import main; main({said!r}); print('torch' in sys.modules)"
+    here = {**os.environ, "STBENCH_CACHE": str(tmp_path / "cache")}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here)
+    assert ended.stdout.splitlines()[-1] == "False", ended.stderr
+    assert "torch loaded: False" in ended.stdout + ended.stderr
 
 
 def test_every_option_is_explained():

@@ -1,6 +1,7 @@
 """Splits, panels and what a method may see."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from stbench.evaluation.task import TaskSettings
 from stbench.reporting import Silent
 
 from .conftest import GENES, labelled, make_cohort, make_slide, scrambled
+
+ENCODERS = ("handcrafted-v1", "mean-rgb")
 
 
 def test_slides_come_sorted_and_on_the_scale(task, slides):
@@ -184,3 +187,36 @@ def test_bad_settings(slides, card, settings, change, error, said):
 
 def test_default_patch(card):
     assert default_patch(card) == PatchSpec(px=8)
+
+
+def test_a_picture_is_decoded_once_for_several_encoders(slides, card, settings, tmp_path, monkeypatch):
+    """Features are the same as when each encoder goes through the slides by itself."""
+    from PIL import Image
+
+    from stbench.data.images import ImageFile
+    from stbench.data.raster.whole import Whole
+
+    decoded, pixels = [], Whole._pixels.func
+
+    def counting(self):
+        decoded.append(self._path.name)
+        return pixels(self)
+
+    drawn = []
+    for slide in slides:
+        noise = np.random.default_rng(len(drawn)).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path := tmp_path / f"{slide.id}.png")
+        drawn.append(replace(slide, image=ImageFile(path, 1.0)))
+    wide = replace(settings, patch=PatchSpec(px=64))
+    alone = [build_task(make_cohort(drawn), card, wide).given(name).features.fresh() for name in ENCODERS]
+    once = cached_property(counting)
+    once.__set_name__(Whole, "_pixels")
+    monkeypatch.setattr(Whole, "_pixels", once)
+    task = build_task(make_cohort(drawn), card, wide, tmp_path / "cache")
+    decoded.clear()  # spots at the same places have had their colours compared
+    task.encode(ENCODERS)
+    assert sorted(decoded) == sorted(f"{slide}.png" for slide in task.facts.n_spots)
+    for name, before in zip(ENCODERS, alone, strict=True):
+        for slide, features in task.given(name).features.fresh().items():
+            np.testing.assert_array_equal(features, before[slide])
+    assert len(decoded) == len(task.facts.n_spots)

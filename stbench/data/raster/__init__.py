@@ -13,7 +13,7 @@ from stbench.errors import DataError, UserError
 from stbench.reading import check_regular
 from stbench.text import one_line
 
-__all__ = ["WHITE", "Raster", "open_raster"]
+__all__ = ["WHITE", "Raster", "held", "open_raster"]
 
 _FORMATS = {
     b"GIF8": "GIF",
@@ -28,6 +28,7 @@ _FORMATS = {
     b"PK": "a zip archive",
     b"\x1f\x8b": "gzip",
 }
+_HELD: dict[Path, Raster] = {}
 _POINTER = b"version https://git-lfs"
 
 
@@ -40,6 +41,9 @@ def open_raster(path: Path) -> Iterator[Raster]:
             memory, truncated or damaged.
     """
     try:
+        if path in _HELD:
+            yield _HELD[path]
+            return
         with _opened(path) as raster:
             yield raster
     except UserError:
@@ -56,6 +60,24 @@ def open_raster(path: Path) -> Iterator[Raster]:
         raise DataError(
             f"picture {path}: expected an intact JPEG, PNG or TIFF, found: {reason}; {_remedy(reason)}"
         ) from error
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep a picture open for all that the block reads of it: one that can only be decoded whole is decoded once.
+
+    Raises:
+        DataError: as :func:`open_raster` does.
+    """
+    if path in _HELD:
+        yield
+        return
+    with open_raster(path) as raster:
+        _HELD[path] = raster
+        try:
+            yield
+        finally:
+            del _HELD[path]
 
 
 def _remedy(reason: str) -> str:
