@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -64,6 +65,7 @@ def build_task(
     Raises:
         UserError: the split, the panel or a slide is not possible; the message says where.
     """
+    start = perf_counter()
     check_normalization(settings.normalization)
     patch = settings.patch or default_patch(card)
     encoder = encoder or load_encoder(settings.encoder, weights=settings.weights, device=device)
@@ -78,7 +80,9 @@ def build_task(
         reporter.info(f"note: {line}")
     _check_panel_apart(kept.values(), split)
     facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
-    return Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
+    task = Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
+    task.seconds["read"] = perf_counter() - start
+    return task
 
 
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:

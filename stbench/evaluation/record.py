@@ -180,7 +180,9 @@ class Record(_Part):
     closed_with: bool = Field(
         default=False, description="whether it stood on the board that the secret seed was published with"
     )
-    seconds: dict[str, float] = Field(default={}, description="wall time of fit, predict and score")
+    seconds: dict[str, float] = Field(
+        default={}, description="wall time of fit, predict, write and score; read and features of the task"
+    )
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None
     hardware: Said = {}

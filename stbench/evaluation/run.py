@@ -285,7 +285,7 @@ def _record(
         request=dict(prepared.request),
         **(book.scores() if book else {}),
         predictions=dict(digests or {}),
-        seconds={step: round(seconds, 3) for step, seconds in report.seconds.items()},
+        seconds={step: round(seconds, 3) for step, seconds in (task.seconds | report.seconds).items()},
         peak_memory_mb=report.peak_mb,
         peak_gpu_memory_mb=report.peak_gpu_mb,
         hardware=hardware(job.device),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,7 @@ class Task:
         settings: what the user chose.
         patch: geometry of the patches.
         encoder: the task's encoder, of the task's slides.
+        seconds: wall time so far of reading (``read``) and of features (``features``), which its runs share.
     """
 
     facts: TaskFacts
@@ -109,6 +111,7 @@ class Task:
     _device: str = "cpu"
     _cache_dir: Path | None = None
     _reporter: Reporter = SILENT
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "features": 0.0}, init=False)
     _features: dict[str, tuple[str, KeptArrays]] = field(default_factory=dict)
     _expression: dict[str, KeptArrays] = field(default_factory=dict)
 
@@ -139,7 +142,8 @@ class Task:
         Raises:
             UserError: the encoder or an image cannot be read.
         """
-        key, features = self._encoded(encoder or self.settings.encoder)
+        with self._timing_features():
+            key, features = self._encoded(encoder or self.settings.encoder)
         return Given(
             key,
             {id_: self._slide_facts(slide, key) for id_, slide in self._kept.items()},
@@ -212,12 +216,20 @@ class Task:
         encoders = [] if self._cache_dir is None else [self._known(name) for name in names]
         if len(known := [encoder for encoder in encoders if encoder is not None]) < 2:
             return
-        with self._reporter.track("features", len(self._kept)) as advance:
+        with self._timing_features(), self._reporter.track("features", len(self._kept)) as advance:
             for id_, slide in self._kept.items():
                 with suppress(UserError), nullcontext() if slide.image is None else slide.image.held():
                     for encoder in known:
                         slide_features(slide, encoder, self.patch, self._cache_dir, self._reporter)
                 advance(note=id_)
+
+    @contextmanager
+    def _timing_features(self) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds["features"] += perf_counter() - start
 
     def _known(self, name: str) -> Encoder | None:
         with suppress(UserError):

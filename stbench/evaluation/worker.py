@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -64,7 +65,7 @@ class Report:
     Args:
         status: ``misused`` where an input or a setting is wrong and the user can mend it.
         reason: why it did not get to its end, one line.
-        seconds: wall time of fitting and predicting.
+        seconds: wall time of fitting, predicting and writing predictions.
         notes: remarks for the record.
         peak_mb: peak resident memory of the process.
         peak_gpu_mb: peak of allocated GPU memory, None on a CPU.
@@ -199,20 +200,21 @@ def _fit(state: _Work, train: Sequence[LabelledSlide], validation: Sequence[Labe
         remove(prediction_path(folder.path, slide_id))
     if folder.continues:
         state.notes.append("continued an earlier attempt: seconds of fitting are those of the last one")
-    seconds = _timed(state, "fit", lambda: state.method.fit(train, validation, context))
+    with _timed(state, "fit") as seconds:
+        state.method.fit(train, validation, context)
     state.method.save(folder.checkpoint)
     seal_file(folder.path, folder.checkpoint)
     if (folder.work / HISTORY).is_file():
         (folder.work / HISTORY).replace(folder.path / HISTORY)
-    folder.log("fit", seconds=seconds)
+    folder.log("fit", seconds=seconds())
 
 
-def _timed(state: _Work, step: str, action: Callable[[], Any]) -> float:
-    start = perf_counter()
-    action()
-    seconds = perf_counter() - start
-    state.seconds[step] = state.seconds.get(step, 0.0) + seconds
-    return seconds
+@contextmanager
+def _timed(state: _Work, step: str) -> Iterator[Callable[[], float]]:
+    """Add the time of the block to a step; yields what says how long it took, once it is over."""
+    start, before = perf_counter(), state.seconds.get(step, 0.0)
+    yield lambda: state.seconds[step] - before
+    state.seconds[step] = before + perf_counter() - start
 
 
 def _predict(state: _Work, inputs: dict[str, SlideInputs]) -> None:
@@ -220,8 +222,7 @@ def _predict(state: _Work, inputs: dict[str, SlideInputs]) -> None:
     slides = [*job.given.test, *job.given.validation]
     with state.reporter.track(f"{job.card.name} predicts", len(slides)) as advance:
         for slide_id in slides:
-            seconds = _timed(state, "predict", lambda one=inputs[slide_id]: _predict_slide(state, one))  # type: ignore[misc]
-            job.folder.log("slide", slide=slide_id, seconds={"predict": seconds})
+            _predict_slide(state, inputs[slide_id])
             advance(note=slide_id)
 
 
@@ -236,8 +237,11 @@ def _predict_slide(state: _Work, inputs: SlideInputs) -> None:
             return
         except DataError as error:
             state.reporter.info(f"{str(error).rpartition(';')[0]}; it is made again")
-    prediction = predicted(state.method, inputs, job)
-    write_prediction(job.folder.path, inputs, facts.spot_ids, list(job.genes), prediction, job.facts)
+    with _timed(state, "predict") as seconds:
+        prediction = predicted(state.method, inputs, job)
+    with _timed(state, "write"):
+        write_prediction(job.folder.path, inputs, facts.spot_ids, list(job.genes), prediction, job.facts)
+    job.folder.log("slide", slide=inputs.slide_id, seconds={"predict": seconds()})
 
 
 def predicted(method: Method, inputs: SlideInputs, job: Job) -> SlidePrediction:

@@ -126,6 +126,7 @@ def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, comm
         markdown.bullets(wording.notes(board, shown)),
         markdown.bullets(wording.troubles(board)),
         markdown.table(wording.costs(board)),
+        wording.beside_costs(board),
         markdown.bullets(spoken(measured_on(board.records))),
         *(["To repeat:", markdown.code(repeat)] if repeat else []),
     ]

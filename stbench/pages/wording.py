@@ -32,6 +32,8 @@ from stbench.pages.rows import CEILINGS, METHODS, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
 from stbench.text import count, listed
 
+_BESIDE = {"read": "of reading slides", "features": "of features", "score": "of scoring", "write": "of writing"}
+
 
 def verdict(board: Protocol) -> str:
     """In words: who is best, by how much over the best control, whether that is more than noise."""
@@ -291,6 +293,16 @@ def costs(board: Protocol) -> Table:
         for group in section.groups:
             groups.setdefault(group.name, []).append(group)
     return Table(head, [_cost(some) for some in groups.values()], words=(0, 1, 4))
+
+
+def beside_costs(board: Protocol) -> str:
+    """What runs took besides fitting and predicting; empty for records of before it was kept."""
+    runs = [run for section in board.sections for group in section.groups for run in group.records]
+    means = [(words, mean_text([run.seconds.get(step) for run in runs], 1)) for step, words in _BESIDE.items()]
+    if not any("read" in run.seconds for run in runs):
+        return ""
+    said = listed(f"{mean} s {words}" for words, mean in means if mean != NONE)
+    return f"Besides, on average over runs: {said}. Reading and features are of a task, whose runs share them."
 
 
 def _cost(groups: Sequence[Group]) -> list[str]:

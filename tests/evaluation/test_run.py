@@ -53,7 +53,8 @@ def test_done(task, method, tmp_path):
     assert record.metrics_posterior_mean["gsc"].mean is None
     assert record.metrics["mse"].mean < record.metrics_single_draw["mse"].mean
     assert record.peak_memory_mb > 10
-    assert set(record.seconds) == {"fit", "predict", "score"}
+    assert set(record.seconds) == {"read", "features", "fit", "predict", "write", "score"}
+    assert record.seconds["read"] > 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "checkpoint.safetensors",
         "log.jsonl",

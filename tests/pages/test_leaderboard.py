@@ -400,3 +400,17 @@ def test_a_row_stands_where_its_kind_says(kind, block, ranked):
     (section,) = sections([record("anything", [0.1] * 4, kind)])
     assert [(row.block, row.ranked) for row in section.rows] == [(block, ranked)]
     assert section.groups[0].block == block
+
+
+def test_a_page_says_what_runs_took_besides_fitting():
+    runs = [
+        record("ours", [0.5] * 4, seconds={"read": 2.0, "features": 0.0, "fit": 1.0, "score": 0.25, "write": 3.0}),
+        record("theirs", [0.4] * 4, seconds={"read": 4.0, "features": 8.0, "fit": 1.0, "score": 0.75, "write": 1.0}),
+    ]
+    page = leaderboard(runs)
+    assert (
+        "Besides, on average over runs: 3.0 s of reading slides, 4.0 s of features, 0.5 s of scoring, 2.0 s of writing."
+        in page
+    )
+    before = [record("ours", [0.5] * 4, seconds={"fit": 1.0, "predict": 1.0, "score": 0.25})]
+    assert "Besides" not in leaderboard(before)
