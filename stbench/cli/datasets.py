@@ -17,6 +17,12 @@ Simulate = Annotated[
         help="Setting of a generated cohort; with simulated also 'paper' for the paper's size; repeatable.",
     ),
 ]
+Patients = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="CSV with the columns slide and patient; default: patients.csv in the cohort's folder."
+    ),
+]
 Name = Annotated[str, typer.Argument(help="Registered name, or a folder in a known layout.")]
 
 
@@ -113,6 +119,7 @@ def check(
     name: Name,
     data_root: DataRoot = None,
     simulate: Simulate = None,
+    patients: Patients = None,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also move every picture about: it must say most where it is.")
     ] = False,
@@ -126,7 +133,8 @@ def check(
     from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
-    cohort, card = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
+    asked = (name, data_root, tuple(simulate or ()), default_cache(), reporter)
+    cohort, card = open_dataset(*asked, require_image=False, patients=patients)
     report = audit(cohort, card, patch=default_patch(card), reporter=reporter)
     if pictures:
         report = replace(report, rows=report.rows + picture_rows(cohort, reporter))
@@ -141,6 +149,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
     data_root: DataRoot = None,
     simulate: Simulate = None,
+    patients: Patients = None,
     patch_px: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 224,
     um_per_px: Annotated[float, typer.Option(help="Pixel size of the patches in micrometres.")] = 0.5,
     with_wsi: Annotated[bool, typer.Option("--with-wsi", help="Whole pictures in place of patches.")] = False,
@@ -152,6 +161,7 @@ def export(
     from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
-    cohort, _ = open_dataset(name, data_root, tuple(simulate or ()), default_cache(), reporter, require_image=False)
+    asked = (name, data_root, tuple(simulate or ()), default_cache(), reporter)
+    cohort, _ = open_dataset(*asked, require_image=False, patients=patients)
     export_hest(cohort, folder, patch_px=patch_px, um_per_px=um_per_px, with_wsi=with_wsi, reporter=reporter)
     say(f"{len(cohort.refs)} slides in {folder}")

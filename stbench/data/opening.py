@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
+from stbench.data.beside import with_patients
 from stbench.data.cohort import Cohort
 from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
@@ -47,6 +48,7 @@ def open_dataset(
     *,
     require_image: bool = True,
     secret: Secret | None = None,
+    patients: Path | None = None,
 ) -> tuple[Cohort, DatasetCard]:
     """A cohort by registered name, or a folder of somebody's own slides.
 
@@ -58,6 +60,7 @@ def open_dataset(
         reporter: is told of slides that are made.
         require_image: leave out slides without a picture.
         secret: what a generated cohort is keyed by in place of its public seed.
+        patients: table of slides and patients of somebody's own slides; ``patients.csv`` of their folder when None.
 
     Returns:
         The cohort and its card, which says of exported simulated slides too that they are simulated.
@@ -71,13 +74,17 @@ def open_dataset(
         check_generated(card, name, "--simulate")
     if secret is not None:
         check_generated(card, name, "--secret")
-    cohort = _open(card, name, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
+    if patients is not None and name in dataset_cards():
+        raise SettingError(f"--patients: expected with a folder of your own, found {name}, whose card says patients")
+    if name not in dataset_cards():
+        cohort = open_folder(Path(name), require_image=require_image, patients=patients)
+    else:
+        cohort = _open(card, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
     return cohort, card.model_copy(update={"simulated": card.simulated or cohort.simulated})
 
 
 def _open(
     card: DatasetCard,
-    name: str,
     data_root: Path | None,
     simulate: tuple[str, ...],
     cache_dir: Path | None,
@@ -86,12 +93,10 @@ def _open(
     require_image: bool,
     secret: Secret | None,
 ) -> Cohort:
-    if name not in dataset_cards():
-        return open_folder(Path(name), require_image=require_image)
     if card.entry is None:
         return open_cohort(card, data_root, require_image=require_image)
     if cache_dir is None:
-        raise SettingError(f"{name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
+        raise SettingError(f"{card.name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
     base = () if card.made_from is None else _base(card.made_from, data_root)
     settings = _simulation(card, simulate)
     keyed = settings if secret is None else settings.keyed(secret)
@@ -178,19 +183,24 @@ def _fetch(card: Listing, root: str) -> str:
     return shlex.join(["stbench", "datasets", "fetch", card.name, "--data-root", root])
 
 
-def open_folder(folder: Path, *, require_image: bool = True) -> Cohort:
+def open_folder(folder: Path, *, require_image: bool = True, patients: Path | None = None) -> Cohort:
     """Open somebody's own slides: any folder in one of the known layouts.
 
+    Args:
+        folder: where they lie.
+        require_image: leave out slides without a picture.
+        patients: table of slides and patients; ``patients.csv`` of the folder when None.
+
     Raises:
-        DataError: the folder is in none of them.
+        DataError: the folder is in none of them, or the table is none.
     """
     known = readers()
     for layout in known.values():
         if layout.recognises(folder):
             if reason := misnamed(name := folder.resolve().name):
                 raise DataError(f"{folder}: {reason}")
-            found = layout.open(name, folder, [], require_image=require_image)
-            return replace(one_spelling(found), folder=folder)
+            found = replace(layout.open(name, folder, [], require_image=require_image), folder=folder)
+            return one_spelling(with_patients(found, patients))
     wanted = "; ".join(f"{name}: {layout.signature}" for name, layout in known.items())
     raise DataError(f"expected slides in {folder} in a known layout ({wanted}), found {_state(folder)}")
 

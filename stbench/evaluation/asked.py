@@ -44,8 +44,9 @@ def open_asked(
     secret = None if request.secret is None else _secret(request, request.secret, reporter)
     name, root = request.dataset, request.data_root
     cohort, card = open_dataset(
-        name, root, request.simulate, cache_dir, reporter, require_image=pictured, secret=secret
-    )
+        name, root, request.simulate, cache_dir, reporter, require_image=pictured, secret=secret,
+        patients=request.patients,
+    )  # fmt: skip
     tests = request.test_dataset
     return crossed(cohort, card, name, tests, root, cache_dir, reporter, require_image=pictured), card
 

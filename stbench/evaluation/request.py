@@ -139,6 +139,10 @@ class Request:
         None, "Samples per slide of generative methods; default: the card's.", "--draws",
         group=METHOD, role="shared", order=22,
     )  # fmt: skip
+    patients: Path | None = option(
+        None, "CSV with the columns slide and patient; default: patients.csv in the cohort's folder.", "--patients",
+        group=TASK, role="shared", order=21.1, metavar="FILE", later=True,
+    )  # fmt: skip
     encoder: str | None = option(
         None,
         "handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>, precomputed; default: the "

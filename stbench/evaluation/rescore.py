@@ -74,7 +74,11 @@ class Truths:
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured, secret = needs_pictures(facts.encoder.partition("/")[0]), self._secret_of(facts)
         places = self.cache_dir, self.reporter
-        cohort, card = open_dataset(dataset, self.data_root, simulate, *places, require_image=pictured, secret=secret)
+        table = asked.get("patients")
+        cohort, card = open_dataset(
+            dataset, self.data_root, simulate, *places, require_image=pictured, secret=secret,
+            patients=None if table is None else Path(table),
+        )  # fmt: skip
         tests = asked.get("test_dataset")
         cohort = crossed(cohort, card, dataset, tests, self.data_root, *places, require_image=pictured)
         kept = keep_panel(_slides(cohort.of_fold(facts.train), facts), facts.genes, self.cache_dir)
