@@ -18,7 +18,7 @@ FLOORS = [
     {"grids"},
     {"pages"},
     {"studies", "proofs"},
-    {"cli"},
+    {"api", "cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FACES = {"__init__", "__main__"}
@@ -55,7 +55,7 @@ IMPORTS = {module: imports_of(module) for module in FILES}
 
 def room_of(module):
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "cli"
+    return parts[1] if len(parts) > 1 else "api"
 
 
 def circles():

@@ -123,8 +123,7 @@ def read_config(kind: type[Request], path: Path) -> dict[str, Any]:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingError(f"--config: expected TOML in {path}, found: {first_line(error)}") from error
-    names = {flag.partition("/")[0].lstrip("-"): name for name, one in kind.options().items() for flag in one.flags}
-    names |= {name: name for name in kind.options()}
+    names = kind.named()
     found = {}
     for key, value in said.items():
         if key not in names:

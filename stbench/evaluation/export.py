@@ -94,12 +94,12 @@ def _facts(record: Record, slide_id: str) -> dict[str, Any]:
     }
 
 
-def library(xy: FloatArray, source: Slide | None) -> dict[str, Any]:
+def library(xy: FloatArray, source: Slide | None, picture_px: int = _PICTURE_PX) -> dict[str, Any]:
     """What ``uns["spatial"]`` says of a slide: the picture, its scale, and how wide a spot is drawn."""
     images, factors = {}, {"spot_diameter_fullres": _spot_diameter(xy)}
     image = None if source is None else source.image
     if image is not None and (size := image.size()) is not None:
-        images["hires"] = image.thumbnail(_PICTURE_PX)
+        images["hires"] = image.thumbnail(picture_px)
         factors["tissue_hires_scalef"] = max(images["hires"].shape) / max(size)
     return {"images": images, "scalefactors": factors}
 

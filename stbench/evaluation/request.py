@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin, get_type_hints
 
 from stbench.errors import SettingError, UnknownNameError
 from stbench.text import listed, parse_numbers
@@ -198,6 +198,27 @@ class Request:
         return next(one.default for one in fields(cls) if one.name == name)
 
     @classmethod
+    @cache
+    def named(cls) -> dict[str, str]:
+        """Every name of an option, its flags without dashes and its field, to the field."""
+        flags = {flag.partition("/")[0].lstrip("-"): name for name, one in cls.options().items() for flag in one.flags}
+        return flags | {flag.replace("-", "_"): name for flag, name in flags.items()} | {n: n for n in cls.options()}
+
+    @classmethod
+    def of_words(cls, said: Mapping[str, Any]) -> Self:
+        """A request of values under the names of options, as Python gives them: one value where several may be given,
+        a mapping where options are ``KEY=VALUE``.
+
+        Raises:
+            UnknownNameError: a name that is no option.
+            SettingError: a text that codes no such value.
+        """
+        if unknown := [name for name in said if name not in cls.named()]:
+            raise UnknownNameError(f"option of {cls.COMMAND}", unknown[0], cls.named())
+        fields_ = {cls.named()[name]: value for name, value in said.items()}
+        return cls.read({name: _given(cls.kinds()[name], cls.options()[name], v) for name, v in fields_.items()})
+
+    @classmethod
     def read(cls, said: Mapping[str, Any]) -> Self:
         """A request of what the command line or a file gave: lists and coded texts become what the fields hold.
 
@@ -237,6 +258,15 @@ class Request:
         }
         scales = said["normalization"]
         return {**said, "normalization": scales[0] if len(scales) == 1 else scales}
+
+
+def _given(kind: Any, one: Option, value: Any) -> Any:
+    """What Python code gives as a field holds it."""
+    if isinstance(value, Mapping):
+        return tuple(f"{key}={part}" for key, part in value.items())
+    if get_origin(kind) is tuple and not isinstance(value, list | tuple) and not (one.read and isinstance(value, str)):
+        return (value,)
+    return Path(value) if kind == Path | None and isinstance(value, str) else value
 
 
 def _value(one: Option, value: Any) -> Any:

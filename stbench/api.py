@@ -1,0 +1,149 @@
+"""stbench from Python: the words of the commands as arguments, values in place of files and printed tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stbench.data.cohort import Cohort
+from stbench.data.opening import open_dataset
+from stbench.data.slide import SPATIAL, Slide
+from stbench.errors import SettingError
+from stbench.evaluation.export import library
+from stbench.evaluation.plan import plan
+from stbench.evaluation.public import marked, read_published
+from stbench.evaluation.record import Record
+from stbench.evaluation.request import BOARDS, Request, default_cache
+from stbench.grids.cells import Cell, Outcome, record_of
+from stbench.grids.plan import carry_out, choose_folder, open_work, run_grid
+from stbench.pages import leaderboard as pages
+from stbench.pages.archive import read_records
+from stbench.reporting import SILENT, Reporter
+from stbench.text import listed
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What :func:`run` leaves.
+
+    Args:
+        out: folder of the records, predictions and fitted methods.
+        records: of every cell that was carried out, controls and ceilings included.
+        troubles: folder of a cell that was refused or failed, to why.
+    """
+
+    out: Path
+    records: Sequence[Record]
+    troubles: Mapping[str, str]
+
+
+def run(
+    method: str | Sequence[str], *, out: Path | str | None = None, jobs: int = 1, reporter: Reporter = SILENT,
+    **options: Any,
+) -> Runs:  # fmt: skip
+    """Fit, predict, score and record methods and the usual controls, as ``stbench run`` does.
+
+    Args:
+        method: registered name or ``path/to/file.py:Class``, or several.
+        out: folder; the same call continues what lies in it. ``runs/`` and a name of the settings when None.
+        jobs: worker processes.
+        reporter: where messages go.
+        options: the command's options with underscores (``dataset``, ``genes``, ``split``, ``normalize`` ...); several
+            values as a list, ``set`` and ``simulate`` as a mapping.
+
+    Returns:
+        The records, and what went wrong in single cells.
+
+    Raises:
+        UserError: an option is wrong, data are not there, or the folder belongs to something else.
+    """
+    request = Request.of_words({"method": [method] if isinstance(method, str) else list(method), **options})
+    if jobs < 1:
+        raise SettingError(f"jobs: expected at least 1 worker, found {jobs}")
+    grid = run_grid(plan(request, default_cache(), reporter))
+    work = open_work(grid, choose_folder(grid, None if out is None else Path(out)))
+    outcomes = carry_out(grid, work, jobs, _Telling(reporter))
+    records = [record for cell in work.cells if (record := record_of(work.out, cell)) is not None]
+    wrong = {folder: f"{end.status}: {end.reason}" for folder, end in outcomes.items() if end.status != "done"}
+    return Runs(work.out, records, wrong)
+
+
+class _Telling:
+    """Tells a reporter what a grid says."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def started(self, cell: Cell) -> None:
+        pass
+
+    def progressed(self, cell: Cell, text: str) -> None:
+        pass
+
+    def said(self, cell: Cell, message: str) -> None:
+        self._reporter.info(f"{cell.row}: {message}")
+
+    def finished(self, cell: Cell, outcome: Outcome) -> None:
+        self._reporter.info(f"{cell.folder}: {outcome.status}")
+
+
+def leaderboard(*runs: Runs | Record | Path | str, metrics: Sequence[str] | None = None) -> str:
+    """The page that ``stbench leaderboard`` writes: markdown, a pure function of the records.
+
+    Args:
+        runs: what :func:`run` gave, records, or folders and files of records.
+        metrics: columns, in order; the usual when None.
+
+    Raises:
+        UserError: no record in a folder, records that contradict each other, or an unknown metric.
+    """
+    records: list[Record] = []
+    for one in runs:
+        if isinstance(one, Record):
+            records.append(one)
+        else:
+            records += one.records if isinstance(one, Runs) else read_records([Path(one)])
+    return pages.leaderboard(marked(records, read_published(BOARDS)), metrics=metrics)
+
+
+def read_slide(dataset: Path | str, slide: str | None = None, *, picture_px: int = 1000, **options: Any) -> AnnData:
+    """A slide of a cohort in any layout, as scanpy and squidpy draw it.
+
+    Args:
+        dataset: registered name, folder or file.
+        slide: its name; may be left out where there is one alone.
+        picture_px: longest side of the picture that comes along.
+        options: ``data_root``, ``patients``, ``simulate`` as in :func:`run`.
+
+    Returns:
+        ``X`` (n_spots, n_genes) CSR int32, UMI; ``obsm["spatial"]`` (n_spots, 2) spot centres in full-resolution
+        pixels; ``uns["spatial"]`` picture and scale factors; ``uns["stbench"]`` slide, patient, ``um_per_px`` and what
+        was left out or repaired.
+
+    Raises:
+        UserError: no such slide, or its files do not hold what their format promises.
+    """
+    asked = Request.of_words({"dataset": str(dataset), **options})
+    cohort, _ = open_dataset(
+        asked.dataset, asked.data_root, asked.simulate, default_cache(), require_image=False, patients=asked.patients
+    )
+    return _as_anndata(cohort.load(_only(cohort) if slide is None else slide), picture_px)
+
+
+def _only(cohort: Cohort) -> str:
+    if len(cohort.ids) != 1:
+        raise SettingError(f"slide: expected one of {listed(cohort.ids) or 'none'}, found none named; name one")
+    return cohort.ids[0]
+
+
+def _as_anndata(slide: Slide, picture_px: int) -> AnnData:
+    adata = slide.adata.copy()
+    said = {"slide": slide.id, "patient": slide.patient or "", "notes": list(slide.notes)}
+    adata.uns["stbench"] = said if slide.um_per_px is None else {**said, "um_per_px": slide.um_per_px}
+    adata.uns[SPATIAL] = {slide.id: library(slide.xy, slide, picture_px)}
+    return adata

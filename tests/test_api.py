@@ -1,0 +1,106 @@
+"""stbench from Python."""
+
+import json
+
+import numpy as np
+import pytest
+
+import stbench
+from stbench.cli.main import main
+from stbench.errors import SettingError, UnknownNameError
+from stbench.evaluation.request import Request
+
+from .data.layouts import write_her2st
+
+TINY = {"n_patients": 4, "sections_per_patient": 1, "n_spots": 30, "n_genes": 30}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("STBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "api-cache"))
+
+
+def said(lines):
+    class Telling:
+        def info(self, message):
+            lines.append(message)
+
+        track = stbench.api.SILENT.track
+
+    return Telling()
+
+
+def test_a_run_is_that_of_the_command(tmp_path, capsys):
+    lines = []
+    asked = {"dataset": "simulated", "genes": 5, "simulate": TINY, "controls": False}
+    runs = stbench.run("ridge", out=tmp_path / "py", reporter=said(lines), **asked)
+    words = [f"{key}={value}" for key, value in TINY.items()]
+    typed = ["run", "--method", "ridge", "--genes", "5", "--no-controls", "--out", str(tmp_path / "sh")]
+    main([*typed, *(word for pair in words for word in ("--simulate", pair))])
+    capsys.readouterr()
+    (ours,), (theirs,) = (
+        [json.loads(path.read_text()) for path in folder.rglob("record.json")]
+        for folder in (tmp_path / "py", tmp_path / "sh")
+    )
+    same = ("task", "predictions", "metrics", "command", "settings", "code")
+    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+    assert [record.method for record in runs.records] == ["ridge"]
+    assert (runs.out, runs.troubles) == (tmp_path / "py", {})
+    assert lines[-1].endswith("ridge: done")
+    again = stbench.run(["ridge"], out=tmp_path / "py", **asked)
+    assert again.records == runs.records
+    page = stbench.leaderboard(runs)
+    assert page == stbench.leaderboard(tmp_path / "py") == stbench.leaderboard(*runs.records)
+    assert "| ridge |" in page
+
+
+def test_what_goes_wrong_in_a_cell_is_said_and_ends_nothing(tmp_path):
+    (tmp_path / "bad.py").write_text(
+        "from stbench.methods.controls.ridge import Ridge\n"
+        "class Bad(Ridge):\n"
+        "    def fit(self, *_):\n"
+        "        raise RuntimeError('no')\n"
+    )
+    runs = stbench.run(f"{tmp_path / 'bad.py'}:Bad", out=tmp_path / "out", genes=5, simulate=TINY, controls=False)
+    assert list(runs.troubles.values()) == ["failed: RuntimeError: no"]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ({"genes": 50}, "genes", (50,)),
+        ({"genes": [50, 200]}, "genes", (50, 200)),
+        ({"genes": "50,200"}, "genes", (50, 200)),
+        ({"normalize": "cp10k-log1p"}, "normalization", ("cp10k-log1p",)),
+        ({"normalization": ["log1p", "cp10k-log1p"]}, "normalization", ("log1p", "cp10k-log1p")),
+        ({"set": {"flag.steps": 3}}, "overrides", ("flag.steps=3",)),
+        ({"split_seed": 3}, "split_seed", 3),
+        ({"controls": False}, "controls", False),
+    ],
+)
+def test_options_as_python_gives_them(given, field, value):
+    assert getattr(Request.of_words(given), field) == value
+
+
+def test_faults_are_exceptions(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown option of run 'gene': did you mean genes"):
+        stbench.run("ridge", gene=50)
+    with pytest.raises(SettingError, match="jobs: expected at least 1"):
+        stbench.run("ridge", jobs=0)
+    with pytest.raises(AttributeError, match="no attribute 'runs'"):
+        _ = stbench.runs
+
+
+def test_a_slide_as_scanpy_draws_it(tmp_path):
+    counts = write_her2st(tmp_path / "mine", "A1")
+    adata = stbench.read_slide(tmp_path / "mine")
+    np.testing.assert_array_equal(adata.X.toarray(), counts)
+    (name, library), *more = adata.uns["spatial"].items()
+    assert (name, more) == ("A1", [])
+    xy = adata.obsm["spatial"] * library["scalefactors"]["tissue_hires_scalef"]
+    assert (xy.max(axis=0) <= library["images"]["hires"].shape[1::-1]).all()
+    assert adata.uns["stbench"]["patient"] == "A"
+    write_her2st(tmp_path / "mine", "A2")
+    with pytest.raises(SettingError, match="expected one of A1, A2, found none named"):
+        stbench.read_slide(tmp_path / "mine")
+    adata.write_h5ad(tmp_path / "a.h5ad")
