@@ -23,6 +23,7 @@ _OFF = 0.5  # of the pitch: legacy arrays are printed up to 0.44 of it beside th
 _PITCH_RATIO = 1.2
 _TWICE = 0.1  # share of spots at the place of another from which on a file holds two sections
 _DRAWS = 300
+_STAGGERED = np.array([(1, 1), (1, -1), (2, 0), (0, 2)])  # from a spot to its neighbours on a staggered array
 _ROUNDING_PX = 1.0  # of positions kept as whole pixels
 
 
@@ -132,6 +133,12 @@ def is_square(steps: FloatArray) -> bool:
     return abs(_ratio(steps) - 1) < _ALIKE
 
 
+def is_staggered(array: FloatArray) -> bool:
+    """Whether every other position of an array is printed, as x + y even: neighbours lie across."""
+    parity = np.unique(np.rint(array).astype(np.int64) % 2, axis=0)
+    return len(parity) == 2 and bool((parity[0] != parity[1]).all())
+
+
 def _ratio(steps: FloatArray) -> float:
     column, row = np.linalg.norm(steps, axis=1)
     return float(column / row) if row > 0 else 0.0
@@ -148,10 +155,12 @@ def pitch_px(xy: FloatArray, array: FloatArray | None = None) -> float | None:
         Pixels; None with fewer than two places.
     """
     steps = None if array is None else steps_px(array, xy)
-    if steps is not None and is_square(steps):
-        return float(np.linalg.norm(steps, axis=1).mean())
     if steps is not None and is_hexagonal(steps):
         return 2 * float(np.linalg.norm(steps, axis=1).min())
+    if steps is not None and array is not None and is_staggered(array):
+        return min(float(np.linalg.norm(neighbour @ steps)) for neighbour in _STAGGERED)
+    if steps is not None and is_square(steps):
+        return float(np.linalg.norm(steps, axis=1).mean())
     near = neighbour_px(xy)
     return None if near is None else near[1]
 

@@ -11,6 +11,7 @@ from stbench.data.geometry import (
     is_square,
     neighbour_px,
     off_array,
+    pitch_px,
     shared,
     steps_px,
     technology_pitch,
@@ -121,3 +122,25 @@ def test_two_sections_in_one_file_are_refused():
 def test_any_pitch_between_two_is_possible():
     for apart, n in ((90, 0), (150, 0), (210, 0), (60, 1), (300, 1)):
         assert len(found(XY * apart / 100, pitch=Pitch(100, 200, "ST"))) == n
+
+
+@pytest.mark.parametrize(
+    ("array", "steps", "pitch"),
+    [
+        ([(x, y) for x in range(6) for y in range(6)], (20, 20), 20),
+        ([(x, y) for x in range(6) for y in range(6) if (x + y) % 2 == 0], (20, 20), 20 * 2**0.5),
+        ([(x, y) for x in range(6) for y in range(6) if (x + y) % 2 == 1], (21.6, 24.1), np.hypot(21.6, 24.1)),
+        ([(x, y) for x in range(6) for y in range(9) if (x + y) % 2 == 0], (100, 20), 40),
+        (ARRAY, (50, 50 * 3**0.5), 100),
+    ],
+    ids=["square", "staggered", "staggered, other parity", "staggered, narrow rows", "hexagonal"],
+)
+def test_neighbours_of_an_array(array, steps, pitch):
+    """Also where spots are printed beside their place, and after a turn of the picture."""
+    array = np.array(array, dtype=float)
+    xy = array * steps
+    assert pitch_px(xy, array) == pytest.approx(pitch)
+    assert pitch_px(xy) == pytest.approx(pitch)
+    assert pitch_px(xy @ np.array([[0.8, 0.6], [-0.6, 0.8]]), array) == pytest.approx(pitch)
+    beside = xy + np.random.default_rng(0).normal(0, pitch / 10, xy.shape)
+    assert pitch_px(beside, array) == pytest.approx(pitch, rel=0.05)
