@@ -61,7 +61,7 @@ class ImageFile(ImageSource):
         Raises:
             DataError: the file is missing or is no picture.
         """
-        with open_raster(self.path) as raster:
+        with self._open() as raster:
             width, height = raster.size
         return round(width / self.scale), round(height / self.scale)
 
@@ -75,7 +75,7 @@ class ImageFile(ImageSource):
         Raises:
             DataError: the picture cannot be decoded.
         """
-        with open_raster(self.path) as raster:
+        with self._open() as raster:
             share = min(1.0, longest_px / max(raster.size))
             width, height = (max(1, round(side * share)) for side in raster.size)
             return _resized(raster.coarse(longest_px), width, height)
@@ -92,7 +92,7 @@ class ImageFile(ImageSource):
             DataError: the picture cannot be decoded, or ``spec`` is in micrometres and the pixel size is unknown.
             SettingError: ``spec`` gives both or neither of ``um`` and ``px``, or is wider than 8192 px.
         """
-        asked = _side_px(spec, self.um_per_px, str(self.path)) * self.scale
+        asked = cut_px(spec, self.um_per_px, str(self.path)) * self.scale
         if not max(asked, spec.out_px or 0) <= _MAX_PATCH_PX:
             raise SettingError(
                 f"picture {self.path}: expected a patch of at most {_MAX_PATCH_PX} px a side, found {asked:.4g} px; "
@@ -102,9 +102,12 @@ class ImageFile(ImageSource):
         return self._cut(np.asarray(xy, dtype=np.float64) * self.scale, side, spec.out_px or side)
 
     def _cut(self, centres: NDArray[np.float64], side: int, out_px: int) -> Iterator[ImageArray]:
-        with open_raster(self.path) as raster:
+        with self._open() as raster:
             for left, top in np.floor(centres - side / 2 + 0.5).astype(np.int64).tolist():
                 yield _resized(_crop(raster, left, top, side), out_px, out_px)
+
+    def _open(self) -> AbstractContextManager[Raster]:
+        return open_raster(self.path)
 
 
 class PatchFile(ImageSource):
@@ -195,7 +198,7 @@ class PatchFile(ImageSource):
     def _side(self, spec: PatchSpec) -> tuple[int, int]:
         """Sides of the cut and of the stored patch in stored pixels."""
         stored, pixel = self.side_px(), self._stored_um_per_px()
-        side = _side_px(spec, 1.0, str(self.path)) * (1.0 if spec.px is None else self._source_um_per_px()) / pixel
+        side = cut_px(spec, 1.0, str(self.path)) * (1.0 if spec.px is None else self._source_um_per_px()) / pixel
         if side > stored * (1 + _ROUNDING):
             raise DataError(
                 f"{self.path}: expected a patch of at most {stored * pixel:.4g} um (what was stored), "
@@ -262,8 +265,13 @@ def _check_patches(file: Any, path: Path) -> None:
         raise DataError(f"{path}: expected a picture in every row of img, found rows never written; make it again")
 
 
-def _side_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
-    """Side of the cut in pixels of the given size."""
+def cut_px(spec: PatchSpec, um_per_px: float | None, where: str) -> float:
+    """Side of the cut in pixels of the given size.
+
+    Raises:
+        DataError: it is given in um and the size of a pixel is unknown.
+        SettingError: both or neither of ``um`` and ``px`` are given.
+    """
     if (spec.um is None) == (spec.px is None):
         raise SettingError(f"expected a patch in um or in px, found {spec}; give one of the two")
     if spec.px is not None:

@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from stbench.catalogue import SlideEntry, find_dataset
+from stbench.data.image import PatchSpec
+from stbench.data.images import ImageFile
 from stbench.data.opening import open_cohort, open_folder
 from stbench.data.readers import READERS
 from stbench.errors import DataError
@@ -172,16 +174,53 @@ def test_pixels_that_leave_the_formula_are_noted(tmp_path):
     assert load(tmp_path, require_image=False).um_per_px == pytest.approx(200 / 19.8, rel=1e-3)
 
 
+def rendering(root, section="A1", side=20):
+    """A painted picture at a quarter of the size, tissue on ``side`` px around every spot."""
+    pixels = np.zeros((170, 160, 3), dtype=np.uint8)
+    drawn = picture((160, 170)) | 1
+    for x, y in (np.array(ARRAY) + 0.1 - 1) * 5:
+        rows, columns = (slice(max(0, round(place) - side // 2), round(place) + side // 2) for place in (y, x))
+        pixels[rows, columns] = drawn[rows, columns]
+    path = root / f"app/www/imgs/{section}_HE_image_dark.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
 def test_reduced_picture(tmp_path):
     write_her2st(tmp_path, image=False)
-    (tmp_path / "app/www/imgs").mkdir(parents=True)
-    Image.fromarray(picture((160, 170))).save(tmp_path / "app/www/imgs/A1_HE_image_dark.png")
-    assert "too coarse" in open_folder(tmp_path).left_out["A1"]
-    slide = load(tmp_path, require_image=False)
+    rendering(tmp_path)
+    slide = open_folder(tmp_path).load("A1")
     assert slide.image.scale == 0.25
     assert slide.image.size() == SIZE
     assert (slide.um_per_px, slide.image.um_per_px) == (10, 10)
-    assert "0.2500 of the full resolution" in slide.notes[0]
+    assert "0.2500 of the full resolution, 40.00 um a pixel, and patches are enlarged 4.0 times" in slide.notes[0]
+    assert next(slide.image.patches(["1x1"], np.array([[600.0, 600.0]]), PatchSpec(px=40))).min() == 255
+    write_her2st(tmp_path)
+    assert isinstance(open_folder(tmp_path).load("A1").image, ImageFile)
+
+
+def test_a_reduced_picture_that_does_not_lie_under_its_spots(tmp_path):
+    write_her2st(tmp_path, image=False)
+    write_her2st(tmp_path, "B1")
+    rendering(tmp_path)
+    write_spots(tmp_path, array=[(x + 8 * (x == 4), y) for x, y in ARRAY])
+    cohort = open_folder(tmp_path)
+    said = "picture A1_HE_image_dark.png does not lie under its spots: 2 of 6 are on its painted background"
+    assert (cohort.ids, cohort.left_out) == (("B1",), {"A1": said})
+    slide = load(tmp_path, require_image=False)
+    assert slide.image is None
+    assert slide.um_per_px == 10
+    assert said in slide.notes
+
+
+def test_a_damaged_reduced_picture_is_said_where_it_is_decoded(tmp_path):
+    write_her2st(tmp_path, image=False)
+    rendering(tmp_path)
+    truncate(tmp_path / "app/www/imgs/A1_HE_image_dark.png")
+    cohort = open_folder(tmp_path)
+    assert cohort.ids == ("A1",)
+    with pytest.raises(DataError, match=r"A1_HE_image_dark\.png: expected an intact JPEG, PNG or TIFF"):
+        cohort.load("A1").image.thumbnail(10)
 
 
 def test_slides_without_a_picture(tmp_path):
@@ -228,8 +267,8 @@ def test_listing_reads_no_counts(tmp_path):
 def test_the_study(real_data):
     """Known answers of the data's README."""
     cohort = open_cohort(find_dataset("her2st"), real_data)
-    assert (cohort.layout, cohort.ids) == ("her2st", ("B4", "C2", "C3", "C4", "C5"))
-    assert len(cohort.left_out) == 28
+    assert (cohort.layout, cohort.ids) == ("her2st", ("A1", "B4", "C2", "C3", "C4", "C5"))
+    assert len(cohort.left_out) == 27
     sections = pd.read_csv(real_data / "her2st_sections.csv", index_col="section")
     for section in ("B4", "C4"):
         slide, known = cohort.load(section), sections.loc[section]
@@ -241,6 +280,24 @@ def test_the_study(real_data):
         table.index = table["x"].astype(str) + "x" + table["y"].astype(str)
         new = table.loc[slide.spot_ids, ["new_x", "new_y"]].to_numpy()
         np.testing.assert_allclose(slide.xy, (new - 1) * np.array(slide.image.size()) / [32, 34], atol=0.02)
+
+
+@pytest.mark.real
+def test_the_rendering_of_a_section(real_data):
+    """A1 of the data's README: 2000 px of 6954, glass where it was black, no inset in its corner."""
+    slide = open_folder(real_data / "her2st").load("A1")
+    assert (slide.n_spots, slide.image.size()) == (346, (6954, 7434))
+    assert slide.um_per_px == pytest.approx(0.9203, abs=1e-4)
+    assert not slide.image.on_paint(slide.xy).any()
+    shown = slide.image.thumbnail(2138)
+    stored = np.asarray(Image.open(real_data / "her2st/app/www/imgs/A1_HE_image_dark.png"))
+    assert shown[0, 0].tolist() == pytest.approx([224, 203, 224], abs=1)
+    painted = (shown != stored).any(axis=2)
+    assert (shown[painted] == shown[0, 0]).all()
+    assert painted[~stored.any(axis=2)].all()
+    assert painted.mean() == pytest.approx(0.5940 + 535 * 500 / (2000 * 2138), abs=0.003)
+    (patch,) = slide.image.patches(slide.spot_ids[:1], slide.xy[:1], PatchSpec(um=112))
+    assert patch.shape == (122, 122, 3)
 
 
 @pytest.mark.real

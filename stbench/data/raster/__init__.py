@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stbench.data.raster.base import SAVE_AS_RGB, WHITE, Raster, UnsupportedError
+from stbench.data.raster.painted import OnGlass
 from stbench.data.raster.tiff import Tiff
 from stbench.data.raster.whole import Whole
 from stbench.errors import DataError, UserError
 from stbench.reading import check_regular
 from stbench.text import one_line
 
-__all__ = ["WHITE", "Raster", "held", "open_raster"]
+__all__ = ["WHITE", "OnGlass", "Raster", "held", "open_raster"]
 
 _FORMATS = {
     b"GIF8": "GIF",

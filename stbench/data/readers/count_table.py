@@ -1,9 +1,11 @@
-"""A table of counts as text: rows are spots, columns genes, tab separated, the first header cell empty."""
+"""A table of counts as text, tab separated: spots by genes, or genes by spots where the header names positions."""
 
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,8 @@ from stbench.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+POSITION = re.compile(r"\s*(\d{1,9})x(\d{1,9})\s*")
+"""Name of a spot by its place on the array, x and y."""
 _DIGITS = b"0123456789\t"
 
 
@@ -31,6 +35,8 @@ class _Table(NamedTuple):
 def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
     """Read a table of counts, gzipped where its name ends in .gz.
 
+    The first header cell is empty or, as R writes it, left out.
+
     Returns:
         (n_spots, n_genes) int32 counts, names of the spots, names of the genes.
 
@@ -39,7 +45,7 @@ def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
     """
     try:
         check_table(path)
-        table = _whole_numbers(path) or _parsed(path)
+        table = _upright(_whole_numbers(path) or _parsed(path))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
         raise DataError(
             f"{path}: expected a complete table of counts, found: {one_line(str(error))}; obtain the file again"
@@ -47,6 +53,23 @@ def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
     spots, genes, values = table
     check_unique(spots, "spot", str(path))
     return as_counts(values, spots, genes, str(path)), spots, genes
+
+
+def plain(spot: str) -> str:
+    """``10x14`` of ``010x014``; any other name is kept."""
+    found = POSITION.fullmatch(spot)
+    return spot if found is None else f"{int(found[1])}x{int(found[2])}"
+
+
+def _upright(table: _Table) -> _Table:
+    """Spots by genes of genes by spots."""
+    if _are_positions(table.genes) and not _are_positions(table.spots):
+        return _Table(table.genes, table.spots, table.values.T)
+    return table
+
+
+def _are_positions(names: Sequence[str]) -> bool:
+    return bool(names) and all(POSITION.fullmatch(name) for name in names)
 
 
 def _whole_numbers(path: Path) -> _Table | None:
@@ -72,8 +95,9 @@ def _parsed(path: Path) -> _Table:
     import pandas as pd
 
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        genes = file.readline().rstrip("\r\n").split("\t")[1:]
+        header = [name.strip('"') for name in file.readline().rstrip("\r\n").split("\t")]
         table = pd.read_csv(file, sep="\t", header=None, dtype={0: str}, low_memory=False, na_filter=True)
+    genes = header if header[0] and table.shape[1] == len(header) + 1 else header[1:]
     if table.shape[1] != len(genes) + 1:
         raise DataError(
             f"{path}: expected {len(genes)} counts a row as the header names genes, found {table.shape[1] - 1}; "

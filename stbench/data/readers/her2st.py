@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stbench.data.cohort import Cohort
+from stbench.data.cohort import Cohort, guarded
 from stbench.data.geometry import Pitch, doubts
 from stbench.data.image import ImageSource
 from stbench.data.images import ImageFile
@@ -18,20 +18,18 @@ from stbench.data.readers.controls import without_controls
 from stbench.data.readers.count_table import read_counts
 from stbench.data.readers.counts import (
     FloatArray,
-    check_columns,
     check_inside,
-    check_unique,
     match_spots,
     merge_genes,
-    numbers,
     other_orders,
     totals,
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
+from stbench.data.readers.spot_table import SELECTED, read_spots
+from stbench.data.rendering import PaintedFile
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
 from stbench.files import visible
-from stbench.reading import check_table
 from stbench.text import few
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ _SECTION = re.compile(r"([A-Z])\d+|([A-Z]{1,2}\d+)[-_][A-Z]\d+", re.IGNORECASE)
 _SPOTS = "_selection.tsv"
 _SUFFIXES = (".tsv.gz", ".tsv")
 _NO_PICTURE = "no picture in data/ST-imgs/<patient>/<section>/"
-_REDUCED = "only a reduced picture in app/www/imgs/, too coarse for the features of a cell"
+_MOST_BESIDE = 0.05  # share of spots that may lie on painted background; a rendering that fits has next to none
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def recognises(folder: Path) -> bool:
 
 
 def open_her2st(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:
-    """List the sections; nothing but names of files is read."""
+    """List the sections; no counts are read, and of pictures only renderings."""
     files = {section: _files(folder, section, counts) for section, counts in _sections(folder).items()}
     found = [Found(section, _patient(section), _reason(each, require_image)) for section, each in files.items()]
     cohort = make_cohort(
@@ -107,14 +105,34 @@ def _files(folder: Path, section: str, counts: Path) -> _Files:
 
 
 def _reason(files: _Files, require_image: bool) -> str:
+    """Why a section is left out; a rendering, which may not fit, is held against its spots."""
     if not files.spots.is_file():
         return f"no spot file: expected data/ST-spotfiles/{files.spots.name}"
     if len(files.pictures) > 1:
         place = "/".join(files.pictures[0].parts[-5:-1])
         return f"expected one picture in {place}, found {len(files.pictures)}; leave one there"
     if require_image and not files.pictures:
-        return _NO_PICTURE if files.reduced is None else _REDUCED
+        return _NO_PICTURE if files.reduced is None else _beside(files)
     return ""
+
+
+def _beside(files: _Files) -> str:
+    """Why a rendering cannot be used; empty where it can, or where reading the slide will say what is wrong."""
+    try:
+        with guarded(files.spots.name):
+            table, _ = _spot_table(files.spots)
+            rendering = _rendering(files, _frame(table))
+            if rendering is None:
+                return ""
+            beside = rendering.on_paint(table[["pixel_x", "pixel_y"]].to_numpy(dtype=np.float64))
+    except DataError:
+        return ""
+    if beside.mean() <= _MOST_BESIDE:
+        return ""
+    return (
+        f"picture {rendering.path.name} does not lie under its spots: {int(beside.sum())} of {len(beside)} are on "
+        "its painted background"
+    )
 
 
 def _read(section: str, patient: str | None, files: _Files) -> Slide:
@@ -128,7 +146,7 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     orders = other_orders(shared, {files.spots.name: list(table.index)})
     table = table.loc[shared]
     xy = table[["pixel_x", "pixel_y"]].to_numpy(dtype=np.float64)
-    image, um_per_px, about = _picture(files, _frame(table))
+    image, um_per_px, about = _picture(files, table)
     check_inside(xy, None if image is None else image.size(), shared, where)
     rows = {spot: row for row, spot in enumerate(spots)}
     matrix, symbols, _, merged = merge_genes(counts[[rows[spot] for spot in shared]], genes)
@@ -143,21 +161,10 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
 
 def _spot_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Positions of the selected spots, indexed by the names the count rows carry."""
-    import pandas as pd
-
-    try:
-        check_table(path)
-        table = pd.read_csv(path, sep="\t")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a table of spots, found: {' '.join(str(error).split())}") from error
-    check_columns(table, _POSITION, str(path))
-    table[list(_POSITION)] = numbers(table, _POSITION, str(path))
-    x, y = (np.rint(table[axis]).astype(np.int64) for axis in ("x", "y"))
-    table.index = pd.Index([f"{column}x{row}" for column, row in zip(x, y, strict=True)])
-    check_unique(list(table.index), "spot", str(path))
-    if "selected" not in table.columns:
+    table = read_spots(path, _POSITION)
+    if SELECTED not in table.columns:
         return table, []
-    chosen = table[table["selected"] == 1]
+    chosen = table[table[SELECTED]]
     n_left = len(table) - len(chosen)
     return chosen, [f"{n_left} spots left out that the study did not select"] if n_left else []
 
@@ -175,25 +182,50 @@ def _frame(table: pd.DataFrame) -> _Frame | None:
     return _Frame(np.array(slopes) * PITCHES, holds=False)
 
 
-def _picture(files: _Files, frame: _Frame | None) -> tuple[ImageSource | None, float | None, tuple[str, ...]]:
+def _picture(files: _Files, table: pd.DataFrame) -> tuple[ImageSource | None, float | None, tuple[str, ...]]:
     """The picture, its pixel size, and what a user should know of either."""
     notes: tuple[str, ...] = ()
+    frame = _frame(table)
     if frame is not None and not frame.holds:
         notes = (
             "pixel positions do not keep to the array's formula: spots may lie about one pitch beside their tissue",
         )
-    width = None if frame is None else float(frame.size[0])
     if files.pictures:
         size = ImageFile(files.pictures[0]).size()
         _check_size(files.pictures[0], size, frame)
         um_per_px = PITCH_UM / (size[0] / PITCHES[0])
         return ImageFile(files.pictures[0], um_per_px), um_per_px, notes
-    um_per_px = None if width is None else PITCH_UM / (round(width) / PITCHES[0])
-    if files.reduced is None or width is None:
-        return None, um_per_px, notes
-    scale = ImageFile(files.reduced).size()[0] / round(width)
-    reduced = f"picture {files.reduced.name}: {scale:.4f} of the full resolution, background painted black"
-    return ImageFile(files.reduced, um_per_px, scale), um_per_px, (*notes, reduced)
+    rendering = _rendering(files, frame)
+    if rendering is None:
+        return None, None if frame is None else _um_per_px(frame), notes
+    if misfit := _beside(files):
+        return None, rendering.um_per_px, (*notes, misfit)
+    return rendering, rendering.um_per_px, (*notes, _reduced(rendering))
+
+
+def _um_per_px(frame: _Frame) -> float:
+    return float(PITCH_UM / (round(frame.size[0]) / PITCHES[0]))
+
+
+def _rendering(files: _Files, frame: _Frame | None) -> PaintedFile | None:
+    """The reduced picture, where the spots say how far it was reduced."""
+    if files.reduced is None or frame is None:
+        return None
+    scale = ImageFile(files.reduced).size()[0] / round(float(frame.size[0]))
+    found = PaintedFile(files.reduced, _um_per_px(frame), scale)
+    section = files.spots.name.removesuffix(_SPOTS)
+    found.finer = f"put the picture of full resolution into data/ST-imgs/{section[:1]}/{section}/"
+    return found
+
+
+def _reduced(rendering: PaintedFile) -> str:
+    """Nuclei of 5 to 10 um are a few pixels wide."""
+    coarse = (rendering.um_per_px or 0.0) / rendering.scale
+    return (
+        f"picture {rendering.path.name} is a rendering at {rendering.scale:.4f} of the full resolution, "
+        f"{coarse:.2f} um a pixel, and patches are enlarged {1 / rendering.scale:.1f} times: nuclei are not resolved, "
+        "and features are not those of full pictures; its painted background is shown in the colour of its glass"
+    )
 
 
 def _check_size(picture: Path, size: tuple[int, int], frame: _Frame | None) -> None:

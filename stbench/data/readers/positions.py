@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,16 +76,18 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def spelling(path: Path) -> tuple[str, str, str]:
-    """Encoding, separator and first line of a table, however R or a spreadsheet saved it.
+    """Encoding, separator and first line of a table, however R or a spreadsheet saved it, gzipped or not.
 
     Raises:
         OSError: no file, or one that is no table.
+        EOFError: (or zlib.error) a gzipped one is damaged.
         ValueError: neither UTF-8 nor UTF-16.
     """
     check_table(path)
-    with path.open("rb") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with path.open(encoding=encoding) as text:
+    with opened(path, "rt", encoding=encoding) as text:
         first = text.readline()
     return encoding, max(",;\t", key=first.count), first
 
