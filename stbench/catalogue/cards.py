@@ -124,7 +124,7 @@ class DatasetCard(Card):
     settings: str | None = Field(default=None, description='"module:class" of what --simulate sets')
     made_from: str | None = Field(default=None, description="registered cohort whose files and slides it is made from")
     encoder: str = Field(default="handcrafted-v1", description="what gives features where --encoder says nothing")
-    layouts: list[Literal["her2st", "hest", "spaceranger"]] = []
+    layouts: list[Literal["her2st", "hest", "spaceranger", "st"]] = []
     organ: str = ""
     technology: str = ""
     licence: str = ""

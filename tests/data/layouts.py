@@ -52,6 +52,35 @@ def write_spots(root, section="A1", array=ARRAY, shift=0.1, pitch=(20.0, 20.0), 
     table.to_csv(root / f"data/ST-spotfiles/{section}_selection.tsv", sep="\t", index=False)
 
 
+STAGGERED = [(x, y) for x in range(2, 8) for y in range(2, 8) if (x + y) % 2 == 0]
+IDS = [f"ENSMUSG0000000000{i}.{i}" for i in range(1, 5)]
+
+
+def write_st(root, section="S1", matrix=None, *, array=STAGGERED, ids=IDS, outside=2, seed=0, names=None):
+    """One section as STUtility keeps it: every position counted, the first ``outside`` not selected; returns counts.
+
+    ``names`` are those of counts, spots and picture where they are others.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    counted, spots, image = names or (f"{section}.tsv.gz", f"alignment_table_{section}.tsv.gz", f"{section}.jpg")
+    matrix = counts(seed, len(array), len(ids)) if matrix is None else np.asarray(matrix)
+    named = pd.DataFrame(matrix, index=[f"{x}x{y}" for x, y in array], columns=ids)
+    named.to_csv(root / counted, sep="\t")
+    table = pd.DataFrame(array, columns=["x", "y"])
+    table["new_x"], table["new_y"] = np.array(array, dtype=float).T
+    table["pixel_x"], table["pixel_y"] = (np.array(array) * (30.0, 40.0)).T
+    table["selected"] = [0] * outside + [1] * (len(array) - outside)
+    table.to_csv(root / spots, sep="\t", index=False)
+    Image.fromarray(picture((300, 350), seed)).save(root / image)
+    write_genes(root / "genes.tsv", ids)
+    return matrix[outside:]
+
+
+def write_genes(path, ids=IDS, names=("Actb", "mt-Co1", "Gapdh", "Krt19", "Sox2", "Tbr1", "Reln", "Pax6")):
+    table = pd.DataFrame({"gene_id": ids, "gene_type": "protein_coding", "gene_name": names[: len(ids)]})
+    table.to_csv(path, sep="\t", index=False)
+
+
 def hest_adata(matrix=None, genes=GENES, seed=0):
     """As HEST reads legacy arrays: array_row holds x. Centres are 20 px apart."""
     matrix = counts(seed) if matrix is None else matrix

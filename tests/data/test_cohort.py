@@ -7,7 +7,7 @@ from stbench.data.opening import open_cohort, open_folder
 from stbench.data.readers import READERS
 from stbench.errors import DataError, UnknownNameError
 
-from .layouts import write_her2st, write_hest, write_spaceranger
+from .layouts import write_her2st, write_hest, write_spaceranger, write_st
 
 SLIDES = [SlideEntry(id="S1", section="A1", patient="p1", n_spots=6)]
 
@@ -17,7 +17,7 @@ def card(*layouts):
 
 
 def test_layouts_in_order():
-    assert list(READERS) == ["her2st", "hest", "spaceranger"]
+    assert list(READERS) == ["her2st", "hest", "spaceranger", "st"]
 
 
 def test_without_a_data_root():
@@ -72,7 +72,8 @@ def test_whichever_layout_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("layout", "write"), [("her2st", write_her2st), ("hest", write_hest), ("spaceranger", write_spaceranger)]
+    ("layout", "write"),
+    [("her2st", write_her2st), ("hest", write_hest), ("spaceranger", write_spaceranger), ("st", write_st)],
 )
 def test_somebodys_own_folder(tmp_path, layout, write):
     write(tmp_path / "slides")

@@ -6,7 +6,7 @@ from stbench.data.audit import audit
 from stbench.data.opening import open_folder
 from stbench.errors import DataError
 
-from .layouts import write_her2st, write_hest, write_spaceranger
+from .layouts import write_her2st, write_hest, write_spaceranger, write_st
 
 FORK = bytes.fromhex("00051607000200004d6163204f532058") + b"\0" * 4080  # AppleDouble
 
@@ -21,7 +21,7 @@ def litter(root):
         (folder / "__MACOSX").mkdir()
 
 
-@pytest.mark.parametrize("write", [write_her2st, write_spaceranger, write_hest])
+@pytest.mark.parametrize("write", [write_her2st, write_spaceranger, write_hest, write_st])
 def test_a_littered_folder_is_the_folder(tmp_path, write):
     for seed, slide in enumerate(("A1", "A2", "B1")):
         write(tmp_path, slide, seed=seed) if write is not write_spaceranger else write(tmp_path, slide)

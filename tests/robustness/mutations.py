@@ -72,7 +72,14 @@ def _spaceranger(root):
         positions.to_csv(root / name / "spatial/tissue_positions_list.csv", header=False, index=False)
 
 
-COHORTS = {"her2st": _her2st, "hest": _hest, "spaceranger": _spaceranger}
+def _st(root):
+    ids = [f"ENSMUSG{i:011d}.{i}" for i in range(1, 9)]
+    for seed, name in enumerate(SLIDES):
+        layouts.write_st(root, name, layouts.counts(seed, len(layouts.STAGGERED), len(ids)), ids=ids, seed=seed)
+    (root / "scale.json").write_text(json.dumps({"pitch_um": 150}))
+
+
+COHORTS = {"her2st": _her2st, "hest": _hest, "spaceranger": _spaceranger, "st": _st}
 
 
 @dataclass(frozen=True)

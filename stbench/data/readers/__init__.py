@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import EntryPoint
 
 from stbench.catalogue import Registered, load_point, package_of
-from stbench.data.readers import her2st, hest, spaceranger
+from stbench.data.readers import her2st, hest, spaceranger, st_folders
 from stbench.data.readers.layout import Layout
 from stbench.errors import DataError
 
@@ -13,6 +13,7 @@ READERS: dict[str, Layout] = {
     "her2st": her2st.LAYOUT,
     "hest": hest.LAYOUT,
     "spaceranger": spaceranger.LAYOUT,
+    "st": st_folders.LAYOUT,
 }
 
 
