@@ -118,7 +118,7 @@ def read_slide(dataset: Path | str, slide: str | None = None, *, picture_px: int
         dataset: registered name, folder or file.
         slide: its name; may be left out where there is one alone.
         picture_px: longest side of the picture that comes along.
-        options: ``data_root``, ``patients``, ``simulate`` as in :func:`run`.
+        options: ``data_root``, ``patients``, ``genes_table``, ``simulate`` as in :func:`run`.
 
     Returns:
         ``X`` (n_spots, n_genes) CSR int32, UMI; ``obsm["spatial"]`` (n_spots, 2) spot centres in full-resolution
@@ -130,8 +130,9 @@ def read_slide(dataset: Path | str, slide: str | None = None, *, picture_px: int
     """
     asked = Request.of_words({"dataset": str(dataset), **options})
     cohort, _ = open_dataset(
-        asked.dataset, asked.data_root, asked.simulate, default_cache(), require_image=False, patients=asked.patients
-    )
+        asked.dataset, asked.data_root, asked.simulate, default_cache(), require_image=False, patients=asked.patients,
+        genes_table=asked.genes_table,
+    )  # fmt: skip
     return _as_anndata(cohort.load(_only(cohort) if slide is None else slide), picture_px)
 
 

@@ -23,6 +23,13 @@ Patients = Annotated[
         metavar="FILE", help="CSV with the columns slide and patient; default: patients.csv in the cohort's folder."
     ),
 ]
+GenesTable = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Table of genes: symbols take the place of ids and older symbols, e.g. HGNC's.",
+    ),
+]
 Name = Annotated[str, typer.Argument(help="Registered name, or a folder in a known layout.")]
 
 
@@ -120,6 +127,7 @@ def check(
     data_root: DataRoot = None,
     simulate: Simulate = None,
     patients: Patients = None,
+    genes_table: GenesTable = None,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also move every picture about: it must say most where it is.")
     ] = False,
@@ -134,7 +142,7 @@ def check(
 
     reporter = ConsoleReporter()
     asked = (name, data_root, tuple(simulate or ()), default_cache(), reporter)
-    cohort, card = open_dataset(*asked, require_image=False, patients=patients)
+    cohort, card = open_dataset(*asked, require_image=False, patients=patients, genes_table=genes_table)
     report = audit(cohort, card, patch=default_patch(card), reporter=reporter)
     if pictures:
         report = replace(report, rows=report.rows + picture_rows(cohort, reporter))
@@ -150,6 +158,7 @@ def export(
     data_root: DataRoot = None,
     simulate: Simulate = None,
     patients: Patients = None,
+    genes_table: GenesTable = None,
     patch_px: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 224,
     um_per_px: Annotated[float, typer.Option(help="Pixel size of the patches in micrometres.")] = 0.5,
     with_wsi: Annotated[bool, typer.Option("--with-wsi", help="Whole pictures in place of patches.")] = False,
@@ -162,6 +171,6 @@ def export(
 
     reporter = ConsoleReporter()
     asked = (name, data_root, tuple(simulate or ()), default_cache(), reporter)
-    cohort, _ = open_dataset(*asked, require_image=False, patients=patients)
+    cohort, _ = open_dataset(*asked, require_image=False, patients=patients, genes_table=genes_table)
     export_hest(cohort, folder, patch_px=patch_px, um_per_px=um_per_px, with_wsi=with_wsi, reporter=reporter)
     say(f"{len(cohort.refs)} slides in {folder}")

@@ -1,4 +1,4 @@
-"""What users say of their own slides beside the files of a layout: whose they are."""
+"""What users say of slides beside the files of a layout: whose they are, what their genes are called."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from stbench.data.cohort import Cohort
 from stbench.data.patients import patient_key
+from stbench.data.readers.counts import merge_genes
+from stbench.data.readers.gene_table import read_gene_table, symbols_of
 from stbench.data.readers.layout import text_or_none
 from stbench.data.slide import Slide
 from stbench.errors import DataError
@@ -42,6 +46,37 @@ def with_patients(cohort: Cohort, table: Path | None) -> Cohort:
 
     refs = tuple(replace(ref, patient=patients[ref.id]) for ref in cohort.refs)
     return replace(cohort, refs=refs, reader=read, notes=(*cohort.notes, *_notes(cohort, said, path)))
+
+
+def with_genes(cohort: Cohort, table: Path | None) -> Cohort:
+    """A cohort whose genes are called by the symbols of a table of genes; those that it does not know keep their names.
+
+    Columns that get one name are added up.
+
+    Raises:
+        DataError: (at once) the table is none.
+    """
+    if table is None:
+        return cohort
+    symbols = read_gene_table(table)
+
+    def read(slide_id: str) -> Slide:
+        return _renamed(cohort.reader(slide_id), symbols, table.name)
+
+    return replace(cohort, reader=read)
+
+
+def _renamed(slide: Slide, symbols: Mapping[str, str], table: str) -> Slide:
+    from anndata import AnnData
+
+    named = symbols_of(slide.genes, symbols)
+    if named == slide.genes:
+        return slide
+    counts, genes, column, merged = merge_genes(slide.counts, named)
+    var = slide.adata.var.iloc[np.unique(column, return_index=True)[1]].set_axis(genes, axis=0)
+    adata = AnnData(counts, obs=slide.adata.obs, var=var, uns=dict(slide.adata.uns), obsm=dict(slide.adata.obsm))
+    n_renamed = sum(one != other for one, other in zip(slide.genes, named, strict=True))
+    return replace(slide, adata=adata, notes=(*slide.notes, f"{n_renamed} genes renamed by {table}", *merged))
 
 
 def read_patients(path: Path) -> dict[str, str | None]:

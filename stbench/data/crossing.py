@@ -32,6 +32,7 @@ def crossed(
     reporter: Reporter = SILENT,
     *,
     require_image: bool = True,
+    genes_table: Path | None = None,
 ) -> Cohort:
     """A cohort joined with the one whose slides test, where there is one.
 
@@ -44,6 +45,7 @@ def crossed(
         cache_dir: where generated slides are kept.
         reporter: is told of slides that are made.
         require_image: leave out slides without a picture.
+        genes_table: table of genes, for what tests.
 
     Raises:
         UnknownNameError: neither a registered name nor a folder.
@@ -53,7 +55,8 @@ def crossed(
         return cohort
     if _place(name, data_root) == _place(test_name, data_root):
         raise SettingError(f"--test-dataset {test_name}: expected another cohort than --dataset, found the same one")
-    other, its_card = open_dataset(test_name, data_root, (), cache_dir, reporter, require_image=require_image)
+    asked = (test_name, data_root, (), cache_dir, reporter)
+    other, its_card = open_dataset(*asked, require_image=require_image, genes_table=genes_table)
     _check_one_kind(card, its_card, test_name)
     return joined(cohort, _filled(other, its_card), _shared_patients(cohort, card, other, its_card))
 

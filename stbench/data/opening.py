@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from stbench.catalogue import DatasetCard, dataset_cards, find_dataset, load_entry
-from stbench.data.beside import with_patients
+from stbench.data.beside import with_genes, with_patients
 from stbench.data.cohort import Cohort
 from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
@@ -49,6 +49,7 @@ def open_dataset(
     require_image: bool = True,
     secret: Secret | None = None,
     patients: Path | None = None,
+    genes_table: Path | None = None,
 ) -> tuple[Cohort, DatasetCard]:
     """A cohort by registered name, or a folder of somebody's own slides.
 
@@ -61,6 +62,7 @@ def open_dataset(
         require_image: leave out slides without a picture.
         secret: what a generated cohort is keyed by in place of its public seed.
         patients: table of slides and patients of somebody's own slides; ``patients.csv`` of their folder when None.
+        genes_table: table of genes, whose symbols take the place of ids and older symbols.
 
     Returns:
         The cohort and its card, which says of exported simulated slides too that they are simulated.
@@ -80,6 +82,7 @@ def open_dataset(
         cohort = open_folder(Path(name), require_image=require_image, patients=patients)
     else:
         cohort = _open(card, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
+    cohort = with_genes(cohort, genes_table)
     return cohort, card.model_copy(update={"simulated": card.simulated or cohort.simulated})
 
 

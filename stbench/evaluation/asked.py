@@ -45,10 +45,14 @@ def open_asked(
     name, root = request.dataset, request.data_root
     cohort, card = open_dataset(
         name, root, request.simulate, cache_dir, reporter, require_image=pictured, secret=secret,
-        patients=request.patients,
+        patients=request.patients, genes_table=request.genes_table,
     )  # fmt: skip
     tests = request.test_dataset
-    return crossed(cohort, card, name, tests, root, cache_dir, reporter, require_image=pictured), card
+    places = root, cache_dir, reporter
+    joined = crossed(
+        cohort, card, name, tests, *places, require_image=pictured, genes_table=request.genes_table
+    )  # fmt: skip
+    return joined, card
 
 
 def _secret(request: Request, path: Path, reporter: Reporter) -> Secret:

@@ -9,8 +9,9 @@ from stbench.errors import SettingError
 from stbench.evaluation.request import Request, altered
 
 ASKED = (
-    "dataset", "genes", "seeds", "preset", "overrides", "split", "split_seed", "patients", "test_dataset",
-    "validation_rule", "draws", "encoder", "weights", "normalization", "simulate", "secret", "data_root", "device",
+    "dataset", "genes", "seeds", "preset", "overrides", "split", "split_seed", "patients", "genes_table",
+    "test_dataset", "validation_rule", "draws", "encoder", "weights", "normalization", "simulate", "secret",
+    "data_root", "device",
 )  # fmt: skip
 
 

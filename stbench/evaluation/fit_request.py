@@ -11,8 +11,8 @@ from stbench.evaluation.request import Request, altered
 from stbench.text import listed
 
 ASKED = (
-    "methods", "dataset", "genes", "seeds", "preset", "overrides", "split_seed", "patients", "encoder", "weights",
-    "patch", "normalization", "simulate", "data_root", "device",
+    "methods", "dataset", "genes", "seeds", "preset", "overrides", "split_seed", "patients", "genes_table",
+    "encoder", "weights", "patch", "normalization", "simulate", "data_root", "device",
 )  # fmt: skip
 _SINGLE = ("methods", "genes", "seeds", "normalization")
 

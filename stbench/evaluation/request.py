@@ -143,6 +143,10 @@ class Request:
         None, "CSV with the columns slide and patient; default: patients.csv in the cohort's folder.", "--patients",
         group=TASK, role="shared", order=21.1, metavar="FILE", later=True,
     )  # fmt: skip
+    genes_table: Path | None = option(
+        None, "Table of genes: symbols take the place of ids and older symbols, e.g. HGNC's.",
+        "--genes-table", group=TASK, role="shared", order=21.2, metavar="FILE", later=True,
+    )  # fmt: skip
     encoder: str | None = option(
         None,
         "handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>, precomputed; default: the "

@@ -41,6 +41,8 @@ from stbench.text import count, listed
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
+_TABLES = ("patients", "genes_table")  # of a request, that a cohort was opened with
+
 
 @dataclass
 class Truths:
@@ -74,13 +76,14 @@ class Truths:
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured, secret = needs_pictures(facts.encoder.partition("/")[0]), self._secret_of(facts)
         places = self.cache_dir, self.reporter
-        table = asked.get("patients")
+        patients, genes = (None if (said := asked.get(name)) is None else Path(said) for name in _TABLES)
         cohort, card = open_dataset(
             dataset, self.data_root, simulate, *places, require_image=pictured, secret=secret,
-            patients=None if table is None else Path(table),
+            patients=patients, genes_table=genes,
         )  # fmt: skip
         tests = asked.get("test_dataset")
-        cohort = crossed(cohort, card, dataset, tests, self.data_root, *places, require_image=pictured)
+        roots = self.data_root, *places
+        cohort = crossed(cohort, card, dataset, tests, *roots, require_image=pictured, genes_table=genes)
         kept = keep_panel(_slides(cohort.of_fold(facts.train), facts), facts.genes, self.cache_dir)
         if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
             raise _other_data(cohort, facts)

@@ -6,7 +6,7 @@ from stbench.data.beside import PATIENTS, read_patients
 from stbench.data.opening import open_dataset, open_folder
 from stbench.errors import DataError, SettingError
 
-from .layouts import write_her2st
+from .layouts import GENES, write_her2st
 
 SECTIONS = ("A1", "A2", "B1", "own")
 
@@ -80,3 +80,20 @@ def test_folds_follow_the_table(folder):
 
     written(folder / PATIENTS, "slide,patient\nA1,p1\nA2,p2\nB1,p3\nown,p3\n")
     assert folds_of("lopo", open_folder(folder).refs, {}) == ["lopo-p1", "lopo-p2", "lopo-p3"]
+
+
+def test_genes_of_two_ages_meet(tmp_path):
+    """One cohort has CYR61 and the other CCN1; a column of each in one slide becomes one."""
+    write_her2st(tmp_path / "old", "A1", genes=["CYR61", *GENES[1:]])
+    write_her2st(tmp_path / "both", "A1", genes=["CYR61", "CCN1", *GENES[2:]])
+    table = written(tmp_path / "genes.csv", "symbol,prev_symbol\nCCN1,CYR61\n")
+    old, before = (open_dataset(str(tmp_path / "old"), None, genes_table=t)[0].load("A1") for t in (table, None))
+    assert old.genes == ["CCN1", *GENES[1:]]
+    assert before.genes[0] == "CYR61"
+    assert (old.counts != before.counts).nnz == 0
+    assert "1 genes renamed by genes.csv" in old.notes
+    both, _ = open_dataset(str(tmp_path / "both"), None, genes_table=table)
+    merged = both.load("A1")
+    assert merged.genes == ["CCN1", *GENES[2:]]
+    assert merged.counts[:, 0].sum() == before.counts[:, :2].sum()
+    assert (merged.total_counts == before.total_counts).all()

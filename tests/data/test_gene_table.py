@@ -62,3 +62,26 @@ def test_a_damaged_table_is_one_line(tmp_path, content):
     with pytest.raises(DataError, match=r"genes\.tsv\.gz: expected a table of genes, found: .*remove it") as error:
         read_gene_table(path)
     assert "\n" not in str(error.value)
+
+
+HGNC = (
+    "hgnc_id\tsymbol\tprev_symbol\talias_symbol\tensembl_gene_id\n"
+    "HGNC:1\tCCN1\tCYR61\tIGFBP10|GIG1\tENSG00000142871\n"
+    "HGNC:2\tCCN2\tCTGF\tIGFBP8\tENSG00000118523\n"
+    "HGNC:3\tSEPTIN9\tMSF|SEPT9\tAF17q25|GIG1\tENSG00000184640\n"
+    "HGNC:4\tMSF\t\tCTGF\tENSG00000184640\n"
+)
+
+
+def test_older_symbols_are_called_as_today(tmp_path):
+    """CTGF was the symbol of one gene and is an alias of another; MSF is a symbol, GIG1 the alias of two genes."""
+    table = written(tmp_path / "hgnc.txt", HGNC)
+    genes = ["CYR61", "CTGF", "IGFBP10", "SEPT9", "MSF", "GIG1", "CCN1", "KRT19", "cyr61", "ENSG00000142871.9"]
+    expected = ["CCN1", "CCN2", "CCN1", "SEPTIN9", "MSF", "GIG1", "CCN1", "KRT19", "cyr61", "CCN1"]
+    assert symbols_of(genes, table) == expected
+    assert symbols_of(["ENSG00000184640"], table) == ["ENSG00000184640"]  # of two genes
+
+
+def test_a_table_without_what_to_look_for_is_refused(tmp_path):
+    with pytest.raises(DataError, match="expected a column gene_name or symbol beside gene_id, prev_symbol or"):
+        written(tmp_path / "t.csv", "symbol,chromosome\nCCN1,1\n")
