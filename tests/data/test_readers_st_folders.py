@@ -234,6 +234,16 @@ def test_a_spot_beside_its_place_on_a_staggered_array(tmp_path):
     assert any("1 of 16 spots do not lie where the array positions" in note for note in load(tmp_path).notes)
 
 
+def test_pixels_of_a_smaller_picture_are_noted(tmp_path):
+    write_st(tmp_path)
+    assert not any("reduced" in note for note in load(tmp_path).notes)
+    path, table = spot_table(tmp_path)
+    table[["pixel_x", "pixel_y"]] /= 2
+    table.to_csv(path, sep="\t", index=False)
+    (note,) = [note for note in load(tmp_path).notes if "reduced" in note]
+    assert note.startswith("all spots lie in the first 105 x 140 px of a picture of 300 x 350: ")
+
+
 @pytest.mark.real
 def test_the_olfactory_bulb(real_data):
     """Known answers of the data's README."""

@@ -22,6 +22,7 @@ from stbench.data.images import ImageFile
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.count_table import plain, read_counts
 from stbench.data.readers.counts import (
+    FloatArray,
     check_inside,
     check_unique,
     match_spots,
@@ -63,6 +64,7 @@ _NO_SECTION = re.compile(rf"{re.escape(GENES)}(?:\.gz)?|.*_Coords\.tsv(?:\.gz)?|
 _DEPOSIT = re.compile(r"GSM\d+_(?=.)")
 _HE = re.compile(r"BT(?=\d)")  # pictures and spots of He et al. say BT where their counts say BC
 _PACKED = ".gz"
+_CORNER = 0.5  # of width and height
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,12 @@ def _read(folder: Path, sections: Mapping[str, _Files], section: str, patient: s
     pitch_um, px = _pitch_um(read_scales(folder / SCALE)), pitch_px(xy, array)
     um_per_px = None if pitch_um is None or px is None else pitch_um / px
     image = ImageFile(files.picture[0], um_per_px) if files.picture else None
-    check_inside(xy, None if image is None else image.size(), spots, where)
+    size = None if image is None else image.size()
+    check_inside(xy, size, spots, where)
     turned, about = oriented(array, xy)
     adata.obsm[SPATIAL], adata.obsm[ARRAY] = xy.astype(np.float32), turned
     pitch = None if pitch_um is None else Pitch(pitch_um, pitch_um, SCALE)
-    notes += about + doubts(xy, array, um_per_px, pitch, spots) + _unscaled(um_per_px, px)
+    notes += about + doubts(xy, array, um_per_px, pitch, spots) + _in_a_corner(xy, size) + _unscaled(um_per_px, px)
     return Slide(section, patient, adata, image, um_per_px, tuple(notes), orders)
 
 
@@ -217,6 +220,17 @@ def _pitch_um(scales: Scales) -> float | None:
             "correct it"
         )
     return scales.number(PITCH_UM)
+
+
+def _in_a_corner(xy: FloatArray, size: tuple[int, int] | None) -> list[str]:
+    """Whether pixels look counted in a smaller picture than the one that lies there."""
+    if size is None or not len(xy) or (xy.max(axis=0) / size > _CORNER).any():
+        return []
+    width, height = np.ceil(xy.max(axis=0)).astype(int)
+    return [
+        f"all spots lie in the first {width} x {height} px of a picture of {size[0]} x {size[1]}: their pixels may be "
+        "those of a reduced one; stbench datasets check FOLDER --pictures moves it about"
+    ]
 
 
 def _unscaled(um_per_px: float | None, px: float | None) -> list[str]:
