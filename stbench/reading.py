@@ -7,8 +7,10 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from stbench.errors import SettingError
 _GB = 1e9
 _PIECE = 2**20
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16, every other byte of which may be zero
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
+"""What reading a text ends in, gzipped or not, that is missing, damaged or of another encoding."""
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISDIR, "a folder"),
@@ -83,22 +87,49 @@ def check_own(path: Path, folder: Path) -> None:
         raise OSError(f"a link out of the folder, to {place}; put the file itself there")
 
 
-def check_table(path: Path) -> None:
-    """Go through a text, gzipped where its name ends in .gz, before it is parsed.
+def opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    """A file's bytes, unpacked where its name ends in .gz; raises OSError for what is no file."""
+    check_regular(path)
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _pieces(path: Path, limit: Limit, what: str) -> Iterator[tuple[int, bytes]]:
+    """A file's bytes piece by piece, each with where it ends."""
+    end = 0
+    with opened(path) as file:
+        while piece := file.read(_PIECE):
+            end += len(piece)
+            limit.check(end, what)
+            yield end, piece
+
+
+def check_packed(path: Path, limit: Limit) -> None:
+    """Go through a file, gzipped where its name ends in .gz, before it is unpacked.
 
     Raises:
-        OSError: it is no file, unpacks to more than :data:`TABLE`, or holds a zero byte, at which parsers end a field.
+        OSError: it is no file, or unpacks to more than the limit.
         EOFError: (or zlib.error) a gzipped one is damaged.
     """
-    check_regular(path)
-    unpacked, wide = 0, False
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            wide = wide or (not unpacked and piece.startswith(_WIDE))
-            unpacked += len(piece)
-            TABLE.check(unpacked, "text")
-            if b"\0" in piece and not wide:
-                raise OSError(f"a zero byte near byte {unpacked - len(piece) + piece.index(0)}, which no text holds")
+    for _ in _pieces(path, limit, "a file"):
+        pass
+
+
+def check_table(path: Path, limit: Limit = TABLE) -> int:
+    """Go through a text, gzipped where its name ends in .gz, before it is parsed.
+
+    Returns:
+        How many bytes it unpacks to.
+
+    Raises:
+        OSError: it is no file, unpacks to more than the limit, or holds a zero byte, at which parsers end a field.
+        EOFError: (or zlib.error) a gzipped one is damaged.
+    """
+    end, wide = 0, False
+    for end, piece in _pieces(path, limit, "text"):
+        wide = wide or (end == len(piece) and piece.startswith(_WIDE))
+        if b"\0" in piece and not wide:
+            raise OSError(f"a zero byte near byte {end - len(piece) + piece.index(0)}, which no text holds")
+    return end
 
 
 def check_arrays(path: Path) -> None:
@@ -112,7 +143,7 @@ def check_arrays(path: Path) -> None:
 
 
 def read_json(path: Path, *, strict: bool = False) -> Any:
-    """What a JSON file holds, UTF-8 with or without a byte order mark.
+    """What a JSON file holds, UTF-8 with or without a byte order mark, gzipped where its name ends in .gz.
 
     Args:
         path: the file.
@@ -120,11 +151,15 @@ def read_json(path: Path, *, strict: bool = False) -> Any:
 
     Raises:
         OSError: it cannot be read, is no file, or is larger than :data:`JSON`.
+        EOFError: (or zlib.error) a gzipped one is damaged.
         ValueError: not UTF-8, not JSON, or nested too deeply.
     """
     check_regular(path)
     JSON.check(path.stat().st_size, "JSON")
-    return parse_json(path.read_bytes(), strict=strict)
+    if path.suffix == ".gz":
+        check_table(path, JSON)
+    with opened(path) as file:
+        return parse_json(file.read(), strict=strict)
 
 
 def parse_json(content: bytes, *, strict: bool = False) -> Any:

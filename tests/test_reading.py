@@ -100,6 +100,20 @@ def test_json_is_not_read_without_end(tmp_path, monkeypatch):
         read_json(tmp_path / "a.json")
 
 
+def test_gzipped_json_is_bound_by_what_it_unpacks_to(tmp_path, monkeypatch):
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(["x" * 100] * 1000).encode()))
+    assert read_json(path) == ["x" * 100] * 1000
+    monkeypatch.setenv("STBENCH_MAX_JSON_GB", "0.0001")
+    assert path.stat().st_size < 0.0001e9
+    with pytest.raises(OSError, match="STBENCH_MAX_JSON_GB"):
+        read_json(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    monkeypatch.undo()
+    with pytest.raises(EOFError):
+        read_json(path)
+
+
 def test_a_link_out_of_a_folder_is_not_its_file(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "other.json").write_text("{}")

@@ -15,6 +15,7 @@ from stbench.data.readers.positions import spelling
 from stbench.data.slide import ARRAY, SPATIAL, Slide
 from stbench.data.tissue import tissue_grid
 from stbench.errors import DataError, SettingError
+from stbench.reading import UNREADABLE
 from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
@@ -111,7 +112,7 @@ def read_spots(path: Path) -> tuple[list[str], FloatArray, FloatArray | None]:
     try:
         encoding, separator, _ = spelling(path)
         table = pd.read_csv(path, sep=separator, encoding=encoding, decimal="," if separator == ";" else ".")
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"--spots: expected a table of positions in {path}, found: {first_line(error)}") from error
     table.columns = table.columns.astype(str)
     places = _pair(table, _PLACES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import TypeVar
 
 from stbench.data.raster import open_raster
 from stbench.errors import DataError
-from stbench.files import sha256_of
-from stbench.reading import check_regular
+from stbench.reading import UNREADABLE, opened
 from stbench.text import one_line
 
 _T = TypeVar("_T")
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes; raises DataError where it cannot be read."""
+    """sha256 of a file's bytes, unpacked where its name ends in .gz; raises DataError where it cannot be read."""
     return _stated(_digest_of, path)
 
 
@@ -31,7 +31,7 @@ def _stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
     try:
         stat = path.stat()
         return look(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
+    except UNREADABLE as error:
         raise DataError(
             f"expected a picture at {path}, found: {one_line(str(error))}; obtain the file again"
         ) from error
@@ -39,8 +39,8 @@ def _stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
 
 @lru_cache(maxsize=1024)
 def _digest_of(path: Path, size: int, mtime_ns: int) -> str:
-    check_regular(path)
-    return sha256_of(path)
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """Patches from whole pictures and from HEST's patch files."""
 
+import gzip
 import io
 
 import cv2
@@ -311,3 +312,22 @@ def test_own_cuts_equal_hest_patches(real_data, sample, section, limit):
     cuts = list(own.image.patches(hest.spot_ids, hest.xy, PatchSpec(px=side, out_px=224)))
     assert np.mean(np.abs(np.array(stored, dtype=int) - np.array(cuts, dtype=int))) < limit
     assert np.mean(np.abs(np.array(stored, dtype=int) - np.array(cuts[1:] + cuts[:1], dtype=int))) > 20
+
+
+@pytest.mark.parametrize("name", ["he.png", "he.jpg", "he.tif"])
+def test_a_gzipped_picture_is_the_picture(tmp_path, name):
+    plain, packed = tmp_path / name, tmp_path / f"{name}.gz"
+    Image.fromarray(picture((120, 100))).save(plain)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    one, other = ImageFile(plain, 0.5), ImageFile(packed, 0.5)
+    assert (one.size(), one.digest()) == (other.size(), other.digest())
+    np.testing.assert_array_equal(one.thumbnail(50), other.thumbnail(50))
+    spots, xy = ["a", "b"], np.array([[20, 20], [100, 90]], dtype=np.float32)
+    for patch, same in zip(
+        one.patches(spots, xy, PatchSpec(px=9)), other.patches(spots, xy, PatchSpec(px=9)), strict=True
+    ):
+        np.testing.assert_array_equal(patch, same)
+    truncate(packed, 0.5)
+    for look in (other.size, other.digest, lambda: other.thumbnail(9)):
+        with pytest.raises(DataError, match=r"he\.\w+\.gz"):
+            look()

@@ -1,17 +1,22 @@
-"""Pixels of a picture on disk, whole (JPEG, PNG) or region by region (TIFF, with or without a pyramid)."""
+"""Pixels of a picture on disk, whole (JPEG, PNG) or region by region (TIFF, with or without a pyramid).
+
+One whose name ends in .gz is unpacked into a temporary file while it is open.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from stbench.data.raster.base import SAVE_AS_RGB, WHITE, Raster, UnsupportedError
+from stbench.data.raster.base import PICTURE, SAVE_AS_RGB, WHITE, Raster, UnsupportedError
 from stbench.data.raster.painted import OnGlass
 from stbench.data.raster.tiff import Tiff
 from stbench.data.raster.whole import Whole
 from stbench.errors import DataError, UserError
-from stbench.reading import check_regular
+from stbench.reading import check_packed, check_regular, opened
 from stbench.text import one_line
 
 __all__ = ["WHITE", "OnGlass", "Raster", "held", "open_raster"]
@@ -45,7 +50,7 @@ def open_raster(path: Path) -> Iterator[Raster]:
         if path in _HELD:
             yield _HELD[path]
             return
-        with _opened(path) as raster:
+        with _unpacked(path) as place, _opened(place) as raster:
             yield raster
     except UserError:
         raise
@@ -79,6 +84,18 @@ def held(path: Path) -> Iterator[None]:
             yield
         finally:
             del _HELD[path]
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    if path.suffix != ".gz":
+        yield path
+        return
+    check_packed(path, PICTURE)
+    with NamedTemporaryFile(suffix=Path(path.stem).suffix) as whole, opened(path) as packed:
+        shutil.copyfileobj(packed, whole)
+        whole.flush()
+        yield Path(whole.name)
 
 
 def _remedy(reason: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from stbench.data.geometry import VISIUM_STEP_UM, differ, is_hexagonal, is_square, off_array, steps_px
 from stbench.data.readers.counts import FloatArray
 from stbench.errors import DataError
-from stbench.reading import read_json
+from stbench.reading import UNREADABLE, read_json
 
 OFF_ARRAY = 0.25  # of the pitch: Space Ranger computes positions, nothing is printed beside its place
 _MOST_OFF = 0.1
@@ -56,7 +56,7 @@ def read_scales(path: Path) -> Scales:
         return Scales(path, {})
     try:
         said = read_json(path)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         found = f"{type(error).__name__} {' '.join(str(error).split())}"
         raise DataError(f"{path}: expected scale factors as JSON, found: {found}; obtain the file again") from error
     if not isinstance(said, dict):
