@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,16 @@ import numpy as np
 
 from stbench.data.readers.counts import FloatArray, check_columns, check_unique, numbers, shown
 from stbench.errors import DataError
-from stbench.reading import check_table
+from stbench.reading import ARRAYS, UNREADABLE, check_regular, check_table, opened
+from stbench.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 _WIDEST = 1e9  # no picture is
+_ROW_BYTES = 128  # of a position in memory, its barcode included
+_UNNAMED = "__index_level_0__"  # pandas: row names without a name, in Parquet
 _SEURAT = ("cell", "tissue", "row", "col", "imagerow", "imagecol")
 _KNOWN = dict(zip((*COLUMNS, *_SEURAT), (*COLUMNS, *COLUMNS), strict=True))
 _X = (
@@ -39,15 +42,15 @@ def read_positions(path: Path) -> pd.DataFrame:
     """Positions of all spots, indexed by barcode.
 
     With and without a header, quoted or not, with a byte order mark, with row names, separated by comma, semicolon or
-    tab: what R and spreadsheets make of the file when they save it.
+    tab: what R and spreadsheets make of the file when they save it; gzipped where its name ends in .gz. Or Parquet.
 
     Raises:
         DataError: missing columns, a value that is no number, or a barcode twice.
     """
     try:
-        table = _table(path)
-    except (OSError, ValueError) as error:
-        found = " ".join(str(error).split())
+        table = _parquet(path) if path.suffix == ".parquet" else _table(path)
+    except UNREADABLE as error:
+        found = one_line(str(error)) or type(error).__name__
         raise DataError(f"{path}: expected a table of spot positions, found: {found}; obtain it again") from error
     check_columns(table, COLUMNS, str(path))
     values = numbers(table, COLUMNS[1:], str(path))
@@ -75,6 +78,31 @@ def _table(path: Path) -> pd.DataFrame:
     return _named(table) if header else _unnamed(table)
 
 
+def _parquet(path: Path) -> pd.DataFrame:
+    """The known columns of a Parquet file; how many rows it declares is held against a limit first."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(
+            f"{path}: expected pyarrow, which reads Parquet, found none; pip install 'stbench[hd]'"
+        ) from error
+    check_regular(path)
+    try:
+        said = pyarrow.parquet.read_metadata(path)
+        groups = [said.row_group(i) for i in range(said.num_row_groups)]
+        ARRAYS.check(max(said.num_rows, sum(group.num_rows for group in groups)) * _ROW_BYTES, "rows")
+        ARRAYS.check(sum(group.total_byte_size for group in groups), "columns")
+        known = [name for name in said.schema.to_arrow_schema().names if _plain(name) in _KNOWN or name == _UNNAMED]
+        # Texts as a dictionary: one that is repeated ten million times takes no more than one.
+        texts = [name for name in known if _KNOWN.get(_plain(name), COLUMNS[0]) == COLUMNS[0]]
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=known, use_threads=False).to_pandas(ignore_metadata=True)
+    except (pyarrow.ArrowException, MemoryError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    return _named(table.rename(columns={_UNNAMED: COLUMNS[0]}))
+
+
 def spelling(path: Path) -> tuple[str, str, str]:
     """Encoding, separator and first line of a table, however R or a spreadsheet saved it, gzipped or not.
 
@@ -84,10 +112,9 @@ def spelling(path: Path) -> tuple[str, str, str]:
         ValueError: neither UTF-8 nor UTF-16.
     """
     check_table(path)
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
+    with opened(path) as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with opened(path, "rt", encoding=encoding) as text:
+    with TextIOWrapper(opened(path), encoding=encoding) as text:
         first = text.readline()
     return encoding, max(",;\t", key=first.count), first
 
