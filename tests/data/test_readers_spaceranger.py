@@ -101,6 +101,7 @@ def test_other_features_than_genes_are_left_out(tmp_path):
     slide = load(tmp_path)
     assert slide.genes == [GENES[i] for i in (0, 2, 3)]
     np.testing.assert_array_equal(slide.counts.toarray(), MATRIX[:, [0, 2, 3]])
+    assert slide.notes == ("1 features that are no genes left out (Antibody Capture)",)
 
 
 def test_annotations(tmp_path):

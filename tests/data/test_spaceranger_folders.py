@@ -1,4 +1,4 @@
-"""Folders of Space Ranger in other forms than the one that is read: named, and what to do works when typed."""
+"""Folders of Space Ranger in forms that are not read: named, and what to do works when typed."""
 
 import gzip
 import shutil
@@ -12,45 +12,44 @@ from stbench.data.splits import split_by_protocol
 from stbench.errors import DataError, UserError
 
 from .layouts import write_her2st, write_hest, write_spaceranger
+from .ranger_forms import MARKET, MATRIX, flat, market, renamed
 
-MATRIX = "filtered_feature_bc_matrix.h5"
 POSITIONS = "spatial/tissue_positions_list.csv"
 
 
-def packed_positions(place):
-    with gzip.open(place / f"{POSITIONS}.gz", "wb") as file:
-        file.write((place / POSITIONS).read_bytes())
+def packed_matrix(place):
+    with gzip.open(place / f"{MATRIX}.gz", "wb") as file:
+        file.write((place / MATRIX).read_bytes())
+    (place / MATRIX).unlink()
+
+
+def packed_market(place):
+    """The archive of a folder, as GEO keeps it."""
+    market(place)
+    subprocess.run(["tar", "-C", place, "-czf", place / f"GSM1_{MARKET}.tar.gz", MARKET], check=True)
+    shutil.rmtree(place / MARKET)
+
+
+def market_without_parts(place):
+    market(place)
+    (place / MARKET / "barcodes.tsv.gz").unlink()
+
+
+def two_tables(place):
+    for name in ("a", "b"):
+        shutil.copy(place / POSITIONS, place / f"spatial/{name}_tissue_positions_list.csv")
     (place / POSITIONS).unlink()
 
 
-def renamed_positions(place):
-    (place / POSITIONS).rename(place / "spatial/GSM1_tissue_positions_list.csv")
-
-
-def renamed_matrix(place):
-    (place / MATRIX).rename(place / f"GSM600001_{MATRIX}")
-
-
-def matrix_market(place):
+def no_bins(place):
+    (place / "outs/binned_outputs/square_008um").mkdir(parents=True)
     (place / MATRIX).unlink()
-    (place / MATRIX.removesuffix(".h5")).mkdir()
-
-
-def bins(place):
-    inner = place / "outs/binned_outputs/square_008um"
-    inner.mkdir(parents=True)
-    for name in (MATRIX, "spatial"):
-        (place / name).rename(inner / name)
 
 
 def cells(place):
     inner = place / "outs/segmented_outputs"
     inner.mkdir(parents=True)
     (place / MATRIX).rename(inner / "filtered_feature_cell_matrix.h5")
-
-
-def parquet(place):
-    (place / POSITIONS).rename(place / "spatial/tissue_positions.parquet")
 
 
 def raw_alone(place):
@@ -70,18 +69,18 @@ def packed_spatial(place):
 
 
 SAID = {
-    packed_positions: "spot positions are packed",
-    renamed_positions: "spot positions have another name",
-    renamed_matrix: "its matrix has another name",
-    matrix_market: f"only filtered_feature_bc_matrix/ in Matrix Market form; expected {MATRIX} of the same run",
-    bins: "Visium HD with square_008um in binned_outputs; choose one",
+    packed_matrix: "its counts are packed; gunzip -k ",
+    packed_market: "its counts are packed; tar -C ",
+    market_without_parts: "filtered_feature_bc_matrix/ without barcodes.tsv; obtain the folder again",
+    two_tables: "no spot positions: expected spatial/tissue_positions_list.csv, found a_tissue_positions_list.csv, "
+    "b_tissue_positions_list.csv; leave one there",
+    no_bins: f"binned_outputs without a {MATRIX}; obtain the folder again",
     cells: "cells, no spots, in outs/segmented_outputs",
-    parquet: "spot positions as tissue_positions.parquet: expected spatial/tissue_positions.csv",
     raw_alone: f"no {MATRIX}; found only raw_feature_bc_matrix.h5, spatial",
     deeper: f"no {MATRIX} in it, one in V2/run 1; open ",
     packed_spatial: "no spot positions: expected spatial/tissue_positions_list.csv; tar -C",
 }
-MENDED = (packed_positions, renamed_positions, renamed_matrix, bins, packed_spatial)
+MENDED = (packed_matrix, packed_market, packed_spatial)
 
 
 @pytest.fixture
@@ -108,32 +107,63 @@ def test_a_folder_that_is_not_read_is_named_with_what_is_missing(root, change):
 @pytest.mark.parametrize("change", MENDED)
 def test_what_the_reason_says_works_when_typed(root, change):
     change(root / "V2")
-    command = open_folder(root).left_out["V2"].rpartition("; ")[2].removeprefix("choose one: ")
+    command = open_folder(root).left_out["V2"].rpartition("; ")[2]
     subprocess.run(command, shell=True, check=True)
     found = open_folder(root)
     assert found.left_out == {}
     assert found.notes == ()
-    assert found.ids in (("V1", "V2"), ("V1", "V2-square_008um"))
+    assert found.ids == ("V1", "V2")
     assert all(found.load(slide_id).n_spots == 8 for slide_id in found.ids)
 
 
-def test_files_of_several_slides_in_one_folder(root):
+def test_positions_that_are_packed_in_one_folder_with_others(root):
+    """The archives of several slides hold a folder of the same name."""
     for slide in ("V1", "V2"):
-        shutil.move(root / slide / MATRIX, root / f"{slide}_{MATRIX}")
-        shutil.rmtree(root / slide)
+        packed_spatial(root / slide)
+        (root / slide / MATRIX).rename(root / f"{slide}_{MATRIX}")
+        (root / slide / "GSM1_spatial.tar.gz").rename(root / f"{slide}_spatial.tar.gz")
+        (root / slide).rmdir()
     found = open_folder(root)
     assert list(found.left_out) == ["V1", "V2"]
-    assert found.left_out["V1"].startswith("its files have no folder of their own; mkdir ")
+    assert found.left_out["V1"].startswith("no spot positions: expected V1_tissue_positions_list.csv; mkdir ")
     for reason in found.left_out.values():
-        subprocess.run(reason.partition("; ")[2], shell=True, check=True)
-    assert open_folder(root).left_out["V1"].startswith("no spot positions")
-
-
-def test_a_folder_of_nothing_but_other_forms_says_so(root):
-    for slide in ("V1", "V2"):
-        renamed_matrix(root / slide)
+        subprocess.run(reason.rpartition("; ")[2], shell=True, check=True)
     found = open_folder(root)
-    assert (found.refs, list(found.left_out)) == ((), ["V1", "V2"])
+    assert (found.ids, found.left_out) == (("V1", "V2"), {})
+    assert found.load("V2").n_spots == 8
+
+
+def test_counts_that_are_packed_in_one_folder_with_others(root):
+    for slide in ("V1", "V2"):
+        packed_market(root / slide)
+        (root / slide / f"GSM1_{MARKET}.tar.gz").rename(root / slide / f"{MARKET}.tar.gz")
+    flat(root)
+    found = open_folder(root)
+    assert list(found.left_out) == ["GSM600000_V1", "GSM600001_V2"]
+    for reason in found.left_out.values():
+        subprocess.run(reason.rpartition("; ")[2], shell=True, check=True)
+    found = open_folder(root)
+    assert (found.ids, found.left_out) == (("GSM600000_V1", "GSM600001_V2"), {})
+    assert found.load("GSM600001_V2").n_spots == 8
+
+
+def test_positions_without_counts_are_named(root):
+    flat(root)
+    (root / f"GSM600001_V2_{MATRIX}").rename(root / "GSM600001_V2_raw_feature_bc_matrix.h5")
+    found = open_folder(root)
+    assert found.ids == ("GSM600000_V1",)
+    assert found.left_out["GSM600001_V2"].startswith(f"no GSM600001_V2_{MATRIX}; found only GSM600001_V2_raw_fea")
+
+
+def test_two_slides_of_one_name_are_none(root):
+    shutil.copytree(root / "V2", root / "moved")
+    renamed(root / "moved", "V2")
+    for path in (root / "moved").iterdir():
+        path.rename(root / path.name)
+    (root / "moved").rmdir()
+    found = open_folder(root)
+    assert (found.ids, list(found.left_out)) == (("V1",), ["V2"])
+    assert found.left_out["V2"].startswith("2 slides of this name, in ")
 
 
 def test_folders_without_any_part_of_a_slide_are_a_note(root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +11,22 @@ from stbench.data.images import ImageFile
 from stbench.data.readers.scales import Scales
 from stbench.errors import DataError
 
-_SUFFIXES = (".tif", ".tiff", ".btf", ".jpg", ".jpeg", ".png")
 _ROUNDING = 0.01
 
 
 def choose_picture(
-    previews: Sequence[tuple[Path, str]], places: Sequence[Path], scales: Scales, um_per_px: float | None
+    previews: Sequence[tuple[Path, str]],
+    candidates: Sequence[Path],
+    place: Path,
+    scales: Scales,
+    um_per_px: float | None,
 ) -> tuple[ImageFile | None, list[str]]:
     """The picture of full resolution where one of that size lies in the folder, else the best preview; and notes.
 
     Args:
         previews: pictures of ``spatial/`` and the names of their scale factors, best first.
-        places: folders in which the microscope's picture may lie, the first is where to put it.
+        candidates: pictures that may be the microscope's.
+        place: where to put it, or what to call it, where none is.
         scales: scale factors; without any there is no picture.
         um_per_px: micrometres per full-resolution pixel.
 
@@ -33,13 +38,13 @@ def choose_picture(
     path, key = previews[0]
     preview = ImageFile(path, um_per_px, _scale(scales, key, path))
     notes = _sizes_agree(preview, previews[1:], scales)
-    fitting, others = _full(places, preview)
+    fitting, others = _full(candidates, preview)
     if len(fitting) == 1:
         return ImageFile(fitting[0], um_per_px), [*notes, f"picture {fitting[0].name} of full resolution is used"]
     if len(fitting) > 1:
         others = [f"{len(fitting)} pictures of full resolution beside the matrix, none is used: leave one there"]
     width, height = preview.size()
-    preview.finer = f"put the microscope's picture of about {width} x {height} px into {places[0]}"
+    preview.finer = f"put the microscope's picture of about {width} x {height} px into {place}"
     return preview, [*notes, *others]
 
 
@@ -68,11 +73,14 @@ def _sizes_agree(preview: ImageFile, others: Sequence[tuple[Path, str]], scales:
     return notes
 
 
-def _full(places: Sequence[Path], preview: ImageFile) -> tuple[list[Path], list[str]]:
+def _full(candidates: Sequence[Path], preview: ImageFile) -> tuple[list[Path], list[str]]:
     """Pictures of the size that the preview was reduced from, and lines about the others."""
     fitting, others = [], []
     size = preview.size()
-    for path in (path for place in places for path in sorted(place.glob("*")) if path.suffix.lower() in _SUFFIXES):
+    for path in candidates:
+        if path.suffix == ".gz":  # of gigabytes, and unpacked again whenever it is looked at
+            others.append(f"picture {path.name} beside the matrix is not used: gunzip -k {shlex.quote(str(path))}")
+            continue
         try:
             found = ImageFile(path).size()
         except DataError as error:

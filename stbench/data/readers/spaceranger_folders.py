@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from stbench.data.readers.spaceranger_files import BINS, MARKET, MATRIX, POSITIONS, Files, is_linked, named, places
 from stbench.files import visible
 from stbench.text import few
 
-MATRIX = "filtered_feature_bc_matrix.h5"
-POSITIONS = ("tissue_positions.csv", "tissue_positions_list.csv")
-_BINS, _CELLS = "binned_outputs", "segmented_outputs"
+_CELLS = "segmented_outputs"
 _DEEPER = ("*", "*/*", "*/*/*")
-_MARKS = ("*matrix*", "spatial", "*spatial.tar.gz", "*tissue_positions*", "*scalefactors*", _BINS, _CELLS)
-
-
-def places(folder: Path) -> list[Path]:
-    """Folders that may each be a slide."""
-    return sorted(path for path in visible(folder.glob("*")) if path.is_dir() and path.name != "outs")
+_MARKS = ("*matrix*", "spatial", "*spatial.tar.gz", "*tissue_positions*", "*scalefactors*", f"*{BINS}*", _CELLS)
+_PACKED = (f"{MARKET}.tar.gz", f"{MATRIX}.gz", f"{BINS}.tar.gz")
 
 
 def unread(folder: Path, read: Collection[str]) -> dict[str, str]:
-    """Folders with parts of a slide that cannot be read as one, and files of slides that have no folder.
+    """Folders with parts of a slide that cannot be read as one, and files of slides that lack their matrix.
 
     Args:
         folder: of the cohort; parts of a folder that is a slide itself are no slides.
-        read: names of the slides that are read.
+        read: names of the slides that are read, and those of the folders in which several are.
 
     Returns:
         Name to what is missing and what to do.
@@ -36,15 +31,26 @@ def unread(folder: Path, read: Collection[str]) -> dict[str, str]:
         return {}
     links = [place.resolve() for place in places(folder) if place.is_symlink()]
     left = [place for place in places(folder) if place.name not in read and _is_marked(place)]
-    found = {place.name: place for place in left if not any(place.resolve() in link.parents for link in links)}
-    return {**{name: _missing(place) for name, place in found.items()}, **_loose(folder)}
+    found = {place.name: _missing(place) for place in left if not is_linked(place, links)}
+    return {**found, **{name: reason for name, reason in _loose(folder).items() if name not in read}}
 
 
-def others(folder: Path, named: Collection[str]) -> list[str]:
+def others(folder: Path, known: Collection[str]) -> list[str]:
     """Folders without any part of a slide, where the folder itself is none."""
-    if folder.resolve().name in named:
+    if folder.resolve().name in known:
         return []
-    return [place.name for place in places(folder) if place.name not in named and not _is_marked(place)]
+    return [place.name for place in places(folder) if place.name not in known and not _is_marked(place)]
+
+
+def clashes(slides: Sequence[tuple[str, Files]]) -> dict[str, str]:
+    """Names that two slides have, to where both lie."""
+    counted = Counter(name for name, _ in slides)
+    return {
+        name: f"{n} slides of this name, in {few([str(files.place) for each, files in slides if each == name])}; "
+        "rename the files of one, or its folder"
+        for name, n in counted.items()
+        if n > 1
+    }
 
 
 def _is_marked(place: Path) -> bool:
@@ -54,22 +60,20 @@ def _is_marked(place: Path) -> bool:
 
 
 def _deeper(place: Path) -> list[Path]:
-    return [found.parent for depth in _DEEPER for found in sorted(place.glob(f"{depth}/{MATRIX}"))]
+    names = (MATRIX, MARKET)
+    return [path.parent for depth in _DEEPER for name in names for path in sorted(place.glob(f"{depth}/{name}"))]
 
 
 def _missing(place: Path) -> str:
     """Why a folder without the matrix in its place is not read."""
     inside = [place, place / "outs"]
     for inner in inside:
-        if (inner / _BINS).is_dir():
-            return _without_bins(place, inner / _BINS)
+        if packed := _packed(inner):
+            return packed
+        if (inner / BINS).is_dir():
+            return f"{BINS} without a {MATRIX}; obtain the folder again"
         if (inner / _CELLS).is_dir():
-            return f"cells, no spots, in {inner.name}/{_CELLS}; expected the {_BINS} of the same run beside it"
-    for inner in inside:
-        if renamed := sorted(visible(inner.glob(f"*{MATRIX}"))):
-            return f"its matrix has another name; {_typed('mv', renamed[0], inner / MATRIX)}"
-        if (folder := inner / MATRIX.removesuffix(".h5")).is_dir():
-            return f"only {folder.name}/ in Matrix Market form; expected {MATRIX} of the same run beside it"
+            return f"cells, no spots, in {inner.name}/{_CELLS}; expected the {BINS} of the same run beside it"
     if deeper := _deeper(place):
         slide = deeper[0].parent if deeper[0].name == "outs" else deeper[0]
         return (
@@ -79,46 +83,48 @@ def _missing(place: Path) -> str:
     return f"no {MATRIX}; found only {few(names)}"
 
 
-def _without_bins(place: Path, bins: Path) -> str:
-    """A slide of Visium HD: bins of several sizes, each of which is a slide."""
-    sizes = [path.parent for path in sorted(bins.glob(f"*/{MATRIX}"))]
-    if not sizes:
-        return f"{_BINS} without a {MATRIX}; obtain the folder again"
-    names = [path.name for path in sizes]
-    chosen = bins / ("square_008um" if "square_008um" in names else names[0])
-    link = place.parent / f"{place.name}-{chosen.name}"
-    target = chosen.relative_to(place.parent)
-    return f"Visium HD with {few(names)} in {_BINS}; choose one: {_typed('ln -s', target, link)}"
+def _packed(place: Path, prefix: str = "") -> str:
+    """What unpacks the counts of a folder, or of one slide of several in it; empty where none are packed."""
+    for name in _PACKED:
+        for stem, path in named(place, (name,)).items():
+            if prefix in ("", stem):
+                own = prefix if name.startswith(BINS) else f"{prefix}_{MARKET}"
+                return f"its counts are packed; {_unpacking(path, place / own if prefix else place)}"
+    return ""
 
 
-def missing_positions(spatial: Path) -> str:
-    """Why a slide without a readable table of positions is not read."""
-    found = sorted(visible(spatial.glob("*tissue_positions*")))
-    if not found:
-        packed = sorted(visible(spatial.parent.glob("*spatial.tar.gz")))
-        how = f"; {_typed('tar -C', spatial.parent, '-xzf', packed[0])}" if packed else ""
-        return f"no spot positions: expected spatial/{POSITIONS[1]}{how}"
-    path = found[0]
-    if path.suffix == ".gz":
-        return f"spot positions are packed: expected spatial/{path.stem}; {_typed('gunzip -k', path)}"
-    if path.suffix == ".parquet":
-        before, after = (json.dumps(str(place)) for place in (path, spatial / POSITIONS[0]))
-        table = f"pandas.read_parquet({before}).to_csv({after}, index=False)"
-        said = f"python -c {shlex.quote(f'import pandas; {table}')}"
-        return f"spot positions as {path.name}: expected spatial/{POSITIONS[0]}; with pyarrow installed: {said}"
-    return f"spot positions have another name; {_typed('mv', path, spatial / POSITIONS[1])}"
+def _unpacking(path: Path, place: Path) -> str:
+    """A command; archives of several slides hold folders of one name, so each is unpacked into a folder of its own."""
+    if not path.name.endswith(".tar.gz"):
+        return _typed("gunzip -k", path)
+    make = "" if place == path.parent else f"{_typed('mkdir', place)} && "
+    return f"{make}{_typed('tar -C', place, '-xzf', path)}"
+
+
+def missing_positions(files: Files) -> str:
+    """Why a slide without a table of positions is not read."""
+    expected = f"no spot positions: expected {files.spatial}{POSITIONS[1]}"
+    tables = [path for place in (files.place / "spatial", files.place) for path in named(place, POSITIONS).values()]
+    if tables and not files.others:
+        return f"{expected}, found {few([path.name for path in tables])}; leave one there"
+    packed = named(files.place, ("spatial.tar.gz",))
+    if files.others and files.prefix in packed:
+        return f"{expected}; {_unpacking(packed[files.prefix], files.place / f'{files.prefix}_spatial')}"
+    if len(packed) != 1 or files.others:
+        return expected
+    return f"{expected}; {_unpacking(next(iter(packed.values())), files.place)}"
 
 
 def _loose(folder: Path) -> dict[str, str]:
-    """Slides whose files lie beside each other with the slide's name before them, as GEO gives them."""
-    prefixed = {path.name.removesuffix(MATRIX).rstrip("_-."): path for path in visible(folder.glob(f"*{MATRIX}"))}
-    return {
-        name: "its files have no folder of their own; "
-        f"{_typed('mkdir', folder / name)} && {_typed('mv', path, folder / name / MATRIX)}"
-        for name, path in sorted(prefixed.items())
-        if name
-    }
+    """Slides in no folder of their own of which there are positions, or counts that are packed."""
+    stems = {stem for names in (POSITIONS, *((name,) for name in _PACKED)) for stem in named(folder, names)}
+    return {stem: _packed(folder, stem) or _without_counts(folder, stem) for stem in sorted(stems) if stem}
+
+
+def _without_counts(folder: Path, stem: str) -> str:
+    names = [path.name for path in sorted(visible(folder.glob("*"))) if path.name.startswith(stem)]
+    return f"no {stem}_{MATRIX}; found only {few(names)}"
 
 
 def _typed(command: str, *words: Path | str) -> str:
-    return " ".join([command, *(shlex.quote(str(word)) for word in words)])
+    return " ".join([command, *(word if word == "-xzf" else shlex.quote(str(word)) for word in words)])
