@@ -3,6 +3,7 @@
 A mutation makes a file impossible, not merely other: a count of 4 in place of 3 can be told by nobody.
 """
 
+import gzip
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ from stbench.evaluation.request import Request
 from stbench.evaluation.run import run_method
 from stbench.evaluation.worker import work
 
-from ..data import layouts
+from ..data import layouts, ranger_forms
 
 SLIDES = ("A1", "B1", "C1", "D1")
 CLEAN, TRACEBACK, SILENT, HANG, CRASH = "clean", "traceback", "silent wrong", "hang", "crash"
@@ -79,7 +80,15 @@ def _st(root):
     (root / "scale.json").write_text(json.dumps({"pitch_um": 150}))
 
 
-COHORTS = {"her2st": _her2st, "hest": _hest, "spaceranger": _spaceranger, "st": _st}
+def _geo(root):
+    """Output of Space Ranger as GEO gives it: one folder, counts in Matrix Market form, everything packed."""
+    _spaceranger(root)
+    for name in SLIDES:
+        ranger_forms.market(root / name)
+    ranger_forms.flat(root)
+
+
+COHORTS = {"her2st": _her2st, "hest": _hest, "spaceranger": _spaceranger, "geo": _geo, "st": _st}
 
 
 @dataclass(frozen=True)
@@ -107,8 +116,8 @@ def mutate(root, seed):
     kinds = [_whole_file]
     if path.suffix in (".h5", ".h5ad"):
         kinds = [_whole_file, *[_hdf5] * 6]
-    elif path.suffix in (".csv", ".tsv", ".json") or path.name.endswith(".tsv.gz"):
-        kinds = [_whole_file, *[_json if path.suffix == ".json" else _table] * 4]
+    elif (kind := Path(path.name.removesuffix(".gz")).suffix) in (".csv", ".tsv", ".json", ".mtx"):
+        kinds = [_whole_file, *[_json if kind == ".json" else _table] * 4]
     return f"{path.relative_to(root)}: {kinds[rng.integers(len(kinds))](path, rng)}"
 
 
@@ -206,16 +215,23 @@ def _one_entry(values, bad, rng):
     return other
 
 
-def _table(path, rng):
-    import gzip
+def _unpacked(path):
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
-    packed = path.suffix == ".gz"
-    text = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    between = b"," if path.suffix == ".csv" else b"\t"
+
+def _pack(path, content):
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def _table(path, rng):
+    text = _unpacked(path)
+    between = {".csv": b",", ".mtx": b" "}.get(Path(path.name.removesuffix(".gz")).suffix, b"\t")
     lines = text.split(b"\n")[:-1]
     row = int(rng.integers(len(lines)))
     fields = lines[row].split(between)
     column = int(rng.integers(len(fields)))
+    if "features" in path.name and column == 1:  # another symbol is another gene
+        column = 0
     changes = {
         "twice": lambda: lines.insert(row, lines[row]),
         "gone": lambda: lines.pop(row),
@@ -230,13 +246,12 @@ def _table(path, rng):
         changes[f"with {bad.decode()!r} in field {column + 1}"] = lambda said=said: lines.__setitem__(row, said)
     what = list(changes)[rng.integers(len(changes))]
     changes[what]()
-    content = b"\n".join(lines) + b"\n"
-    path.write_bytes(gzip.compress(content) if packed else content)
+    _pack(path, b"\n".join(lines) + b"\n")
     return f"line {row + 1} {what}"
 
 
 def _json(path, rng):
-    said = json.loads(path.read_text())
+    said = json.loads(_unpacked(path))
     key = sorted(said)[rng.integers(len(said))]
     value = [None, -1, "text", [1], {"a": 1}, True, float("nan"), 1e308, "gone", "deep"][rng.integers(10)]
     if value == "gone":
@@ -244,7 +259,7 @@ def _json(path, rng):
     else:
         said[key] = value
     text = json.dumps(said)
-    path.write_text(text.replace('"deep"', "[" * 100_000 + "]" * 100_000))
+    _pack(path, text.replace('"deep"', "[" * 100_000 + "]" * 100_000).encode())
     return f"{key} {value}"
 
 
