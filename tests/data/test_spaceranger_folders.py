@@ -133,6 +133,14 @@ def test_positions_that_are_packed_in_one_folder_with_others(root):
     assert found.load("V2").n_spots == 8
 
 
+def test_a_folder_of_cells_opened_itself(root):
+    cells(root / "V2")
+    for place, called in ((root / "V2", "V2"), (root / "V2/outs", "outs")):
+        found = open_folder(place)
+        assert (found.refs, list(found.left_out)) == ((), [called])
+        assert found.left_out[called].startswith("cells, no spots, in ")
+
+
 def test_counts_that_are_packed_in_one_folder_with_others(root):
     for slide in ("V1", "V2"):
         packed_market(root / slide)

@@ -29,6 +29,8 @@ def unread(folder: Path, read: Collection[str]) -> dict[str, str]:
     """
     if folder.resolve().name in read:
         return {}
+    if any((inner / _CELLS).is_dir() for inner in (folder, folder / "outs")):
+        return {folder.resolve().name: _missing(folder)}
     links = [place.resolve() for place in places(folder) if place.is_symlink()]
     left = [place for place in places(folder) if place.name not in read and _is_marked(place)]
     found = {place.name: _missing(place) for place in left if not is_linked(place, links)}
