@@ -6,13 +6,14 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scipy.sparse import issparse
 
 from stbench.data.sparse import check_sparse
-from stbench.errors import DataError
+from stbench.errors import DataError, StbenchError
 from stbench.reading import ARRAYS, check_regular
 from stbench.text import one_line
 
@@ -27,6 +28,17 @@ _PLACE = r"key '(.*?)' of .* from (\S+)"
 _ALIGNED = ("layers", "obsm", "varm", "obsp", "varp")
 
 
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with an ``.h5ad`` file in the block is a DataError that names it."""
+    try:
+        yield
+    except StbenchError:
+        raise
+    except Exception as error:  # a damaged file ends in whatever the first library trips over
+        raise DataError(f"{path}: {_wrong(error)}") from error
+
+
 def read_h5ad(path: Path) -> AnnData:
     """An AnnData file in memory, every sparse array in it checked.
 
@@ -36,14 +48,12 @@ def read_h5ad(path: Path) -> AnnData:
     """
     import anndata
 
-    try:
+    with intact(path):
         check_header(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # repeated names, with which readers deal
             adata = anndata.read_h5ad(path)
         _check_aligned(adata)
-    except Exception as error:  # a damaged file ends in whatever the first library trips over
-        raise DataError(f"{path}: {_wrong(error)}") from error
     return adata
 
 
@@ -85,6 +95,16 @@ def check_header(path: Path) -> None:
             elif found.attrs.get("encoding-type", found.attrs.get("h5sparse_format")) in (*_SPARSE, "csr", "csc"):
                 _check_parts(name, found)
         ARRAYS.check(total, "arrays")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to read single arrays of; raises what :func:`check_header` raises."""
+    import h5py
+
+    check_header(path)
+    with h5py.File(path) as file:
+        yield file
 
 
 def bytes_of(dataset: h5py.Dataset) -> int:

@@ -18,15 +18,15 @@ _T = TypeVar("_T")
 
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, unpacked where its name ends in .gz; raises DataError where it cannot be read."""
-    return _stated(_digest_of, path)
+    return stated(_digest_of, path)
 
 
 def is_mended(path: Path) -> bool:
     """Whether a picture is shown otherwise than before its colour model was looked at; raises as opening it does."""
-    return _stated(_mended_of, path)
+    return stated(_mended_of, path)
 
 
-def _stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
+def stated(look: Callable[[Path, int, int], _T], path: Path) -> _T:
     """What is remembered of a file; size and time of writing are part of the key, so one that was replaced is new."""
     try:
         stat = path.stat()

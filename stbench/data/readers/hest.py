@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.hdf5 import read_h5ad
 from stbench.data.images import ImageFile, PatchFile
+from stbench.data.readers.annotated import array_of, one_column_per_gene, total_counts, under_tissue
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
     FloatArray,
@@ -23,16 +24,14 @@ from stbench.data.readers.counts import (
     check_inside,
     check_unique,
     dense_or_sparse,
-    merge_genes,
     oriented,
     other_orders,
     shown,
-    totals,
 )
 from stbench.data.readers.hest_geometry import check_corners, contradictions
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort, text_or_none
 from stbench.data.readers.positions import pixel_positions
-from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.data.slide import ARRAY, SPATIAL, Slide
 from stbench.errors import DataError
 from stbench.files import visible
 from stbench.reading import check_table, read_json
@@ -51,7 +50,6 @@ _SAID = (
     "fullres_px_width",
     "fullres_px_height",
 )
-_LEGACY = re.compile(r"(\d+)x(\d+)")
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ def _read(folder: Path, metadata: Mapping[str, Metadata], slide_id: str, patient
     adata, notes = _spots(files.st)
     image = _image(files, um_per_px)
     found = um_per_px if um_per_px is not None or image is None else image.um_per_px
-    notes += contradictions(adata, _array_of(adata), found, said, str(files.st))
+    notes += contradictions(adata, array_of(adata), found, said, str(files.st))
     orders: tuple[str, ...] = ()
     if isinstance(image, PatchFile):
         adata, dropped = _with_patches(adata, image, files)
@@ -196,10 +194,10 @@ def _spots(path: Path) -> tuple[AnnData, list[str]]:
     adata.X = as_counts(dense_or_sparse(adata.X), spots, genes, str(path))
     adata.obsm[SPATIAL] = pixel_positions(adata.obsm[SPATIAL], spots, str(path))
     notes: list[str] = []
-    for step in (without_controls, _one_column_per_gene, _under_tissue):
+    for step in (without_controls, one_column_per_gene, under_tissue):
         adata, said = step(adata)
         notes += said
-    return adata, notes + _total_counts(adata)
+    return adata, notes + total_counts(adata)
 
 
 def _check_parts(adata: AnnData, path: Path) -> None:
@@ -209,44 +207,6 @@ def _check_parts(adata: AnnData, path: Path) -> None:
         raise DataError(f"{path}: expected obsm['spatial'] of shape (n_spots, 2), found {found}; obtain the file again")
     if adata.X is None:
         raise DataError(f"{path}: expected raw counts in X, found none; obtain the file again")
-
-
-def _one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:
-    from anndata import AnnData
-
-    counts, symbols, column, notes = merge_genes(adata.X, [str(gene) for gene in adata.var_names])
-    if not notes:
-        return adata, []
-    var = adata.var.iloc[np.unique(column, return_index=True)[1]].set_axis(symbols, axis=0)
-    return AnnData(counts, obs=adata.obs, var=var, uns=dict(adata.uns), obsm=dict(adata.obsm)), notes
-
-
-def _under_tissue(adata: AnnData) -> tuple[AnnData, list[str]]:
-    if "in_tissue" not in adata.obs:
-        return adata, []
-    inside = adata.obs["in_tissue"].astype(str).isin(["1", "1.0", "True"]).to_numpy()
-    if inside.all() or not inside.any():
-        return adata, []
-    return adata[inside].copy(), [f"{int((~inside).sum())} spots outside the tissue left out"]
-
-
-def _total_counts(adata: AnnData) -> list[str]:
-    """Keep the file's totals, which may include genes that were filtered, unless they cannot be totals."""
-    summed, said = totals(adata.X), _finite(adata, TOTAL_COUNTS)
-    usable = said is not None and bool((said[:, 0] >= summed).all())
-    adata.obs[TOTAL_COUNTS] = said[:, 0] if said is not None and usable else summed
-    known = usable or said is None
-    return [] if known else [f"obs['{TOTAL_COUNTS}'] is below the sum of the counts: summed anew"]
-
-
-def _finite(adata: AnnData, *columns: str) -> FloatArray | None:
-    """(n_spots, n_columns) of obs, None where a column is missing or holds anything but numbers."""
-    import pandas as pd
-
-    if not set(columns) <= set(adata.obs.columns):
-        return None
-    values = adata.obs[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    return values if np.isfinite(values).all() else None
 
 
 def _with_patches(adata: AnnData, image: PatchFile, files: _Files) -> tuple[AnnData, list[str]]:
@@ -279,16 +239,8 @@ def _size(image: PatchFile | ImageFile | None, metadata: Metadata, files: _Files
 
 
 def _array(adata: AnnData, xy: FloatArray) -> tuple[NDArray[np.float32] | None, list[str]]:
-    array = _array_of(adata)
+    array = array_of(adata)
     return (None, []) if array is None else oriented(array, xy)
-
-
-def _array_of(adata: AnnData) -> FloatArray | None:
-    spots = [_LEGACY.fullmatch(str(spot)) for spot in adata.obs_names]
-    legacy = [(float(spot[1]), float(spot[2])) for spot in spots if spot is not None]
-    if legacy and len(legacy) == len(spots):  # array_row and array_col are named the wrong way round in these files
-        return np.array(legacy)
-    return _finite(adata, "array_col", "array_row")
 
 
 LAYOUT = Layout(

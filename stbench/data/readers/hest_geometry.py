@@ -18,6 +18,7 @@ from stbench.data.geometry import (
     technology_pitch,
 )
 from stbench.data.images import HEST_UM_PER_PX, PatchFile
+from stbench.data.readers.annotated import LIBRARIES
 from stbench.data.readers.counts import FloatArray
 from stbench.data.readers.layout import text_or_none
 from stbench.data.slide import SPATIAL
@@ -26,7 +27,6 @@ from stbench.errors import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_LIBRARIES = ("library_id", "sample_id", "sample", "library", "section", "batch")
 _CORNER_SHARE = 0.25  # of the patch's side; HEST's own corners are within one pixel
 _CORNER_PX = 2.0
 _ALIKE = 0.03
@@ -60,7 +60,7 @@ def contradictions(
     return [
         *found,
         *doubts(xy, known, um_per_px, pitch, spots),
-        *_obs(adata, xy),
+        *other_positions(adata, xy),
         *_diameters(adata, um_per_px, metadata),
     ]
 
@@ -86,14 +86,14 @@ def _libraries(adata: AnnData) -> tuple[str, list[str]]:
     kept = adata.uns.get("spatial")
     if isinstance(kept, Mapping) and len(kept) > 1:
         return "uns['spatial']", [str(name) for name in kept]
-    for column in _LIBRARIES:
+    for column in LIBRARIES:
         names = [str(name) for name in adata.obs[column].dropna().unique()] if column in adata.obs else []
         if 1 < len(names) < len(adata.obs) / 2:
-            return (f"obs['{column}']" if column == _LIBRARIES[0] else ""), names
+            return (f"obs['{column}']" if column == LIBRARIES[0] else ""), names
     return "", []
 
 
-def _obs(adata: AnnData, xy: FloatArray) -> list[str]:
+def other_positions(adata: AnnData, xy: FloatArray) -> list[str]:
     """A line where ``obs`` gives other pixel positions than ``obsm['spatial']``."""
     import pandas as pd
 

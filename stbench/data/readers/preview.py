@@ -37,15 +37,14 @@ def choose_picture(
         return None, []
     path, key = previews[0]
     preview = ImageFile(path, um_per_px, _scale(scales, key, path))
-    notes = _sizes_agree(preview, previews[1:], scales)
-    fitting, others = _full(candidates, preview)
-    if len(fitting) == 1:
-        return ImageFile(fitting[0], um_per_px), [*notes, f"picture {fitting[0].name} of full resolution is used"]
-    if len(fitting) > 1:
-        others = [f"{len(fitting)} pictures of full resolution beside the matrix, none is used: leave one there"]
-    width, height = preview.size()
-    preview.finer = f"put the microscope's picture of about {width} x {height} px into {place}"
-    return preview, [*notes, *others]
+    known = [(path, scales.number(key)) for path, key in previews[1:]]
+    reduced = [(path.name, ImageFile(path, None, scale)) for path, scale in known if scale is not None]
+    notes = sizes_agree(path.name, preview, reduced)
+    full, about = full_resolution(candidates, preview, "the matrix", "scalefactors_json.json")
+    if full is None:
+        width, height = preview.size()
+        preview.finer = f"put the microscope's picture of about {width} x {height} px into {place}"
+    return full or preview, notes + about
 
 
 def _scale(scales: Scales, key: str, path: Path) -> float:
@@ -57,40 +56,57 @@ def _scale(scales: Scales, key: str, path: Path) -> float:
     return scale
 
 
-def _sizes_agree(preview: ImageFile, others: Sequence[tuple[Path, str]], scales: Scales) -> list[str]:
-    """Lines about previews whose scale factors say another size of the full picture."""
+def sizes_agree(name: str, preview: ImageFile, others: Sequence[tuple[str, ImageFile]]) -> list[str]:
+    """Lines about named pictures of one slide whose scale factors say another size of the full picture."""
     notes = []
     size = preview.size()
-    for path, key in others:
-        scale = scales.number(key)
-        other = size if scale is None else ImageFile(path, None, scale).size()
-        least = _ROUNDING + (0 if scale is None else 2 / (min(size) * scale))
+    for other_name, picture in others:
+        other = picture.size()
+        least = _ROUNDING + 2 / (min(size) * picture.scale)
         if any(differ(one, two, least) for one, two in zip(size, other, strict=True)):
             notes.append(
-                f"pictures and scale factors contradict each other: {preview.path.name} is of a picture of "
-                f"{size[0]} x {size[1]} px, {path.name} of {other[0]} x {other[1]} px; patches may lie elsewhere"
+                f"pictures and scale factors contradict each other: {name} is of a picture of {size[0]} x {size[1]} "
+                f"px, {other_name} of {other[0]} x {other[1]} px; patches may lie elsewhere"
             )
     return notes
 
 
-def _full(candidates: Sequence[Path], preview: ImageFile) -> tuple[list[Path], list[str]]:
-    """Pictures of the size that the preview was reduced from, and lines about the others."""
+def full_resolution(
+    paths: Sequence[Path], preview: ImageFile, beside: str, said: str
+) -> tuple[ImageFile | None, list[str]]:
+    """The picture of the size that the preview was reduced from, and lines about it and the others.
+
+    Args:
+        paths: pictures.
+        preview: the reduced one, with its scale.
+        beside: what they lie beside, for messages.
+        said: what gives the scale, for messages.
+    """
+    fitting, others = _fitting(paths, preview, beside, said)
+    if len(fitting) > 1:
+        return None, [f"{len(fitting)} pictures of full resolution beside {beside}, none is used: leave one there"]
+    if not fitting:
+        return None, others
+    return ImageFile(fitting[0], preview.um_per_px), [f"picture {fitting[0].name} of full resolution is used"]
+
+
+def _fitting(paths: Sequence[Path], preview: ImageFile, beside: str, said: str) -> tuple[list[Path], list[str]]:
     fitting, others = [], []
     size = preview.size()
-    for path in candidates:
+    for path in paths:
         if path.suffix == ".gz":  # of gigabytes, and unpacked again whenever it is looked at
-            others.append(f"picture {path.name} beside the matrix is not used: gunzip -k {shlex.quote(str(path))}")
+            others.append(f"picture {path.name} beside {beside} is not used: gunzip -k {shlex.quote(str(path))}")
             continue
         try:
             found = ImageFile(path).size()
         except DataError as error:
-            others.append(f"picture {path.name} beside the matrix is not used: {error}")
+            others.append(f"picture {path.name} beside {beside} is not used: {error}")
             continue
         if all(abs(one - two) <= 2 + 1 / preview.scale for one, two in zip(size, found, strict=True)):
             fitting.append(path)
         else:
             others.append(
-                f"picture {path.name} beside the matrix is not used: {found[0]} x {found[1]} px, expected about "
-                f"{size[0]} x {size[1]} as scalefactors_json.json says"
+                f"picture {path.name} beside {beside} is not used: {found[0]} x {found[1]} px, expected about "
+                f"{size[0]} x {size[1]} as {said} says"
             )
     return fitting, others

@@ -88,7 +88,7 @@ def pixel_size(
             f"{where}: expected pixel positions that follow the array positions, found {int(off.sum())} of {len(off)} "
             f"spots elsewhere (first {spots[int(np.argmax(off))]}); obtain the file again"
         )
-    bin_um, said = _bin_um(scales, spots), scales.number("microns_per_pixel")
+    bin_um, said = bin_um_of(scales, spots), scales.number("microns_per_pixel")
     fitted = _of_array(array[~off], xy[~off], bin_um)
     found = said if bin_um is not None and said is not None else fitted or said
     bins = "" if bin_um is None else f"bins of {bin_um:g} um"
@@ -101,7 +101,8 @@ def pixel_size(
     return found, notes + _diameter(scales, found, bin_um)
 
 
-def _bin_um(scales: Scales, spots: Sequence[str]) -> float | None:
+def bin_um_of(scales: Scales, spots: Sequence[str]) -> float | None:
+    """Side of a bin in micrometres by the scale factors or the names of the spots; None for what has no bins."""
     named = _BIN.match(spots[0]) if spots else None
     return scales.number("bin_size_um") or (float(named[1]) if named else None)
 
