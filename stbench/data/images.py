@@ -67,7 +67,7 @@ class ImageFile(ImageSource):
 
     def held(self) -> AbstractContextManager[None]:
         """A block in which the picture is decoded once for all that is asked of it; raises what reading it raises."""
-        return held(self.path)
+        return held(self.path, open_raster(self.path))
 
     def thumbnail(self, longest_px: int) -> ImageArray:
         """The picture reduced by area averaging so that no side is longer than ``longest_px``; never enlarged.

@@ -6,20 +6,21 @@ One whose name ends in .gz is unpacked into a temporary file while it is open.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from stbench.data.raster.base import PICTURE, SAVE_AS_RGB, WHITE, Raster, UnsupportedError
 from stbench.data.raster.painted import OnGlass
+from stbench.data.raster.stored import Stored
 from stbench.data.raster.tiff import Tiff
 from stbench.data.raster.whole import Whole
 from stbench.errors import DataError, UserError
 from stbench.reading import check_packed, check_regular, opened
 from stbench.text import one_line
 
-__all__ = ["WHITE", "OnGlass", "Raster", "held", "open_raster"]
+__all__ = ["WHITE", "OnGlass", "Raster", "Stored", "held", "kept", "open_raster", "said_of"]
 
 _FORMATS = {
     b"GIF8": "GIF",
@@ -34,7 +35,7 @@ _FORMATS = {
     b"PK": "a zip archive",
     b"\x1f\x8b": "gzip",
 }
-_HELD: dict[Path, Raster] = {}
+_HELD: dict[Hashable, Raster] = {}
 _POINTER = b"version https://git-lfs"
 
 
@@ -46,44 +47,62 @@ def open_raster(path: Path) -> Iterator[Raster]:
         DataError: missing, of another format, in a colour model, codec or depth that is not read, larger than fits in
             memory, truncated or damaged.
     """
-    try:
-        if path in _HELD:
-            yield _HELD[path]
+    with said_of(path):
+        if (raster := kept(path)) is not None:
+            yield raster
             return
         with _unpacked(path) as place, _opened(place) as raster:
             yield raster
+
+
+@contextmanager
+def said_of(path: Path, wanted: str = "an intact JPEG, PNG or TIFF", where: str = "") -> Iterator[None]:
+    """Whatever goes wrong with a picture in the block is a DataError.
+
+    Args:
+        path: file of the picture.
+        wanted: what it should be.
+        where: place of the picture in the file; empty where the file is the picture.
+    """
+    place = f"picture {path}{where and f', {where}'}"
+    try:
+        yield
     except UserError:
         raise
     except MemoryError as error:
         raise DataError(
-            f"picture {path}: expected pixels that fit in memory, found: {one_line(str(error)) or 'more'}; "
+            f"{place}: expected pixels that fit in memory, found: {one_line(str(error)) or 'more'}; "
             "store it as a tiled, pyramidal TIFF"
         ) from error
     except UnsupportedError as error:
-        raise DataError(f"picture {path}: {error}") from error
+        raise DataError(f"{place}: {error}") from error
     except Exception as error:  # every decoder fails in its own way on a damaged file
         reason = one_line(str(error)) or type(error).__name__
-        raise DataError(
-            f"picture {path}: expected an intact JPEG, PNG or TIFF, found: {reason}; {_remedy(reason)}"
-        ) from error
+        raise DataError(f"{place}: expected {wanted}, found: {reason}; {_remedy(reason)}") from error
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(key: Hashable, opening: AbstractContextManager[Raster]) -> Iterator[None]:
     """Keep a picture open for all that the block reads of it: one that can only be decoded whole is decoded once.
 
-    Raises:
-        DataError: as :func:`open_raster` does.
+    Args:
+        key: what the picture is known by: the path of a file.
+        opening: opens it; raises what that raises.
     """
-    if path in _HELD:
+    if key in _HELD:
         yield
         return
-    with open_raster(path) as raster:
-        _HELD[path] = raster
+    with opening as raster:
+        _HELD[key] = raster
         try:
             yield
         finally:
-            del _HELD[path]
+            del _HELD[key]
+
+
+def kept(key: Hashable) -> Raster | None:
+    """The open picture of a key, None where none is held."""
+    return _HELD.get(key)
 
 
 @contextmanager
