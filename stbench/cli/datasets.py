@@ -30,7 +30,7 @@ GenesTable = Annotated[
         help="Table of genes: symbols take the place of ids and older symbols, e.g. HGNC's.",
     ),
 ]
-Name = Annotated[str, typer.Argument(help="Registered name, or a folder in a known layout.")]
+Name = Annotated[str, typer.Argument(help="Registered name, or a folder or .h5ad file in a known layout.")]
 
 
 @app.command("list")

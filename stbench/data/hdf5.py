@@ -98,7 +98,7 @@ def check_header(path: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file to read single arrays of; raises what :func:`check_header` raises."""
     import h5py
 

@@ -15,6 +15,7 @@ from stbench.data.beside import with_genes, with_patients
 from stbench.data.cohort import Cohort
 from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
+from stbench.data.readers.scanpy_h5ad import SUFFIX as H5AD
 from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.files import visible
@@ -120,7 +121,8 @@ def find_card(name: str) -> DatasetCard:
     Raises:
         UnknownNameError: neither a registered name nor a folder.
     """
-    is_folder = name not in dataset_cards() and "\0" not in name and (Path(name).is_dir() or "/" in name)
+    is_path = "\0" not in name and ("/" in name or Path(name).is_dir() or name.endswith(H5AD))
+    is_folder = name not in dataset_cards() and is_path
     return _folder_card(Path(name)) if is_folder else find_dataset(name)
 
 
@@ -132,8 +134,14 @@ def _base(name: str, data_root: Path | None) -> tuple[Cohort, Path]:
 
 
 def _folder_card(folder: Path) -> DatasetCard:
-    slug = re.sub(r"[^a-z0-9.]+", "-", folder.resolve().name.lower()).strip("-.") or "folder"
+    slug = re.sub(r"[^a-z0-9.]+", "-", _called(folder).lower()).strip("-.") or "folder"
     return DatasetCard(name=slug, title=folder.name)
+
+
+def _called(folder: Path) -> str:
+    """A cohort is called by its folder, or by its file without the ending."""
+    place = folder.resolve()
+    return place.stem if place.is_file() else place.name
 
 
 def _simulation(card: DatasetCard, texts: tuple[str, ...]) -> Any:
@@ -187,7 +195,7 @@ def _fetch(card: Listing, root: str) -> str:
 
 
 def open_folder(folder: Path, *, require_image: bool = True, patients: Path | None = None) -> Cohort:
-    """Open somebody's own slides: any folder in one of the known layouts.
+    """Open somebody's own slides: any folder in one of the known layouts, or one ``.h5ad`` file.
 
     Args:
         folder: where they lie.
@@ -200,7 +208,7 @@ def open_folder(folder: Path, *, require_image: bool = True, patients: Path | No
     known = readers()
     for layout in known.values():
         if layout.recognises(folder):
-            if reason := misnamed(name := folder.resolve().name):
+            if reason := misnamed(name := _called(folder)):
                 raise DataError(f"{folder}: {reason}")
             found = replace(layout.open(name, folder, [], require_image=require_image), folder=folder)
             return one_spelling(with_patients(found, patients))
@@ -209,7 +217,9 @@ def open_folder(folder: Path, *, require_image: bool = True, patients: Path | No
 
 
 def _state(folder: Path) -> str:
+    if folder.is_file():
+        return "another file"
     if not folder.is_dir():
-        return "no such folder"
+        return "no such file" if folder.suffix == H5AD else "no such folder"
     names = sorted(path.name for path in visible(folder.iterdir()))[:5]
     return f"only {', '.join(names)}" if names else "an empty folder"

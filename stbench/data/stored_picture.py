@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-from stbench.data.hdf5 import opened
+from stbench.data.hdf5 import open_hdf5
 from stbench.data.images import ImageFile
 from stbench.data.picture_facts import stated
 from stbench.data.raster import Raster, Stored, held, kept, said_of
@@ -55,13 +55,13 @@ class StoredPicture(ImageFile):
             if (raster := kept(self._key)) is not None:
                 yield raster
                 return
-            with opened(self.path) as file:
+            with open_hdf5(self.path) as file:
                 yield Stored(file[self.place])
 
 
 @lru_cache(maxsize=1024)
 def _digest_of(place: str, path: Path, size: int, mtime_ns: int) -> str:
-    with said_of(path, _WANTED, place), opened(path) as file:
+    with said_of(path, _WANTED, place), open_hdf5(path) as file:
         array = file[place]
         found = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
         for rows in Stored(array).bands():

@@ -96,7 +96,7 @@ class Request:
         group=METHOD, role="cells", order=1, said=True,
     )  # fmt: skip
     dataset: str = option(
-        "simulated", "Registered name, or a folder in a known layout.", "--dataset",
+        "simulated", "Registered name, or a folder or .h5ad file in a known layout.", "--dataset",
         group=TASK, role="shared", order=10, said=True,
     )  # fmt: skip
     genes: tuple[int, ...] = option(

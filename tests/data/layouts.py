@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import warnings
 
 import anndata
 import h5py
@@ -164,6 +165,29 @@ def write_matrix(path, matrix, genes=GENES, barcodes=BARCODES, kinds=None):
         group["features/name"] = np.array(genes, dtype="S15")
         group["features/id"] = np.array([f"ENSG{i}" for i in range(len(genes))], dtype="S15")
         group["features/feature_type"] = np.array(kinds, dtype="S20")
+
+
+PICTURES = {"hires": (300, 250), "lowres": (60, 50)}  # of a slide of 600 x 500 px
+SCALES = {"tissue_hires_scalef": 0.5, "tissue_lowres_scalef": 0.1, "spot_diameter_fullres": 27.5}
+
+
+def visium_adata(seed=0, library="V1", barcodes=BARCODES, genes=GENES, images=PICTURES):
+    """As scanpy.read_visium leaves it: spots on the array of :func:`visium`, pictures of 0 to 1 in ``uns``."""
+    table = visium(barcodes).set_index("barcode")
+    adata = anndata.AnnData(csr_matrix(counts(seed, len(barcodes), len(genes)).astype(np.float32)))
+    adata.obs = table[["in_tissue", "array_row", "array_col"]].rename_axis(None)
+    adata.var_names = list(genes)
+    adata.obsm["spatial"] = table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy()
+    shown = {name: (picture(size, seed) / np.float32(255)).astype(np.float32) for name, size in images.items()}
+    adata.uns["spatial"] = {library: {"images": shown, "scalefactors": dict(SCALES), "metadata": {}}}
+    return adata
+
+
+def joined(parts, label="library_id", **options):
+    """Several slides in one file, as squidpy's users join them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one barcode on several slides, as there is
+        return anndata.concat(parts, label=label, **{"uns_merge": "unique", **options})
 
 
 def truncate(path, share=0.6):

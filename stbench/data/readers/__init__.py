@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import EntryPoint
 
 from stbench.catalogue import Registered, load_point, package_of
-from stbench.data.readers import her2st, hest, spaceranger, st_folders
+from stbench.data.readers import her2st, hest, scanpy_h5ad, spaceranger, st_folders
 from stbench.data.readers.layout import Layout
 from stbench.errors import DataError
 
@@ -14,6 +14,7 @@ READERS: dict[str, Layout] = {
     "hest": hest.LAYOUT,
     "spaceranger": spaceranger.LAYOUT,
     "st": st_folders.LAYOUT,
+    "h5ad": scanpy_h5ad.LAYOUT,
 }
 
 

@@ -36,6 +36,7 @@ from stbench.data.readers.spaceranger_files import MATRIX, Files, slides_in
 from stbench.data.readers.spaceranger_folders import clashes, missing_positions, others, unread
 from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
+from stbench.files import visible
 from stbench.reading import UNREADABLE, check_table, opened
 from stbench.text import few
 
@@ -46,8 +47,8 @@ ALL_GENES = "sum_umi_all_genes"  # layers.tsv: UMI over all genes, where the mat
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder is, or holds, output of Space Ranger."""
-    return bool(slides_in(folder) or unread(folder, ()))
+    """Whether a folder is, or holds, output of Space Ranger; parts of slides beside ``.h5ad`` files are none."""
+    return bool(slides_in(folder) or (unread(folder, ()) and not any(visible(folder.glob("*.h5ad")))))
 
 
 def open_spaceranger(name: str, folder: Path, slides: Sequence[Entry], *, require_image: bool) -> Cohort:

@@ -23,8 +23,8 @@ _PREVIEWS = tuple((f"tissue_{name}_image.png", f"tissue_{name}_scalef") for name
 _ENTRIES = ("matrix.mtx", "matrix.mtx.gz")
 _BARCODES = ("barcodes.tsv", "barcodes.tsv.gz")
 _FEATURES = ("features.tsv", "features.tsv.gz", "genes.tsv", "genes.tsv.gz")
-_KINDS = (".tif", ".tiff", ".btf", ".svs", ".jpg", ".jpeg", ".png")
-_PICTURES = (*_KINDS, *(f"{kind}.gz" for kind in _KINDS))
+KINDS = (".tif", ".tiff", ".btf", ".svs", ".jpg", ".jpeg", ".png")
+_PICTURES = (*KINDS, *(f"{kind}.gz" for kind in KINDS))
 # Renderings that Space Ranger makes, and the picture of the CytAssist, which is none of the microscope's.
 _RENDERED = re.compile(r"(^|[_\-. ])(cytassist_image|aligned_|detected_|tissue_(hires|lowres)_image)")
 _BETWEEN = "_-. "
