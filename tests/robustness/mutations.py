@@ -88,7 +88,23 @@ def _geo(root):
     ranger_forms.flat(root)
 
 
-COHORTS = {"her2st": _her2st, "hest": _hest, "spaceranger": _spaceranger, "geo": _geo, "st": _st}
+def _h5ad(root):
+    """Two files of one slide each, and one of two."""
+    barcodes = [f"AAAC{i:012d}-1" for i in range(16)]
+    made = {name: layouts.visium_adata(seed, name, barcodes, _GENES) for seed, name in enumerate(SLIDES)}
+    for name in SLIDES[:2]:
+        made[name].write_h5ad(root / f"{name}.h5ad")
+    layouts.joined({name: made[name] for name in SLIDES[2:]}).write_h5ad(root / "rest.h5ad")
+
+
+COHORTS = {
+    "her2st": _her2st,
+    "hest": _hest,
+    "spaceranger": _spaceranger,
+    "geo": _geo,
+    "st": _st,
+    "h5ad": _h5ad,
+}
 
 
 @dataclass(frozen=True)
@@ -188,7 +204,7 @@ def _other_array(values, rng):
         "a group": lambda: None,
         "a number": lambda: 7,
         "a text": lambda: "text",
-        "half as long": lambda: values[: n // 2],
+        "half as long": lambda: values[: n // 2] if n else values,
         "twice as long": lambda: np.concatenate([values, values]) if n else values,
         "empty": lambda: values[:0] if n else values,
         "of one axis more": lambda: values[None],
