@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Collection
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -57,7 +58,7 @@ def asks(
 
         parameters = [_parameter(kind, name) for name in names]
         parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
-        parameters.append(_config(kind))
+        parameters.append(_config(kind, names))
         called.__doc__ = command.__doc__
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -95,13 +96,14 @@ def _typed(one: Option, said: Any) -> Any:
 
 
 def _default(usual: Any) -> Any:
-    return None if isinstance(usual, tuple) else usual
+    """What a command line takes where nothing is said; an option without a default must be given."""
+    return ... if usual is MISSING else None if isinstance(usual, tuple) else usual
 
 
-def _config(kind: type[Request]) -> inspect.Parameter:
+def _config(kind: type[Request], names: Collection[str]) -> inspect.Parameter:
     def read(context: typer.Context, path: Path | None) -> Path | None:
         if path is not None and not context.resilient_parsing:
-            context.default_map = {**(context.default_map or {}), **read_config(kind, path)}
+            context.default_map = {**(context.default_map or {}), **read_config(kind, path, names)}
         return path
 
     more = {"callback": read, "is_eager": True, "rich_help_panel": RESULT}
@@ -111,8 +113,13 @@ def _config(kind: type[Request]) -> inspect.Parameter:
     return inspect.Parameter(CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def read_config(kind: type[Request], path: Path) -> dict[str, Any]:
+def read_config(kind: type[Request], path: Path, asked: Collection[str] | None = None) -> dict[str, Any]:
     """Options from a TOML file, under the names of flags (``split-seed``) or of fields (``split_seed``).
+
+    Args:
+        kind: the request.
+        path: the file.
+        asked: names of the fields that a command asks for; all when None.
 
     Raises:
         SettingError: no such file, no TOML, or a value of a wrong type.
@@ -123,7 +130,7 @@ def read_config(kind: type[Request], path: Path) -> dict[str, Any]:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingError(f"--config: expected TOML in {path}, found: {first_line(error)}") from error
-    names = kind.named()
+    names = {said: name for said, name in kind.named().items() if asked is None or name in asked}
     found = {}
     for key, value in said.items():
         if key not in names:
@@ -140,6 +147,7 @@ def _as_typed(kind: type[Request], name: str, value: Any, path: Path) -> Any:
     if get_origin(said) is tuple:
         return [str(part) for part in (value if isinstance(value, list) else [value])]
     wanted = tuple(part for part in (get_args(said) or (said,)) if part is not type(None))
+    wanted += (int,) * (float in wanted)
     if not isinstance(value, str if wanted == (Path,) else wanted) or (isinstance(value, bool) and bool not in wanted):
         raise SettingError(f"--config {path}: expected {wanted[0].__name__} for {name}, found {value!r}")
     return value

@@ -15,8 +15,9 @@ from stbench.data.opening import open_dataset
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.evaluation.apply import Model, apply
+from stbench.evaluation.predict_request import PredictRequest
 from stbench.evaluation.predictions import FACTS, prediction_path
-from stbench.files import remove_parts, sha256_of, whole
+from stbench.files import remove_parts, whole
 from stbench.reading import check_regular
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line, listed
@@ -41,59 +42,35 @@ class Wanted:
     laid: str = ""
 
 
-@dataclass(frozen=True)
-class Laid:
-    """How spots are laid over a picture where the model does not say it.
-
-    Args:
-        um_per_px: micrometres per full-resolution pixel, None takes what the picture says.
-        pitch_um: distance of neighbouring spots, None takes the model's.
-        spots: table of positions in place of a grid.
-    """
-
-    um_per_px: float | None = None
-    pitch_um: float | None = None
-    spots: Path | None = None
-
-    def said(self) -> str:
-        """Everything that decides where spots lie, as text."""
-        table = None if self.spots is None else sha256_of(self.spots)
-        return json.dumps([self.um_per_px, self.pitch_um, table])
-
-    def check(self) -> None:
-        """Raise SettingError for a size that is none, or a table of spots that cannot be read."""
-        try:
-            self.said()
-        except OSError as error:
-            raise SettingError(f"--spots: expected a table of spots, found: {first_line(error)}") from error
-        for option, value in (("--um-per-px", self.um_per_px), ("--pitch", self.pitch_um)):
-            if value is not None and not 0 < value < float("inf"):
-                raise SettingError(f"{option}: expected micrometres above 0, found {value:g}")
-
-
-def pictures(model: Model, places: Sequence[Path], laid: Laid, out: Path) -> list[Wanted]:
-    """Slides of pictures: files, or all of a folder.
+def wanted_by(request: PredictRequest, model: Model) -> list[Wanted]:
+    """Slides that are asked for: pictures, or slides of a cohort.
 
     Raises:
-        UserError: a place is neither, or two slides are called the same.
+        UserError: an option says what cannot be, a slide is not there, or two are called the same.
     """
-    laid.check()
+    request.check()
+    if request.dataset:
+        return _slides_of(request.dataset, request.slides, request.data_root, request.out)
+    return _pictures(request, model)
+
+
+def _pictures(request: PredictRequest, model: Model) -> list[Wanted]:
     seen = model.facts.seen
-    found = [picture for place in places for picture in _pictures(place)]
-    if laid.spots is not None and len(found) > 1:
+    found = [picture for place in request.slides for picture in _pictures_at(Path(place))]
+    if request.spots is not None and len(found) > 1:
         raise SettingError(f"--spots: expected one picture beside a table of its spots, found {len(found)}; name one")
     names = [path.name.removesuffix(path.suffix).removesuffix(".ome") for path in found]
     reads = [
         partial(
-            bare_slide, path, um_per_px=laid.um_per_px, pitch_um=laid.pitch_um or seen.pitch_um,
-            hexagonal=seen.hexagonal, spots=laid.spots,
+            bare_slide, path, um_per_px=request.um_per_px, pitch_um=request.pitch_um or seen.pitch_um,
+            hexagonal=seen.hexagonal, spots=request.spots,
         )
         for path in found
     ]  # fmt: skip
-    return _wanted(dict_of(names, reads), out, laid.said())
+    return _wanted(_by_name(names, reads), request.out, request.laid())
 
 
-def _pictures(place: Path) -> list[Path]:
+def _pictures_at(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     found = sorted(path for path in place.glob("*") if path.suffix.lower() in PICTURES) if place.is_dir() else []
@@ -105,19 +82,15 @@ def _pictures(place: Path) -> list[Path]:
     return found
 
 
-def dict_of(names: Sequence[str], reads: Sequence[Callable[[], Slide]]) -> dict[str, Callable[[], Slide]]:
+def _by_name(names: Sequence[str], reads: Sequence[Callable[[], Slide]]) -> dict[str, Callable[[], Slide]]:
     """Names to readers; raises DataError where a name comes twice."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"--slide: expected slides of different names, found {twice[0]} again; rename a picture")
     return dict(zip(names, reads, strict=True))
 
 
-def slides_of(dataset: str, ids: Sequence[str], data_root: Path | None, out: Path) -> list[Wanted]:
-    """Slides of a cohort in any layout; their counts are not looked at.
-
-    Raises:
-        UserError: the cohort is not there, or a slide is not in it.
-    """
+def _slides_of(dataset: str, ids: Sequence[str], data_root: Path | None, out: Path) -> list[Wanted]:
+    """Slides of a cohort in any layout; their counts are not looked at."""
     cohort, _ = open_dataset(dataset, data_root)
     if unknown := [id_ for id_ in ids if id_ not in cohort.ids]:
         raise UnknownNameError(f"slide of {cohort.name}", unknown[0], cohort.ids)

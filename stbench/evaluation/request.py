@@ -297,7 +297,8 @@ def _plain(value: Any) -> Any:
 def _words(one: Option, value: Any) -> list[str]:
     flag = one.flags[0]
     if isinstance(value, bool):
-        return [] if value else [flag.rpartition("/")[2]]
+        on, _, off = flag.partition("/")
+        return [on if value else off]
     if one.joined:
         return [flag, listed(value, ",")]
     values: Sequence[Any] = value if isinstance(value, tuple) else (value,)

@@ -126,3 +126,20 @@ def test_every_mistake_is_one_line(stbench, model):
     assert "expected a model in nothing" in stbench(
         "predict", "--model", "nothing", "--slide", "slide.png", "--out", "p.h5ad"
     ).reason  # fmt: skip
+
+
+def test_options_come_from_a_file_and_words_win(stbench, model):
+    write_picture("slide.png")
+    Path("p.toml").write_text('model = "m"\nslide = "slide.png"\num-per-px = 4\npitch_um = 300\nkeep-draws = true\n')
+    assert stbench("predict", "--config", "p.toml", "--pitch", "200", "--out", "a.h5ad").code == 0
+    assert stbench(*model, "--slide", "slide.png", *SIZE, "--keep-draws", "--out", "b.h5ad").code == 0
+    assert Path("a.h5ad").read_bytes() == Path("b.h5ad").read_bytes()
+    for said, reason in (
+        ("genes = 50", "unknown option in p.toml 'genes'"),
+        ('um-per-px = "4"', "--config p.toml: expected float for um_per_px, found '4'"),
+        ('model = "m"\nslide = "slide.png"\nseed = [1, 2]', "--seed: expected one, found 1, 2"),
+        ('model = "m"\nslide = "slide.png"\nseed = -1', "--seed: expected whole numbers such as"),
+    ):
+        Path("p.toml").write_text(said)
+        assert reason in stbench("predict", "--config", "p.toml", "--out", "c.h5ad").reason
+    assert "Missing option '--model'" in stbench("predict", "--out", "c.h5ad").err
