@@ -19,7 +19,6 @@ from stbench.reading import UNREADABLE
 from stbench.text import first_line
 
 FloatArray = NDArray[np.float32]
-PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".svs")
 _PLACES = (("pixel_x", "pixel_y"), ("pxl_col_in_fullres", "pxl_row_in_fullres"), ("x_pixel", "y_pixel"), ("x", "y"))
 _ARRAYS = (("array_x", "array_y"), ("array_col", "array_row"), ("x", "y"))
 _NAMES = ("spot", "spot_id", "barcode", "id")

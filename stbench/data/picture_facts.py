@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from stbench.data.raster import open_raster
+from stbench.data.raster.endings import parts
 from stbench.errors import DataError
 from stbench.reading import UNREADABLE, opened
 from stbench.text import one_line
@@ -17,8 +19,20 @@ _T = TypeVar("_T")
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, unpacked where its name ends in .gz; raises DataError where it cannot be read."""
-    return stated(_digest_of, path)
+    """sha256 of a file's bytes, unpacked where its name ends in .gz, and of further files that hold its pixels.
+
+    Raises:
+        DataError: one of them cannot be read.
+    """
+    own = stated(_digest_of, path)
+    others = [[_beside(part, path), stated(_digest_of, part)] for part in parts(path)]
+    return hashlib.sha256(json.dumps([own, *others]).encode()).hexdigest() if others else own
+
+
+def _beside(part: Path, path: Path) -> str:
+    """Name of a part whatever the slide is called."""
+    inside = part.relative_to(path.parent)
+    return inside.relative_to(path.stem).as_posix() if inside.parts[0] == path.stem else inside.as_posix()
 
 
 def is_mended(path: Path) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stbench.data.bare import PICTURES, bare_slide
+from stbench.data.bare import bare_slide
 from stbench.data.hdf5_writing import write_h5ad
 from stbench.data.opening import open_dataset
+from stbench.data.raster.endings import ENDINGS, pictures_in
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.evaluation.apply import Model, apply
@@ -73,11 +74,11 @@ def _pictures(request: PredictRequest, model: Model) -> list[Wanted]:
 def _pictures_at(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
-    found = sorted(path for path in place.glob("*") if path.suffix.lower() in PICTURES) if place.is_dir() else []
+    found = pictures_in(place)
     if not found:
         state = "a folder without one" if place.is_dir() else "neither"
         raise DataError(
-            f"--slide: expected a picture, or a folder of pictures ({listed(PICTURES)}), at {place}, found {state}"
+            f"--slide: expected a picture, or a folder of pictures ({listed(ENDINGS)}), at {place}, found {state}"
         )
     return found
 

@@ -6,7 +6,8 @@ import anndata
 import numpy as np
 import pytest
 
-from ..data.pictured import write_picture
+from ..data.pictured import picture, write_picture
+from ..data.scanned import write_mirax, write_vms
 from .conftest import TINY
 
 WORDS = [*TINY, "--encoder", "mean-rgb", "--genes", "5", "--device", "cpu"]
@@ -60,6 +61,21 @@ def test_a_folder_of_pictures_and_slides_of_a_cohort(stbench, model, write_her2s
     write_her2st(Path("mine"))
     assert stbench(*model, "--dataset", "./mine", "--out", "own").code == 0
     assert len(list(Path("own").iterdir())) == 1
+
+
+def test_slides_of_scanners_beside_each_other(stbench, model):
+    Path("scans").mkdir()
+    pixels = picture()[0][:512, :512]
+    write_vms(Path("scans/a.vms"), pixels, um=(4, 4))
+    write_mirax(Path("scans/b.mrxs"), pixels)
+    ended = stbench(*model, "--slide", "scans", "--um-per-px", "4", "--pitch", "200", "--out", "out")
+    assert ended.code == 0, ended.err
+    one, other = (anndata.read_h5ad(f"out/{name}.h5ad") for name in "ab")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.h5ad", "b.h5ad"]
+    np.testing.assert_array_equal(one.obsm["spatial"], other.obsm["spatial"])
+    np.testing.assert_allclose(one.X, other.X, atol=0.05)
+    assert stbench(*model, "--slide", "scans/a.vms", "--pitch", "200", "--out", "c.h5ad").code == 0
+    np.testing.assert_array_equal(anndata.read_h5ad("c.h5ad").X, one.X)
 
 
 def test_what_it_is_worth_is_kept_and_written(stbench):

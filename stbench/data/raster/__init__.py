@@ -1,4 +1,4 @@
-"""Pixels of a picture on disk, whole (JPEG, PNG) or region by region (TIFF, with or without a pyramid).
+"""Pixels of a picture on disk, whole (JPEG, PNG) or region by region (TIFF and slides, with or without a pyramid).
 
 One whose name ends in .gz is unpacked into a temporary file while it is open.
 """
@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from stbench.data.raster.base import PICTURE, SAVE_AS_RGB, WHITE, Raster, UnsupportedError
+from stbench.data.raster.base import PICTURE, SAVE_AS_RGB, WHITE, Level, Raster, UnsupportedError
+from stbench.data.raster.endings import is_openslide
+from stbench.data.raster.openslide import Slide, knows
 from stbench.data.raster.painted import OnGlass
 from stbench.data.raster.stored import Stored
 from stbench.data.raster.tiff import Tiff
@@ -20,7 +22,7 @@ from stbench.errors import DataError, UserError
 from stbench.reading import check_packed, check_regular, opened
 from stbench.text import one_line
 
-__all__ = ["WHITE", "OnGlass", "Raster", "Stored", "held", "kept", "open_raster", "said_of"]
+__all__ = ["WHITE", "Level", "OnGlass", "Raster", "Stored", "held", "kept", "open_raster", "said_of"]
 
 _FORMATS = {
     b"GIF8": "GIF",
@@ -36,18 +38,22 @@ _FORMATS = {
     b"\x1f\x8b": "gzip",
 }
 _HELD: dict[Hashable, Raster] = {}
+_WANTED = "an intact JPEG, PNG or TIFF"
 _POINTER = b"version https://git-lfs"
 
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[Raster]:
-    """Open a JPEG, PNG or TIFF by what its first bytes say, whatever its name.
+    """Open a picture: a slide in a scanner's format by its name, a JPEG, PNG or TIFF by what its first bytes say.
+
+    A TIFF that a scanner wrote and that is not read here is read by OpenSlide where that is installed.
 
     Raises:
         DataError: missing, of another format, in a colour model, codec or depth that is not read, larger than fits in
-            memory, truncated or damaged.
+            memory, truncated or damaged; or OpenSlide is asked for and not installed.
     """
-    with said_of(path):
+    wanted = "an intact slide that OpenSlide reads" if is_openslide(path) else _WANTED
+    with said_of(path, wanted):
         if (raster := kept(path)) is not None:
             yield raster
             return
@@ -56,7 +62,7 @@ def open_raster(path: Path) -> Iterator[Raster]:
 
 
 @contextmanager
-def said_of(path: Path, wanted: str = "an intact JPEG, PNG or TIFF", where: str = "") -> Iterator[None]:
+def said_of(path: Path, wanted: str = _WANTED, where: str = "") -> Iterator[None]:
     """Whatever goes wrong with a picture in the block is a DataError.
 
     Args:
@@ -126,13 +132,24 @@ def _remedy(reason: str) -> str:
 
 def _opened(path: Path) -> Raster:
     check_regular(path)
+    if is_openslide(path):
+        return Slide(path)
     with path.open("rb") as file:
         magic = file.read(24)
     if magic.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
         return Whole(path, png=magic[1:4] == b"PNG")
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return Tiff(path)
+        return _tiff(path)
     raise _other_format(magic)
+
+
+def _tiff(path: Path) -> Raster:
+    try:
+        return Tiff(path)
+    except UnsupportedError:
+        if knows(path):
+            return Slide(path)
+        raise
 
 
 def _other_format(magic: bytes) -> Exception:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from stbench.data.image import ImageArray
 from stbench.reading import Limit
@@ -16,6 +18,17 @@ PICTURE = Limit("STBENCH_MAX_PICTURE_GB", 6)
 
 class UnsupportedError(Exception):
     """An intact picture that is not read; the message says what was expected, what was found and what to do."""
+
+
+class Level(Protocol):
+    """A picture, or a reduced copy of it in the same file; both lie in pixels of their own."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the header."""
+
+    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
+        """(height, width, 3) pixels of a rectangle that lies inside."""
 
 
 class Raster(AbstractContextManager["Raster"]):
@@ -34,6 +47,11 @@ class Raster(AbstractContextManager["Raster"]):
     @abstractmethod
     def coarse(self, longest_px: int) -> ImageArray:
         """The whole picture, reduced as far as is cheap while its longest side stays at least ``longest_px``."""
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The picture, then its reduced copies."""
+        return [self]
 
     @property
     def mended(self) -> bool:

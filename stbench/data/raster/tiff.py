@@ -7,13 +7,14 @@ import logging
 import math
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stbench.data.image import ImageArray
-from stbench.data.raster.base import WHITE, Raster, UnsupportedError, check_memory
+from stbench.data.raster.base import WHITE, Level, Raster, UnsupportedError, check_memory
 from stbench.data.raster.channels import check_one_plane, joined_pages
 from stbench.data.raster.colour import JPEG, YCBCR, Samples, colours_of
 from stbench.data.raster.ends import jpeg_ends_early
@@ -54,6 +55,11 @@ class Tiff(Raster):
         level = min(enough, key=lambda level: max(level.size))
         check_memory(*level.size, _BYTES_PER_PX)
         return level.region(0, 0, *level.size)
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The picture, then its reduced copies."""
+        return self._levels
 
     @property
     def mended(self) -> bool:

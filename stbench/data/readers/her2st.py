@@ -14,6 +14,7 @@ from stbench.data.cohort import Cohort, guarded
 from stbench.data.geometry import Pitch, doubts
 from stbench.data.image import ImageSource
 from stbench.data.images import ImageFile
+from stbench.data.raster.endings import pictures_in
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.count_table import read_counts
 from stbench.data.readers.counts import (
@@ -39,7 +40,6 @@ PITCH_UM = 200.0
 # The image is cropped at the centres of array positions 1 and 33 (x), 1 and 35 (y).
 PITCHES = np.array([32.0, 34.0])
 _POSITION = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
-_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _FORMULA_PX = 0.5  # the spot files keep it to 0.01 px
 _SIZE_PX = 2.0
 _SECTION = re.compile(r"([A-Z])\d+|([A-Z]{1,2}\d+)[-_][A-Z]\d+", re.IGNORECASE)
@@ -98,10 +98,9 @@ def _sections(folder: Path) -> dict[str, Path]:
 
 def _files(folder: Path, section: str, counts: Path) -> _Files:
     place = folder / "data" / "ST-imgs" / section[:1] / section
-    pictures = sorted(path for path in visible(place.glob("*")) if path.suffix.lower() in _PICTURES)
     reduced = folder / "app" / "www" / "imgs" / f"{section}_HE_image_dark.png"
     spots = folder / "data" / "ST-spotfiles" / f"{section}{_SPOTS}"
-    return _Files(counts, spots, tuple(pictures), reduced if reduced.is_file() else None)
+    return _Files(counts, spots, tuple(pictures_in(place)), reduced if reduced.is_file() else None)
 
 
 def _reason(files: _Files, require_image: bool) -> str:

@@ -19,6 +19,7 @@ from stbench.data.geometry import check_one_section, differ, doubts, is_hexagona
 from stbench.data.hdf5 import intact, open_hdf5
 from stbench.data.images import ImageFile
 from stbench.data.pixel_size import said_um_per_px
+from stbench.data.raster.endings import ENDINGS
 from stbench.data.readers.annotated import array_of, one_column_per_gene, total_counts, under_tissue
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
@@ -35,7 +36,6 @@ from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
 from stbench.data.readers.positions import pixel_positions
 from stbench.data.readers.preview import full_resolution, sizes_agree
 from stbench.data.readers.scales import OFF_ARRAY, Scales, bin_um_of, pixel_size
-from stbench.data.readers.spaceranger_files import KINDS
 from stbench.data.slide import ARRAY, SPATIAL, Slide
 from stbench.data.sparse import check_sparse
 from stbench.data.stored_picture import StoredPicture
@@ -123,7 +123,7 @@ def _named(sections: Sequence[Section]) -> dict[str, _Files]:
 def _pictures_beside(path: Path, slide_id: str) -> Iterator[Path]:
     for other in sorted(visible(path.parent.glob("*"))):
         stem = other.name.removesuffix(other.suffix)
-        if other.suffix.lower() in KINDS and slide_id in (stem, stem.removesuffix(".ome")):
+        if other.suffix.lower() in ENDINGS and slide_id in (stem, stem.removesuffix(".ome")):
             yield other
 
 

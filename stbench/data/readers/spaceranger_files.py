@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stbench.data.raster.endings import pictures_in
 from stbench.data.readers.matrices import Market
 from stbench.files import visible
 from stbench.text import few
@@ -23,8 +24,6 @@ _PREVIEWS = tuple((f"tissue_{name}_image.png", f"tissue_{name}_scalef") for name
 _ENTRIES = ("matrix.mtx", "matrix.mtx.gz")
 _BARCODES = ("barcodes.tsv", "barcodes.tsv.gz")
 _FEATURES = ("features.tsv", "features.tsv.gz", "genes.tsv", "genes.tsv.gz")
-KINDS = (".tif", ".tiff", ".btf", ".svs", ".jpg", ".jpeg", ".png")
-_PICTURES = (*KINDS, *(f"{kind}.gz" for kind in KINDS))
 # Renderings that Space Ranger makes, and the picture of the CytAssist, which is none of the microscope's.
 _RENDERED = re.compile(r"(^|[_\-. ])(cytassist_image|aligned_|detected_|tissue_(hires|lowres)_image)")
 _BETWEEN = "_-. "
@@ -80,8 +79,8 @@ class Files:
 
     def candidates(self) -> list[Path]:
         """Pictures that may be the microscope's."""
-        found = (path for folder in self.pictures for path in sorted(visible(folder.glob("*"))))
-        return [path for path in found if path.name.lower().endswith(_PICTURES) and self._own(path.name)]
+        found = (path for folder in self.pictures for path in pictures_in(folder, packed=True))
+        return [path for path in found if self._own(path.name)]
 
     def _own(self, name: str) -> bool:
         """Whether a picture is none that Space Ranger made, and begins with no other slide's name."""
