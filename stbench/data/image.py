@@ -45,8 +45,12 @@ class ImageSource(ABC):
     def digest(self) -> str:
         """Hash of the picture's bytes and of how they are shown, part of a task's identity."""
 
-    def content(self) -> str:
-        """Hash for the keys of caches: changes with :meth:`digest`, and when pictures are refused that were read."""
+    def content(self, spec: PatchSpec | None = None) -> str:
+        """Hash for the keys of caches: changes with :meth:`digest`, and when pictures are refused that were read.
+
+        Args:
+            spec: patches that are kept, where other pixels serve patches of that geometry than of others.
+        """
         return f"{self.digest()}/{self.reading}" if self.reading > 1 else self.digest()
 
     def held(self) -> AbstractContextManager[None]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.data.cutting import crop, level_for, resized, rounded
 from stbench.data.hdf5 import bytes_of
 from stbench.data.image import ImageArray, ImageSource, PatchSpec
 from stbench.data.picture_facts import file_digest as _digest
 from stbench.data.picture_facts import is_mended
-from stbench.data.raster import WHITE, Raster, held, open_raster
+from stbench.data.raster import Raster, held, open_raster
 from stbench.data.unwritten import unwritten
 from stbench.errors import DataError, SettingError
 from stbench.reading import ARRAYS, check_regular
@@ -31,7 +32,9 @@ _ROUNDING = 0.01  # a cut that exceeds the stored patch by less is the stored pa
 
 
 class ImageFile(ImageSource):
-    """A whole picture: JPEG, PNG or TIFF, also a pyramid.
+    """A whole picture: JPEG, PNG, TIFF, also a pyramid, or a slide that OpenSlide reads.
+
+    Patches that shrink to a quarter or less come from the coarsest copy in the file that they are not enlarged from.
 
     Args:
         path: the file.
@@ -54,6 +57,19 @@ class ImageFile(ImageSource):
         """
         mended = f" {_MENDED}" if is_mended(self.path) else ""
         return hashlib.sha256(f"{_digest(self.path)} {self.scale!r}{mended}".encode()).hexdigest()
+
+    def content(self, spec: PatchSpec | None = None) -> str:
+        """As of any source; patches that come from a reduced copy of the picture have another.
+
+        Raises:
+            DataError: the file is missing or no picture, or ``spec`` is in micrometres and the pixel size is unknown.
+        """
+        content = super().content()
+        if spec is None or spec.out_px is None:
+            return content
+        with self._open() as raster:
+            level = raster.levels.index(level_for(raster, self._asked_px(spec), spec.out_px))
+        return f"{content} level {level}" if level else content
 
     def size(self) -> tuple[int, int]:
         """(width, height) of the full-resolution image in pixels, from the header.
@@ -78,7 +94,7 @@ class ImageFile(ImageSource):
         with self._open() as raster:
             share = min(1.0, longest_px / max(raster.size))
             width, height = (max(1, round(side * share)) for side in raster.size)
-            return _resized(raster.coarse(longest_px), width, height)
+            return resized(raster.coarse(longest_px), width, height)
 
     def patches(self, spot_ids: Sequence[str], xy: NDArray[np.float32], spec: PatchSpec) -> Iterator[ImageArray]:
         """(side, side, 3) patches centred on the spots, white outside the picture.
@@ -92,19 +108,25 @@ class ImageFile(ImageSource):
             DataError: the picture cannot be decoded, or ``spec`` is in micrometres and the pixel size is unknown.
             SettingError: ``spec`` gives both or neither of ``um`` and ``px``, or is wider than 8192 px.
         """
-        asked = cut_px(spec, self.um_per_px, str(self.path)) * self.scale
+        asked = self._asked_px(spec)
         if not max(asked, spec.out_px or 0) <= _MAX_PATCH_PX:
             raise SettingError(
                 f"picture {self.path}: expected a patch of at most {_MAX_PATCH_PX} px a side, found {asked:.4g} px; "
                 f"give --patch {_narrower(spec, asked)} or less"
             )
-        side = max(1, math.floor(asked + 0.5))
-        return self._cut(np.asarray(xy, dtype=np.float64) * self.scale, side, spec.out_px or side)
+        return self._cut(np.asarray(xy, dtype=np.float64) * self.scale, asked, spec.out_px)
 
-    def _cut(self, centres: NDArray[np.float64], side: int, out_px: int) -> Iterator[ImageArray]:
+    def _asked_px(self, spec: PatchSpec) -> float:
+        """Side of the cut in the picture's own pixels."""
+        return cut_px(spec, self.um_per_px, str(self.path)) * self.scale
+
+    def _cut(self, centres: NDArray[np.float64], asked: float, out_px: int | None) -> Iterator[ImageArray]:
         with self._open() as raster:
-            for left, top in np.floor(centres - side / 2 + 0.5).astype(np.int64).tolist():
-                yield _resized(_crop(raster, left, top, side), out_px, out_px)
+            level = raster if out_px is None else level_for(raster, asked, out_px)
+            shares = np.divide(level.size, raster.size)
+            side = rounded(asked * shares[0])
+            for left, top in np.floor(centres * shares - side / 2 + 0.5).astype(np.int64).tolist():
+                yield resized(crop(level, left, top, side), out_px or side, out_px or side)
 
     def _open(self) -> AbstractContextManager[Raster]:
         return open_raster(self.path)
@@ -205,7 +227,7 @@ class PatchFile(ImageSource):
                 f"found {side * pixel:.4g} um (the patch times the encoder's context); ask for a smaller --patch, "
                 "choose another encoder, or put the whole picture into wsis/ and remove the patches"
             )
-        return min(max(1, math.floor(side + 0.5)), stored), stored
+        return min(rounded(side), stored), stored
 
     def side_px(self) -> int:
         """Side of a stored patch in its own pixels."""
@@ -232,7 +254,7 @@ class PatchFile(ImageSource):
         middle = slice(margin, margin + side)
         with self._open() as file:
             for row in rows:
-                yield _resized(np.asarray(file["img"][row, middle, middle]), out_px, out_px)
+                yield resized(np.asarray(file["img"][row, middle, middle]), out_px, out_px)
 
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:
@@ -288,27 +310,6 @@ def _narrower(spec: PatchSpec, side: float) -> str:
     if spec.px is not None:
         return f"{int(spec.px * _MAX_PATCH_PX / side + 1e-6)}px"
     return f"{(spec.um or 0) * _MAX_PATCH_PX / side:.2f}um" if math.isfinite(side) else "224px"
-
-
-def _crop(raster: Raster, left: int, top: int, side: int) -> ImageArray:
-    patch = np.full((side, side, 3), WHITE, dtype=np.uint8)
-    width, height = raster.size
-    x0, x1 = max(left, 0), min(left + side, width)
-    y0, y1 = max(top, 0), min(top + side, height)
-    if x0 < x1 and y0 < y1:
-        patch[y0 - top : y1 - top, x0 - left : x1 - left] = raster.region(x0, y0, x1 - x0, y1 - y0)
-    return patch
-
-
-def _resized(pixels: ImageArray, width: int, height: int) -> ImageArray:
-    """Area averaging where it shrinks, bilinear where it enlarges, as HEST's patches are made."""
-    import cv2
-
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    shrinks = width * height < pixels.shape[0] * pixels.shape[1]
-    found = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(found, dtype=np.uint8)
 
 
 def _first_twice(names: Sequence[str]) -> int | None:

@@ -130,7 +130,9 @@ def white_point(image: ImageSource) -> NDArray[np.float64]:
 def _key(slide: Slide, image: ImageSource, encoder: Encoder, patch: PatchSpec) -> str:
     geometry = [patch.um, patch.px, patch.out_px, slide.um_per_px]
     rule = [] if encoder.bounded else [_CHECKED]
-    said = json.dumps([_VERSION, encoder.key, geometry, image.content(), slide.spot_ids, *rule])
+    said = json.dumps(
+        [_VERSION, encoder.key, geometry, image.content(widened(patch, encoder.context)), slide.spot_ids, *rule]
+    )
     return hashlib.sha256(said.encode() + np.ascontiguousarray(slide.xy).tobytes()).hexdigest()
 
 

@@ -94,7 +94,8 @@ class SlidePatches:
             sealing.seal()
 
     def _key(self, side: int) -> str:
-        said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, self.image.content(), self.spot_ids])
+        content = self.image.content(widened(self.spec, 1, side))
+        said = json.dumps([_VERSION, self.spec.um, self.spec.px, side, content, self.spot_ids])
         return hashlib.sha256(said.encode() + np.ascontiguousarray(self.xy).tobytes()).hexdigest()
 
 

@@ -112,6 +112,45 @@ def test_thumbnail_takes_the_nearest_level_of_a_pyramid(tmp_path):
     assert cut(image, (300, 200), px=9)[0].mean() == 10
 
 
+def write_pyramid(path, levels):
+    with tifffile.TiffWriter(path) as file:
+        for level, pixels in enumerate(levels):
+            file.write(pixels, tile=(64, 64), photometric="rgb", subfiletype=int(level > 0), metadata=None)
+    return path
+
+
+@pytest.mark.parametrize(("asked", "grey"), [
+    ({"px": 400}, 10),
+    ({"px": 399, "out_px": 100}, 10),  # shrinks by less than four
+    ({"px": 400, "out_px": 100}, 30),
+    ({"px": 400, "out_px": 60}, 30),
+    ({"px": 403, "out_px": 100}, 30),  # 100.75 px of the coarsest, which is never enlarged
+    ({"px": 406, "out_px": 101}, 30),
+    ({"um": 200, "out_px": 100}, 30),
+    ({"um": 60, "out_px": 60}, 10),
+])  # fmt: skip
+def test_patches_that_shrink_much_come_from_a_reduced_copy(tmp_path, asked, grey):
+    levels = [np.full((512 >> i, 768 >> i, 3), 10 * (i + 1), dtype=np.uint8) for i in range(3)]
+    image = ImageFile(write_pyramid(tmp_path / "a.tif", levels), 0.5)
+    assert (cut(image, (384, 256), **asked)[0] == grey).all()
+    assert (image.content(PatchSpec(**asked)) == image.content()) == (grey == 10)
+
+
+def test_a_reduced_copy_shows_the_same_place(tmp_path):
+    pixels = cv2.resize(picture((48, 32)), (768, 512), interpolation=cv2.INTER_CUBIC)
+    levels = [cv2.resize(pixels, None, fx=1 / f, fy=1 / f, interpolation=cv2.INTER_AREA) for f in (1, 2, 4)]
+    pyramid, flat = (ImageFile(write_pyramid(tmp_path / f"{n}.tif", levels[:n])) for n in (3, 1))
+    for xy in ((300, 200), (301, 203), (20, 500)):
+        found, exact = (cut(image, xy, px=256, out_px=32)[0].astype(int) for image in (pyramid, flat))
+        moved = cut(flat, (xy[0] + 8, xy[1]), px=256, out_px=32)[0].astype(int)
+        assert np.abs(found - exact).mean() < 0.2 * np.abs(moved - exact).mean()
+
+
+def test_a_copy_of_other_proportions_is_not_cut_from(tmp_path):
+    levels = [np.full(size, grey, dtype=np.uint8) for grey, size in ((10, (512, 768, 3)), (20, (260, 384, 3)))]
+    assert (cut(ImageFile(write_pyramid(tmp_path / "a.tif", levels)), (384, 256), px=400, out_px=50)[0] == 10).all()
+
+
 SMOOTH = cv2.resize(picture((4, 3)), (192, 128))
 
 
