@@ -16,14 +16,14 @@ from stbench.data.raster.endings import ENDINGS, pictures_in
 from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.evaluation.apply import Model, apply
-from stbench.evaluation.predict_request import PredictRequest
+from stbench.evaluation.predict_request import ENDINGS as WRITTEN
+from stbench.evaluation.predict_request import H5AD, SPATIALDATA, PredictRequest
 from stbench.evaluation.predictions import FACTS, prediction_path
+from stbench.evaluation.spatialdata_store import asked_of, check_installed, write_store
 from stbench.files import remove_parts, whole
 from stbench.reading import check_regular
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line, listed
-
-ENDING = ".h5ad"
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def wanted_by(request: PredictRequest, model: Model) -> list[Wanted]:
         UserError: an option says what cannot be, a slide is not there, or two are called the same.
     """
     request.check()
+    if request.to == SPATIALDATA:
+        check_installed()
     if request.dataset:
-        return _slides_of(request.dataset, request.slides, request.data_root, request.out)
+        return _slides_of(request)
     return _pictures(request, model)
 
 
@@ -68,7 +70,7 @@ def _pictures(request: PredictRequest, model: Model) -> list[Wanted]:
         )
         for path in found
     ]  # fmt: skip
-    return _wanted(_by_name(names, reads), request.out, request.laid())
+    return _wanted(request, _by_name(names, reads), request.laid())
 
 
 def _pictures_at(place: Path) -> list[Path]:
@@ -90,35 +92,42 @@ def _by_name(names: Sequence[str], reads: Sequence[Callable[[], Slide]]) -> dict
     return dict(zip(names, reads, strict=True))
 
 
-def _slides_of(dataset: str, ids: Sequence[str], data_root: Path | None, out: Path) -> list[Wanted]:
+def _slides_of(request: PredictRequest) -> list[Wanted]:
     """Slides of a cohort in any layout; their counts are not looked at."""
-    cohort, _ = open_dataset(dataset, data_root)
-    if unknown := [id_ for id_ in ids if id_ not in cohort.ids]:
+    cohort, _ = open_dataset(request.dataset, request.data_root)
+    if unknown := [id_ for id_ in request.slides if id_ not in cohort.ids]:
         raise UnknownNameError(f"slide of {cohort.name}", unknown[0], cohort.ids)
-    return _wanted({id_: partial(cohort.load, id_) for id_ in ids or cohort.ids}, out)
+    return _wanted(request, {id_: partial(cohort.load, id_) for id_ in request.slides or cohort.ids})
 
 
-def _wanted(reads: dict[str, Callable[[], Slide]], out: Path, laid: str = "") -> list[Wanted]:
-    alone = out.suffix == ENDING
+def _wanted(request: PredictRequest, reads: dict[str, Callable[[], Slide]], laid: str = "") -> list[Wanted]:
+    out, ending = request.out, request.ending
+    alone = out.suffix == ending
     if alone and len(reads) > 1:
         raise SettingError(f"--out: expected a folder for {len(reads)} slides, found {out}; leave its ending out")
-    places = {name: out if alone else out / prediction_path(out, name).name for name in reads}
+    files = {name: prediction_path(out, name).name.removesuffix(WRITTEN[H5AD]) + ending for name in reads}
+    places = {name: out if alone else out / file for name, file in files.items()}
     return [Wanted(name, read, places[name], laid) for name, read in reads.items()]
 
 
 def _n_spots(path: Path, asked: str) -> int:
     """Spots of predictions that are there; raises UserError where they are of something else."""
-    import h5py
-
     try:
-        check_regular(path)
-        with h5py.File(path) as file:
-            if file["uns/stbench/asked"].asstr()[()] == asked:
-                return int(file["X"].shape[0])
-            found = "predictions of another model, seed, number of draws or places of spots"
+        said, n_spots = asked_of(path) if path.suffix == WRITTEN[SPATIALDATA] else _asked_of_file(path)
+        if said == asked:
+            return n_spots
+        found = "predictions of another model, seed, number of draws or places of spots"
     except Exception as error:  # noqa: BLE001  a damaged or foreign file ends in whatever the library trips over
         found = first_line(error)
     raise UserError(f"--out: expected a new file, or predictions of this model, at {path}, found {found}; move it away")
+
+
+def _asked_of_file(path: Path) -> tuple[str, int]:
+    import h5py
+
+    check_regular(path)
+    with h5py.File(path) as file:
+        return file["uns/stbench/asked"].asstr()[()], int(file["X"].shape[0])
 
 
 def predict(
@@ -164,7 +173,10 @@ def predict(
             for doubt in doubts:
                 reporter.info(f"slide {one.name}: {doubt}")
             with whole(one.out) as part:
-                write_h5ad(adata, part, compression="gzip")
+                if part.suffix == WRITTEN[SPATIALDATA]:
+                    write_store(adata, part)
+                else:
+                    write_h5ad(adata, part, compression="gzip")
             found[one.name] = slide.n_spots
             advance(note=one.name)
     return found

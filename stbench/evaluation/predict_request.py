@@ -8,15 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from stbench.errors import SettingError
+from stbench.errors import SettingError, UnknownNameError
 from stbench.evaluation.request import METHOD, RESULT, TASK, Request, altered, option
 from stbench.files import sha256_of
 from stbench.text import first_line, listed, parse_numbers
 
 ASKED = (
-    "model", "slides", "dataset", "um_per_px", "pitch_um", "spots", "draws", "seeds", "weights", "out", "keep_draws",
-    "data_root", "device",
+    "model", "slides", "dataset", "um_per_px", "pitch_um", "spots", "draws", "seeds", "weights", "out", "to",
+    "keep_draws", "data_root", "device",
 )  # fmt: skip
+
+
+H5AD, SPATIALDATA = "h5ad", "spatialdata"
+ENDINGS = {H5AD: ".h5ad", SPATIALDATA: ".zarr"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +59,29 @@ class PredictRequest(Request):
         read=partial(parse_numbers, "--seed", least=0),
     )  # fmt: skip
     out: Path = option(
-        MISSING, "New .h5ad file, or a folder for several slides.", "--out",
+        MISSING, "New file, or a folder for several slides.", "--out",
         group=RESULT, role="place", order=29, metavar="PATH",
+    )  # fmt: skip
+    to: str = option(
+        H5AD, "h5ad, or spatialdata: a .zarr store per slide.", "--to",
+        group=RESULT, role="shared", order=29.2, metavar="FORMAT",
     )  # fmt: skip
     keep_draws: bool = option(
         False, "Keep every draw as a layer beside mean and spread.", "--keep-draws",
         group=RESULT, role="shared", order=29.5,
     )  # fmt: skip
 
+    @property
+    def ending(self) -> str:
+        """Of the files that are written."""
+        return ENDINGS[self.to]
+
     def check(self) -> None:
-        """Raise SettingError where no slide is named, or for a size, a seed or a table of spots that is none."""
+        """Raise UserError where no slide is named, or for a size, a seed, a format or a table of spots that is none."""
+        if self.to not in ENDINGS:
+            raise UnknownNameError("--to", self.to, ENDINGS)
+        if self.out.suffix in ENDINGS.values() and self.out.suffix != self.ending:
+            raise SettingError(f"--out: expected {self.ending} with --to {self.to}, found {self.out}; name it so")
         if not self.slides and not self.dataset:
             raise SettingError("--slide: expected a picture, found none; name one, or a cohort with --dataset")
         if len(self.seeds) != 1:

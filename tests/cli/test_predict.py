@@ -78,6 +78,40 @@ def test_slides_of_scanners_beside_each_other(stbench, model):
     np.testing.assert_array_equal(anndata.read_h5ad("c.h5ad").X, one.X)
 
 
+@pytest.mark.filterwarnings("ignore")  # of its libraries, about each other
+def test_a_store_of_spatialdata(stbench, model):
+    write_picture("slide.png")
+    words = [*model, "--slide", "slide.png", *SIZE]
+    assert "--out: expected .zarr with --to spatialdata" in stbench(
+        *words, "--to", "spatialdata", "--out", "p.h5ad"
+    ).reason  # fmt: skip
+    assert "unknown --to 'zarr'" in stbench(*words, "--to", "zarr", "--out", "p").reason
+    spatialdata = pytest.importorskip("spatialdata")
+    assert stbench(*words, "--out", "p.h5ad").code == 0
+    ended = stbench(*words, "--to", "spatialdata", "--out", "p.zarr")
+    assert ended.code == 0, ended.err
+    store, adata = spatialdata.read_zarr("p.zarr"), anndata.read_h5ad("p.h5ad")
+    table = store.tables["table"]
+    np.testing.assert_array_equal(table.X, adata.X)
+    assert table.uns["stbench"]["method"] == "ridge"
+    spots = spatialdata.transform(store.shapes["spots"], to_coordinate_system="global")
+    assert list(spots.index) == list(table.obs["instance_id"]) == list(adata.obs_names)
+    np.testing.assert_allclose(np.column_stack([spots.geometry.x, spots.geometry.y]), adata.obsm["spatial"])
+    assert spatialdata.get_extent(store.images["picture"]) == {"x": (0.0, 600.0), "y": (0.0, 600.0)}
+    again = stbench(*words, "--to", "spatialdata", "--out", "p.zarr")
+    assert "p.zarr is there and is kept" in again.err
+    assert "found predictions of another model" in stbench(
+        *words, "--to", "spatialdata", "--seed", "1", "--out", "p.zarr"
+    ).reason  # fmt: skip
+
+
+def test_without_spatialdata_one_line_says_what_to_install(stbench, model, monkeypatch):
+    write_picture("slide.png")
+    monkeypatch.setattr("stbench.evaluation.spatialdata_store.find_spec", lambda name: None)
+    ended = stbench(*model, "--slide", "slide.png", *SIZE, "--to", "spatialdata", "--out", "p.zarr")
+    assert ended.reason == "--to spatialdata: expected its library, found none; pip install 'stbench[spatialdata]'"
+
+
 def test_what_it_is_worth_is_kept_and_written(stbench):
     many = ["--simulate", "n_patients=5", *WORDS[2:], "--set", "ridge.alpha=2"]
     assert stbench("run", "--method", "ridge", *many, "--split", "lopo", "--out", "r").code == 0

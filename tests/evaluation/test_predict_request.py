@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stbench.errors import SettingError
+from stbench.errors import UserError
 from stbench.evaluation.predict_request import ASKED, PredictRequest
 
 PLACES = {"model": Path("m"), "out": Path("o")}
@@ -25,11 +25,13 @@ def test_every_option_that_is_asked_for_is_a_field():
     ({"slides": ("a",), "seeds": (0, 1)}, "--seed: expected one, found 0, 1"),
     ({"slides": ("a",), "um_per_px": -1.0}, "--um-per-px: expected micrometres above 0, found -1"),
     ({"slides": ("a",), "pitch_um": float("nan")}, "--pitch: expected micrometres above 0, found nan"),
+    ({"slides": ("a",), "to": "csv"}, "unknown --to 'csv'"),
+    ({"slides": ("a",), "out": Path("o.zarr")}, "--out: expected .h5ad with --to h5ad, found o.zarr; name it so"),
     ({"slides": ("a",), "spots": Path("nowhere")}, "--spots: expected a table of spots, found: .*nowhere"),
 ])  # fmt: skip
 def test_what_cannot_be(asked, said):
-    with pytest.raises(SettingError, match=said):
-        PredictRequest(**PLACES, **asked).check()
+    with pytest.raises(UserError, match=said):
+        PredictRequest(**{**PLACES, **asked}).check()
 
 
 def test_a_cohort_or_a_slide_will_do():
