@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from stbench.data.cohort import Cohort
+from stbench.data.hdf5 import read_h5ad
 from stbench.data.opening import open_dataset
 from stbench.data.slide import SPATIAL, Slide
 from stbench.errors import SettingError
+from stbench.evaluation.apply import open_model
+from stbench.evaluation.asked import choose_device
 from stbench.evaluation.export import library
 from stbench.evaluation.plan import plan
+from stbench.evaluation.predict import predict as predict_slides
+from stbench.evaluation.predict import wanted_by
+from stbench.evaluation.predict_request import H5AD, PredictRequest
 from stbench.evaluation.public import marked, read_published
 from stbench.evaluation.record import Record
 from stbench.evaluation.request import BOARDS, Request, default_cache
@@ -109,6 +116,42 @@ def leaderboard(*runs: Runs | Record | Path | str, metrics: Sequence[str] | None
         else:
             records += one.records if isinstance(one, Runs) else read_records([Path(one)])
     return pages.leaderboard(marked(records, read_published(BOARDS)), metrics=metrics)
+
+
+def predict(
+    model: Path | str, slide: Path | str | Sequence[Path | str] = (), *, out: Path | str | None = None,
+    reporter: Reporter = SILENT, **options: Any,
+) -> dict[str, AnnData]:  # fmt: skip
+    """Predict slides with a fitted method, as ``stbench predict`` does; no counts are looked at.
+
+    Args:
+        model: folder that ``stbench fit`` wrote, or of a cell of :func:`run`.
+        slide: picture, folder of pictures, or with ``dataset`` a slide of it by name; or several.
+        out: file or folder that predictions are written to as well.
+        reporter: where messages go, among them in what a slide is unlike those that the model has seen.
+        options: the command's options with underscores (``dataset``, ``um_per_px``, ``pitch``, ``draws`` ...).
+
+    Returns:
+        Slide to its predictions: ``X`` (n_spots, n_genes) the mean of the draws on the model's scale, the rest as
+        :func:`stbench.evaluation.apply.apply` says.
+
+    Raises:
+        UserError: an option is wrong, the model is damaged, or a slide cannot be read or predicted.
+    """
+    slides = [slide] if isinstance(slide, str | Path) else list(slide)
+    with TemporaryDirectory() as nowhere:
+        said = {"model": Path(model), "slide": [str(one) for one in slides], "out": Path(out or nowhere), **options}
+        request = PredictRequest.of_words(said)
+        request.check()
+        if request.to != H5AD:
+            raise SettingError(f"to: expected {H5AD}, found {request.to!r}; stbench predict --to writes other forms")
+        device = choose_device(request.device)
+        opened = open_model(request.model, weights=request.weights, device=device, cache_dir=default_cache())
+        wanted = wanted_by(request, opened)
+        predict_slides(
+            opened, wanted, draws=request.draws, seed=request.seeds[0], keep_draws=request.keep_draws, reporter=reporter
+        )
+        return {one.name: read_h5ad(one.out) for one in wanted}
 
 
 def read_slide(dataset: Path | str, slide: str | None = None, *, picture_px: int = 1000, **options: Any) -> AnnData:

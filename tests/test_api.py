@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 
@@ -34,9 +35,8 @@ def test_a_run_is_that_of_the_command(tmp_path, capsys):
     lines = []
     asked = {"dataset": "simulated", "genes": 5, "simulate": TINY, "controls": False}
     runs = stbench.run("ridge", out=tmp_path / "py", reporter=said(lines), **asked)
-    words = [f"{key}={value}" for key, value in TINY.items()]
     typed = ["run", "--method", "ridge", "--genes", "5", "--no-controls", "--out", str(tmp_path / "sh")]
-    main([*typed, *(word for pair in words for word in ("--simulate", pair))])
+    main([*typed, *simulated()])
     capsys.readouterr()
     (ours,), (theirs,) = (
         [json.loads(path.read_text()) for path in folder.rglob("record.json")]
@@ -104,3 +104,24 @@ def test_a_slide_as_scanpy_draws_it(tmp_path):
     with pytest.raises(SettingError, match="expected one of A1, A2, found none named"):
         stbench.read_slide(tmp_path / "mine")
     adata.write_h5ad(tmp_path / "a.h5ad")
+
+
+def test_predictions_are_those_of_the_run(tmp_path):
+    """Of a test slide, from its picture and the places of its spots."""
+    runs = stbench.run("ridge", out=tmp_path / "run", genes=5, simulate=TINY, controls=False)
+    main(["datasets", "export", "simulated", str(tmp_path / "mine"), "--with-wsi", *simulated()])
+    (record,) = runs.records
+    slide = record.task.test[0]
+    (fitted,) = [path.parent for path in runs.out.rglob("model.json")]
+    found = stbench.predict(fitted, slide, dataset=str(tmp_path / "mine"), out=tmp_path / "p.h5ad")
+    assert list(found) == [slide]
+    (stored,) = runs.out.rglob(f"predictions/{slide}*")
+    with h5py.File(stored) as file:
+        np.testing.assert_array_equal(found[slide].X, file["X"][()])
+    assert (tmp_path / "p.h5ad").is_file()
+    with pytest.raises(SettingError, match="to: expected h5ad, found 'spatialdata'"):
+        stbench.predict(fitted, slide, dataset=str(tmp_path / "mine"), to="spatialdata")
+
+
+def simulated():
+    return [word for key, value in TINY.items() for word in ("--simulate", f"{key}={value}")]
