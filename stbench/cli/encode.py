@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,10 +15,19 @@ from stbench.evaluation.request import Request, default_cache
 def encode(
     request: Request,
     list_: Annotated[bool, typer.Option("--list", help="Every named encoder, its weights and what they saw.")] = False,
+    tile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write the calibration tile, for encoders that are run elsewhere."),
+    ] = None,
 ) -> None:
     """Fill the feature cache of a cohort, slide by slide; runs with the same encoder then find their features."""
     if list_:
         _list()
+        return
+    if tile is not None:
+        from stbench.features.calibration import write_tile
+
+        write_tile(tile)
         return
     from stbench.cli.console import ConsoleReporter, say_table
     from stbench.evaluation.encode import encode_cohort

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stbench.errors import SettingError
 from stbench.features.cache import cached
 from stbench.features.encoder import Encoder
+from stbench.files import whole
 
 _VERSION = 1  # raise it when the tile changes
 SIDE_PX, UM_PER_PX, WHITE = 224, 0.5, 245.0
@@ -27,6 +29,21 @@ def tile(side: int = SIDE_PX) -> NDArray[np.uint8]:
         field += np.kron(generator.random((n, n)), np.ones((grain, grain)))[:side, :side]
     share = (field / len(_GRAIN))[..., None]
     return np.rint(share * _STAIN[0] + (1 - share) * _STAIN[1]).astype(np.uint8)
+
+
+def write_tile(path: Path) -> None:
+    """Write the tile as a PNG, for encoders that are run elsewhere: what they make of it belongs beside their features.
+
+    Raises:
+        SettingError: the path does not end in .png.
+        UserError: it cannot be written.
+    """
+    from PIL import Image
+
+    if path.suffix.lower() != ".png":
+        raise SettingError(f"--tile: expected the name of a .png, which keeps every pixel, found {path}; name one")
+    with whole(path) as part:
+        Image.fromarray(tile()).save(part, format="PNG")
 
 
 def calibration(encoder: Encoder, cache_dir: Path | None = None) -> list[float]:

@@ -30,12 +30,14 @@ class Table(NamedTuple):
         barcodes: names of the spots.
         coords: (n_rows, 2) x and y of patches, corners or centres, full-resolution pixels.
         side: side of those patches in full-resolution pixels.
+        tile: what the encoder made of the calibration tile.
     """
 
     features: FloatArray
     barcodes: list[str] | None
     coords: Places | None = None
     side: float | None = None
+    tile: tuple[float, ...] | None = None
 
 
 class Spots(NamedTuple):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stbench.data.hdf5 import check_header
 from stbench.data.readers.counts import shown
 from stbench.errors import DataError, SettingError
+from stbench.features.calibration import is_same
 from stbench.features.encoder import PRECOMPUTED, Encoder, FloatArray, PatchArray
 from stbench.features.half import loses_nothing
 from stbench.features.joining import Spots, Table, aligned
@@ -28,14 +29,17 @@ _EXACT_VERSION = 2  # of files that version 1 joined by order though they have c
 _FEATURES = ("embeddings", "features")
 _BARCODES = ("barcodes", "barcode", "spots", "spot_ids", "obs_names")
 _COORDS = ("coords", "coordinates", "coord", "xy", "spatial")
+_TILE = ("calibration",)
 
 
 class _Held(NamedTuple):
-    """Features, barcodes, coordinates and side of patches as a file holds them; None for what it lacks."""
+    """What a file holds, None for what it lacks: features, barcodes, coordinates, the vector of the tile, side of
+    patches."""
 
     features: Any
     barcodes: Any = None
     coords: Any = None
+    tile: Any = None
     side: float | None = None
 
 
@@ -47,12 +51,14 @@ class _Facts(NamedTuple):
         width: of a vector.
         broken: how many rows are not finite.
         exact: whether rows are joined on coordinates, or half precision would lose what tells spots apart.
+        tile: what the encoder made of the calibration tile, None where the file does not say it.
     """
 
     digest: str
     width: int
     broken: int
     exact: bool
+    tile: tuple[float, ...] | None = None
 
 
 class Precomputed(Encoder):
@@ -94,6 +100,7 @@ class Precomputed(Encoder):
             "found several files for": [id_ for id_ in sorted(slide_ids) if len(found.get(id_, [])) > 1],
             "found rows that are not finite in": [f"{id_} ({one.broken})" for id_, one in facts.items() if one.broken],
             "found several widths:": _widths(facts),
+            "found more than one encoder, by their vectors of the calibration tile:": _encoders(facts),
             "could not read": [*list(unread)[1:], *list(unread.values())[:1]],
         }
         if said := "; ".join(f"{what} {', '.join(names)}" for what, names in problems.items() if names):
@@ -170,7 +177,7 @@ def _facts(path: Path, size: int, mtime_ns: int) -> _Facts:
     broken = int((~np.isfinite(table.features).all(axis=1)).sum())
     joined_on_place = table.barcodes is None and table.coords is not None
     exact = joined_on_place or not (broken or loses_nothing(table.features))
-    return _Facts(digest, table.features.shape[1], broken, exact)
+    return _Facts(digest, table.features.shape[1], broken, exact, table.tile)
 
 
 def _widths(facts: Mapping[str, _Facts]) -> list[str]:
@@ -181,6 +188,14 @@ def _widths(facts: Mapping[str, _Facts]) -> list[str]:
     return [f"{width} ({shown(ids)})" for width, ids in slides.items()] if len(slides) > 1 else []
 
 
+def _encoders(facts: Mapping[str, _Facts]) -> list[str]:
+    """Slides whose vector of the calibration tile is unlike that of the first slide that has one, beside that slide."""
+    said = {id_: list(one.tile) for id_, one in facts.items() if one.tile is not None}
+    first = next(iter(said), "")
+    other = [id_ for id_, vector in said.items() if not is_same(said[first], vector)]
+    return [first, shown(other)] if other else []
+
+
 def read_table(path: Path) -> Table:
     """Read a file of features. Nothing in it is executed.
 
@@ -189,7 +204,7 @@ def read_table(path: Path) -> Table:
     """
     try:
         check_arrays(path)
-        features, barcodes, coords, side = READERS[path.suffix](path)
+        features, barcodes, coords, tile, side = READERS[path.suffix](path)
         if barcodes is not None:
             barcodes = [name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(barcodes)]
         features = without_batch_axis(np.asarray(features))
@@ -204,7 +219,16 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path}: expected a barcode per row, found {len(barcodes)} for {len(features)} rows")
     with np.errstate(over="ignore"):  # what is beyond float32 is reported as not finite
         single = features.astype(np.float32, copy=False)
-    return Table(single, barcodes, _places(coords, len(features), path), side)
+    return Table(single, barcodes, _places(coords, len(features), path), side, _tile(tile, features.shape[1], path))
+
+
+def _tile(found: Any, width: int, path: Path) -> tuple[float, ...] | None:
+    if found is None:
+        return None
+    vector = np.ravel(np.asarray(found))
+    if len(vector) != width or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
+        raise DataError(f"{path}: expected {_TILE[0]} to be one finite vector as wide as the features, {width}")
+    return tuple(float(value) for value in vector)
 
 
 def _places(coords: Any, n_rows: int, path: Path) -> NDArray[np.float64] | None:
@@ -226,9 +250,9 @@ def _from_hdf5(path: Path) -> _Held:
     check_header(path)
     with h5py.File(path) as file:
         held = _picked(file)
-        barcodes, coords = (None if part is None else part[:] for part in (held.barcodes, held.coords))
+        barcodes, coords, tile = (None if part is None else part[:] for part in (held.barcodes, held.coords, held.tile))
         said = {} if held.coords is None else held.coords.attrs
-        return _Held(held.features[:], barcodes, coords, _side({**file.attrs, **said}))
+        return _Held(held.features[:], barcodes, coords, tile, _side({**file.attrs, **said}))
 
 
 def _side(said: Mapping[str, Any]) -> float | None:
@@ -269,8 +293,8 @@ def _from_safetensors(path: Path) -> _Held:
 
 def _in_numpy(held: _Held) -> _Held:
     """Tensors as arrays, bfloat16 too."""
-    coords = held.coords.double().numpy() if hasattr(held.coords, "double") else held.coords
-    return held._replace(features=as_array(held.features), coords=coords)
+    places = (part.double().numpy() if hasattr(part, "double") else part for part in (held.coords, held.tile))
+    return held._replace(features=as_array(held.features), **dict(zip(("coords", "tile"), places, strict=True)))
 
 
 def _from_csv(path: Path) -> _Held:
@@ -287,8 +311,8 @@ def _picked(held: Mapping[str, Any]) -> _Held:
         return _Held(*rows)
     if not named:
         raise DataError(f"expected {' or '.join(_FEATURES)}, it holds {shown(list(held))}")
-    barcodes, coords = (next((held[name] for name in names if name in held), None) for names in (_BARCODES, _COORDS))
-    return _Held(held[named[0]], barcodes, coords)
+    rest = (next((held[name] for name in names if name in held), None) for names in (_BARCODES, _COORDS, _TILE))
+    return _Held(held[named[0]], *rest)
 
 
 READERS: dict[str, Callable[[Path], _Held]] = {

@@ -200,3 +200,42 @@ def test_files_without_features_and_absent_folders_say_so(tmp_path, slide):
         load_encoder("precomputed", weights=tmp_path / "s1.h5")
     with pytest.raises(SettingError, match="one file of features per slide, found none; name the folder with"):
         load_encoder("precomputed")
+
+
+TILE = np.arange(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".pt"])
+def test_files_of_two_encoders_are_not_taken_for_one(tmp_path, ending):
+    def write(slide, tile):
+        path = tmp_path / f"{slide}{ending}"
+        if ending == ".h5":
+            write_h5(path)
+            with h5py.File(path, "a") as file:
+                file["calibration"] = tile
+        elif ending == ".npz":
+            np.savez(path, features=VALUES, barcodes=np.array(SPOTS), calibration=tile)
+        else:
+            torch.save({"features": torch.tensor(VALUES), "barcodes": SPOTS, "calibration": torch.tensor(tile)}, path)
+
+    write("S1", TILE)
+    write("S2", TILE[None] * 1.001)
+    encoder = load_encoder("precomputed", weights=tmp_path)
+    assert encoder.of(["S1", "S2"]).dim == 4
+    write("S3", TILE[::-1].copy())
+    with pytest.raises(DataError, match="more than one encoder, by their vectors of the calibration tile: S1, S3"):
+        encoder.of(["S1", "S2", "S3"])
+    write("S4", TILE[:3])
+    with pytest.raises(DataError, match="expected calibration to be one finite vector as wide as the features, 4"):
+        encoder.of(["S4"])
+
+
+def test_the_tile_is_written_as_it_is_encoded(tmp_path):
+    from PIL import Image
+
+    from stbench.features.calibration import tile, write_tile
+
+    write_tile(tmp_path / "tile.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "tile.png")), tile())
+    with pytest.raises(SettingError, match=r"expected the name of a \.png"):
+        write_tile(tmp_path / "tile.jpg")
