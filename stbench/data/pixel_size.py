@@ -46,7 +46,7 @@ def _of_slide(path: Path) -> float | None:
     if abs(x - y) > _SQUARE * max(x, y):
         raise DataError(
             f"picture {path}: expected square pixels, found {x:.4g} x {y:.4g} um; save it anew with square ones, "
-            f"or say one size for both: --um-per-px {(x + y) / 2:.4g}"
+            f"or with stbench predict say one size for both: --um-per-px {(x + y) / 2:.4g}"
         )
     return (x + y) / 2
 
