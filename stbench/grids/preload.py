@@ -1,7 +1,13 @@
-"""What workers need before they begin; loaded once by the process they come from, which never sees a slide."""
+"""What workers need before they begin; loaded once by the process they come from, which never sees a slide.
+
+Ceilings are given slides, and the control that draws fits a covariance: in each of the workers that is a second.
+"""
 
 from stbench.process import settle
 
 settle()
+
+import anndata  # noqa: E402, F401
+import sklearn.covariance  # noqa: E402, F401
 
 import stbench.evaluation.worker  # noqa: E402, F401

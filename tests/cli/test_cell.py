@@ -84,7 +84,7 @@ def test_a_cell_whose_dask_worker_is_killed_runs_again(stbench, cluster, tmp_pat
     marker = tmp_path / "asleep"
     monkeypatch.setenv("STBENCH_TEST_SLEEP_ONCE", str(marker))
     methods = ["--method", "ridge", "--method", f"{METHODS}:SleepsOnce"]
-    words = ["run", *methods, *SMALL, "--seeds", "0,1", "--out", "mine", "--dask", cluster.scheduler_address]
+    words = ["run", *methods, *SMALL, "--out", "mine", "--dask", cluster.scheduler_address]
     from threading import Thread
 
     killer = Thread(target=lambda: worker_of(marker).send_signal(signal.SIGKILL), daemon=True)

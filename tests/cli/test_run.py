@@ -76,6 +76,8 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         split="a b.json",
         split_seed=1,
         test_dataset="some/slides",
+        patients=Path("p.csv"),
+        genes_table=Path("g.csv"),
         validation_rule="none",
         seeds=(2, 5),
         draws=3,
