@@ -1,5 +1,11 @@
-"""What workers need besides, where a method is a network."""
+"""What workers need besides, where a method is a network; the last is what an optimiser loads, which takes a second."""
 
-import stbench.grids.preload  # isort: skip  # settles the process before torch is loaded
-import stbench.methods.nn.graph_transformer
-import stbench.training.loop  # noqa: F401
+from importlib import import_module
+
+for name in (
+    "stbench.grids.preload",  # settles the process before torch is loaded
+    "stbench.methods.nn.graph_transformer",
+    "stbench.training.loop",
+    "torch._dynamo",
+):
+    import_module(name)

@@ -18,6 +18,8 @@ import traceback
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401  what an optimiser loads, before every try has to
+
 from stbench.catalogue import DatasetCard, MethodCard
 from stbench.errors import UserError
 from stbench.evaluation.build import build_task
@@ -180,7 +182,7 @@ def killed_run(bench, points):
 def call_workers_early():
     """Load once what every worker of every grid imports."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["stbench.grids.preload", "anndata", "torch._dynamo", "tests.robustness.methods"])
+    context.set_forkserver_preload(["stbench.grids.preload_torch", "tests.robustness.methods"])
     forkserver.ensure_running()
 
 
