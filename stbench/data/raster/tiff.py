@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from stbench.data.image import ImageArray
-from stbench.data.raster.base import WHITE, Level, Raster, UnsupportedError, check_memory
+from stbench.data.raster.base import Level, Raster, UnsupportedError, check_memory
 from stbench.data.raster.channels import check_one_plane, joined_pages
 from stbench.data.raster.colour import JPEG, YCBCR, Samples, colours_of
 from stbench.data.raster.ends import jpeg_ends_early
+from stbench.data.raster.segments import Segments
 
-_KEPT_BYTES = 2**28
-_KEPT_SEGMENTS = 4
 _BYTES_PER_PX = 3
 _DEFLATE = {8, 32946}
 _SAME_ASPECT = 0.02
@@ -70,7 +67,7 @@ class Tiff(Raster):
         self._file.close()
 
 
-class _Level:
+class _Level(Segments):
     """One page of a TIFF.
 
     Args:
@@ -80,12 +77,9 @@ class _Level:
 
     def __init__(self, file: Any, page: Any) -> None:
         self.file, self.page = file, page
-        self.size = (int(page.imagewidth), int(page.imagelength))
+        super().__init__(_size(page), _segment_size(page))
         self.colours = colours_of(page)
-        self._wide, self._tall = _segment_size(page)
-        self._across, self._down = (math.ceil(a / b) for a, b in zip(self.size, (self._wide, self._tall), strict=True))
         self._planes = page.samplesperpixel if page.planarconfig == 2 else 1
-        self._kept: OrderedDict[tuple[int, int], ImageArray] = OrderedDict()
         self._check_segments()
 
     def _check_segments(self) -> None:
@@ -98,13 +92,6 @@ class _Level:
         if len(cut):
             raise ValueError(f"the file ends within segment {cut[0]} of {n}")
 
-    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
-        found = np.full((height, width, 3), WHITE, dtype=np.uint8)
-        for row in range(top // self._tall, math.ceil((top + height) / self._tall)):
-            for column in range(left // self._wide, math.ceil((left + width) / self._wide)):
-                _paste(found, self._segment(row, column), row * self._tall - top, column * self._wide - left)
-        return found
-
     def mended(self) -> bool:
         """Whether any colour differs from the first three samples, which is what was shown before."""
         if self.colours.plain or self._planes > 1:
@@ -115,15 +102,9 @@ class _Level:
         samples = self._samples(row, column)
         return samples.size > 0 and not np.array_equal(self.colours.of(samples), samples[..., :3])
 
-    def _segment(self, row: int, column: int) -> ImageArray:
-        place = (row, column)
-        if place not in self._kept:
-            samples = self._samples(row, column)
-            self._kept[place] = self.colours.of(samples) if samples.size else np.empty((0, 0, 3), dtype=np.uint8)
-            while len(self._kept) > _KEPT_SEGMENTS and sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(place)
-        return self._kept[place]
+    def _decoded(self, row: int, column: int) -> ImageArray:
+        samples = self._samples(row, column)
+        return self.colours.of(samples) if samples.size else np.empty((0, 0, 3), dtype=np.uint8)
 
     def _samples(self, row: int, column: int) -> Samples:
         """Samples of a segment inside the picture, (0, 0, n) of one left out because nothing is on it."""
@@ -241,10 +222,3 @@ def _decode_jpeg(data: bytes, tables: bytes | None, ycbcr: bool, index: int) -> 
         raise ValueError(f"segment {index} ends early")
     with JpegImageFile(io.BytesIO(stream)) as file:
         return np.asarray(file.convert("RGB"))
-
-
-def _paste(found: ImageArray, segment: ImageArray, top: int, left: int) -> None:
-    bottom, right = min(top + segment.shape[0], found.shape[0]), min(left + segment.shape[1], found.shape[1])
-    if bottom > max(top, 0) and right > max(left, 0):
-        source = segment[max(-top, 0) : bottom - top, max(-left, 0) : right - left]
-        found[max(top, 0) : bottom, max(left, 0) : right] = source
