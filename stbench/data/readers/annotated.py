@@ -1,20 +1,76 @@
-"""What every reader of ``.h5ad`` files does with the spots of one: tissue, genes, totals, array positions."""
+"""What every reader of AnnData does with the spots of one: raw counts, tissue, genes, totals, array positions."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
 
-from stbench.data.readers.counts import FloatArray, merge_genes, totals
+from stbench.data.readers.counts import FloatArray, as_counts, dense_or_sparse, merge_genes, totals
 from stbench.data.slide import TOTAL_COUNTS
+from stbench.data.sparse import check_sparse
+from stbench.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+IntArray = NDArray[np.int64]
 
 LIBRARIES = ("library_id", "sample_id", "sample", "library", "section", "batch")  # obs: what names samples
+COUNTS = {  # where raw counts are looked for, and the genes of their columns
+    "X": ("X", "var"),
+    "layers['counts']": ("layers/counts", "var"),
+    "layers['raw_counts']": ("layers/raw_counts", "var"),
+    "raw.X": ("raw/X", "raw/var"),
+}
 _LEGACY = re.compile(r"(\d+)x(\d+)")
+
+
+def raw_counts(
+    file: Mapping[str, Any], n_spots: int, rows: IntArray, spots: Sequence[str], where: str
+) -> tuple[csr_matrix, pd.DataFrame, list[str]]:
+    """Counts of some rows of a file, the table of their genes, and a note where they are not those of ``X``.
+
+    Args:
+        file: an open h5py.File or zarr.Group that holds an AnnData.
+        n_spots: rows of every matrix in it.
+        rows: the rows asked for.
+        spots: their names.
+        where: file, for messages.
+
+    Raises:
+        DataError: what is wrong with ``X`` where no other matrix holds raw counts.
+    """
+    from anndata.io import read_elem
+
+    first: DataError | None = None
+    for name, (matrix, genes) in COUNTS.items():
+        if matrix not in file or genes not in file:
+            continue
+        try:
+            var = read_elem(file[genes])
+            values = _rows(read_elem(file[matrix]), n_spots, rows, f"{where}, {name}")
+            counts = as_counts(values, spots, [str(gene) for gene in var.index], where)
+        except DataError as error:
+            first = first or error
+            continue
+        return counts, var, [] if name == "X" else [f"X holds no raw counts: those of {name} are used"]
+    raise first or DataError(f"{where}: expected raw counts in X, found none; obtain the file again")
+
+
+def _rows(matrix: Any, n_spots: int, rows: IntArray, where: str) -> Any:
+    """Some rows of a matrix; one that points outside itself is never indexed."""
+    if np.ndim(matrix) != 2 or matrix.shape[0] != n_spots:
+        raise DataError(f"{where}: expected a row for each of {n_spots} spots, found {np.shape(matrix)}")
+    if issparse(matrix):
+        check_sparse(matrix, where, once=False)
+    return dense_or_sparse(matrix)[rows]
 
 
 def one_column_per_gene(adata: AnnData) -> tuple[AnnData, list[str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PATIENTS = ("patient", "patient_id", "donor", "donor_id", "subject", "subject_id")  # obs: who the tissue is of
-_PREDICTION = "stbench"  # uns: what predictions say of themselves
+PREDICTION = "stbench"  # uns: what predictions say of themselves
 FULL, HIRES = "fullres", "hires"
 _BEST = (FULL, HIRES)  # pictures in the order in which they are taken; the others follow, lowres last
 _LAST = "lowres"
@@ -79,9 +79,9 @@ def list_file(path: Path) -> Listing:
 
     with intact(path), open_hdf5(path) as file:
         uns = _group(file, "uns")
-        if _PREDICTION in uns:
+        if PREDICTION in uns:
             raise DataError(
-                f"{path}: expected raw counts, found a prediction of stbench (uns['{_PREDICTION}']), which holds none; "
+                f"{path}: expected raw counts, found a prediction of stbench (uns['{PREDICTION}']), which holds none; "
                 "name the slides that were predicted, and take this file out of the folder"
             )
         if f"obsm/{SPATIAL}" not in file:
@@ -132,7 +132,7 @@ def _listing(path: Path, obs: pd.DataFrame, pictures: Mapping[str, tuple[str, ..
 def _section(
     path: Path, obs: pd.DataFrame, library: str | None, column: str | None, pictures: tuple[str, ...]
 ) -> Section:
-    patient, notes = _patient(obs)
+    patient, notes = patient_of(obs)
     return Section(path, library, column, pictures, patient, notes)
 
 
@@ -177,7 +177,7 @@ def _check_alone(path: Path, obs: pd.DataFrame, libraries: Sequence[str]) -> Non
             )
 
 
-def _patient(obs: pd.DataFrame) -> tuple[str | None, tuple[str, ...]]:
+def patient_of(obs: pd.DataFrame) -> tuple[str | None, tuple[str, ...]]:
     """The one patient that a column for patients names, and a note where it names several."""
     spelt = {re.sub(r"\W+", "_", str(column).strip().lower()): column for column in obs.columns}
     for column in (spelt[name] for name in PATIENTS if name in spelt):

@@ -107,6 +107,15 @@ def bin_um_of(scales: Scales, spots: Sequence[str]) -> float | None:
     return scales.number("bin_size_um") or (float(named[1]) if named else None)
 
 
+def of_visium(array: FloatArray, xy: FloatArray, scales: Scales, spots: Sequence[str]) -> bool:
+    """Whether positions on the array tell the pixel size: those of Visium's hexagon, and those of bins."""
+    if bin_um_of(scales, spots) is not None:
+        return True
+    fits = ~off_array(array, xy, OFF_ARRAY)
+    steps = steps_px(array[fits], xy[fits])
+    return steps is not None and is_hexagonal(steps)
+
+
 def _of_array(array: FloatArray, xy: FloatArray, bin_um: float | None) -> float | None:
     steps = steps_px(array, xy)
     if steps is None or not (is_hexagonal(steps) if bin_um is None else is_square(steps)):

@@ -8,26 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from stbench.data.cohort import Cohort
-from stbench.data.geometry import check_one_section, differ, doubts, is_hexagonal, off_array, steps_px
+from stbench.data.geometry import check_one_section, differ, doubts
 from stbench.data.hdf5 import intact, open_hdf5
 from stbench.data.images import ImageFile
 from stbench.data.pixel_size import said_um_per_px
 from stbench.data.raster.endings import ENDINGS
-from stbench.data.readers.annotated import array_of, one_column_per_gene, total_counts, under_tissue
+from stbench.data.readers.annotated import array_of, one_column_per_gene, raw_counts, total_counts, under_tissue
 from stbench.data.readers.controls import without_controls
 from stbench.data.readers.counts import (
     FloatArray,
-    as_counts,
     check_inside,
     check_unique,
-    dense_or_sparse,
     oriented,
 )
 from stbench.data.readers.h5ad_libraries import HIRES, Section, list_file, scale_key
@@ -35,9 +32,8 @@ from stbench.data.readers.hest_geometry import other_positions
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
 from stbench.data.readers.positions import pixel_positions
 from stbench.data.readers.preview import full_resolution, sizes_agree
-from stbench.data.readers.scales import OFF_ARRAY, Scales, bin_um_of, pixel_size
+from stbench.data.readers.scales import OFF_ARRAY, Scales, of_visium, pixel_size
 from stbench.data.slide import ARRAY, SPATIAL, Slide
-from stbench.data.sparse import check_sparse
 from stbench.data.stored_picture import StoredPicture
 from stbench.errors import DataError
 from stbench.files import visible
@@ -47,17 +43,10 @@ if TYPE_CHECKING:
     import h5py
     import pandas as pd
     from anndata import AnnData
-    from scipy.sparse import csr_matrix
 
 IntArray = NDArray[np.int64]
 
 SUFFIX = ".h5ad"
-_COUNTS = {  # where raw counts are looked for, and the genes of their columns
-    "X": ("X", "var"),
-    "layers['counts']": ("layers/counts", "var"),
-    "layers['raw_counts']": ("layers/raw_counts", "var"),
-    "raw.X": ("raw/X", "raw/var"),
-}
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,7 @@ def _read(slides: Mapping[str, _Files], slide_id: str, patient: str | None) -> S
     check_inside(xy, None if image is None else image.size(), spots, files.where)
     check_one_section(xy, spots, sorted({spot.rpartition("-")[2] for spot in spots if "-" in spot}), files.where)
     array = array_of(adata)
-    printed = array is not None and _of_visium(array, xy, scales, spots)
+    printed = array is not None and of_visium(array, xy, scales, spots)
     um_per_px, measured = _pixel_size(array if printed else None, xy, scales, spots, files, image)
     if image is not None:
         image.um_per_px = um_per_px
@@ -176,7 +165,7 @@ def _spots(file: h5py.File, files: _Files) -> tuple[AnnData, list[str]]:
         raise DataError(f"{files.where}: expected {len(obs)} positions, found {len(xy)}; obtain the file again")
     spots = [str(spot) for spot in obs.index[rows]]
     check_unique(spots, "spot", files.where)
-    counts, var, notes = _raw_counts(file, len(obs), rows, spots, files.where)
+    counts, var, notes = raw_counts(file, len(obs), rows, spots, files.where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repeated names, which are added up below
         adata = AnnData(counts, obs=obs.iloc[rows].set_axis(spots, axis=0), var=var, obsm={SPATIAL: xy[rows]})
@@ -188,40 +177,6 @@ def _spots(file: h5py.File, files: _Files) -> tuple[AnnData, list[str]]:
 
 def _rows_of(column: pd.Series, library: str | None) -> IntArray:
     return np.flatnonzero(column.astype(str) == library)
-
-
-def _raw_counts(
-    file: h5py.File, n_spots: int, rows: IntArray, spots: Sequence[str], where: str
-) -> tuple[csr_matrix, pd.DataFrame, list[str]]:
-    """Counts of some rows of a file, the table of their genes, and a note where they are not those of ``X``.
-
-    Raises:
-        DataError: what is wrong with ``X`` where no other matrix holds raw counts.
-    """
-    from anndata.io import read_elem
-
-    first: DataError | None = None
-    for name, (matrix, genes) in _COUNTS.items():
-        if matrix not in file or genes not in file:
-            continue
-        try:
-            var = read_elem(file[genes])
-            values = _rows(read_elem(file[matrix]), n_spots, rows, f"{where}, {name}")
-            counts = as_counts(values, spots, [str(gene) for gene in var.index], where)
-        except DataError as error:
-            first = first or error
-            continue
-        return counts, var, [] if name == "X" else [f"X holds no raw counts: those of {name} are used"]
-    raise first or DataError(f"{where}: expected raw counts in X, found none; obtain the file again")
-
-
-def _rows(matrix: Any, n_spots: int, rows: IntArray, where: str) -> Any:
-    """Some rows of a matrix; one that points outside itself is never indexed."""
-    if np.ndim(matrix) != 2 or matrix.shape[0] != n_spots:
-        raise DataError(f"{where}: expected a row for each of {n_spots} spots, found {np.shape(matrix)}")
-    if issparse(matrix):
-        check_sparse(matrix, where, once=False)
-    return dense_or_sparse(matrix)[rows]
 
 
 def _scales(file: h5py.File, section: Section) -> Scales:
@@ -268,15 +223,6 @@ def _scale(scales: Scales, picture: str) -> float:
     if scale is None:
         raise DataError(f"{scales.path}: expected a number under {key}, found none; obtain the file again")
     return scale
-
-
-def _of_visium(array: FloatArray, xy: FloatArray, scales: Scales, spots: Sequence[str]) -> bool:
-    """Whether positions on the array tell the pixel size: those of Visium's hexagon, and those of bins."""
-    if bin_um_of(scales, spots) is not None:
-        return True
-    fits = ~off_array(array, xy, OFF_ARRAY)
-    steps = steps_px(array[fits], xy[fits])
-    return steps is not None and is_hexagonal(steps)
 
 
 def _pixel_size(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -197,20 +197,41 @@ def _bins(place: Path, inner: Path, cohort: Path) -> Files | None:
             sizes[int(size[1])] = found
     if not sizes:
         return None
-    um = min(sizes, key=lambda um: (abs(um - _USUAL_UM), um))
-    said = f"bins of {um} um are read ({sizes[um].place.name} of {BINS})"
-    if others := [sizes[other].place for other in sorted(sizes) if other != um]:
-        said += f", {few([other.name for other in others])} {'is' if len(others) == 1 else 'are'} there too: "
-        said += _choice(place, others[-1], cohort)
+    um = usual_bins(sizes)
+    others = [sizes[other].place for other in sorted(sizes) if other != um]
+    said = bins_said(um, sizes[um].place, BINS, others, place, cohort)
     pictures = (place, inner) if inner != place else (place,)
     return replace(sizes[um], pictures=pictures, chosen=said)
+
+
+def usual_bins(sizes: Iterable[int]) -> int:
+    """The size in micrometres of the bins that are read where nobody chose others."""
+    return min(sizes, key=lambda um: (abs(um - _USUAL_UM), um))
+
+
+def bins_said(um: int, read: Path, of: str, others: Sequence[Path], place: Path, cohort: Path) -> str:
+    """A note that says which bins are read, and how others are.
+
+    Args:
+        um: their side, micrometres.
+        read: their folder.
+        of: what that folder is one of.
+        others: folders of bins of other sizes.
+        place: folder of the slide, whose name may end in ``.zarr``.
+        cohort: folder that was named.
+    """
+    said = f"bins of {um} um are read ({read.name} of {of})"
+    if not others:
+        return said
+    there = f"{few([other.name for other in others])} {'is' if len(others) == 1 else 'are'} there too"
+    return f"{said}, {there}: {_choice(place, others[-1], cohort)}"
 
 
 def _choice(place: Path, other: Path, cohort: Path) -> str:
     """How bins of another size are read."""
     if place == cohort:
         return f"to read others, open {shlex.quote(str(other))}"
-    link = place.parent / f"{place.name}-{other.name}"
+    link = place.parent / f"{place.name.removesuffix('.zarr')}-{other.name}"
     return f"to read others, ln -s {shlex.quote(str(other.relative_to(place.parent)))} {shlex.quote(str(link))}"
 
 
