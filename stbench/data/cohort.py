@@ -23,7 +23,8 @@ class Cohort:
 
     Args:
         name: name of the cohort.
-        layout: how it lies on disk: ``her2st``, ``hest``, ``spaceranger``, ``st`` or ``simulated``.
+        layout: how it lies on disk: ``her2st``, ``hest``, ``spaceranger``, ``st``, ``h5ad``, ``spatialdata`` or
+            ``simulated``.
         refs: slides that can be used, in the card's order.
         reader: reads a slide by its id.
         left_out: slides that cannot be used, with the reason.

@@ -16,6 +16,7 @@ from stbench.data.cohort import Cohort
 from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
 from stbench.data.readers.scanpy_h5ad import SUFFIX as H5AD
+from stbench.data.readers.spatialdata_listing import SUFFIX as ZARR
 from stbench.data.secret import Secret
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.files import visible
@@ -121,7 +122,7 @@ def find_card(name: str) -> DatasetCard:
     Raises:
         UnknownNameError: neither a registered name nor a folder.
     """
-    is_path = "\0" not in name and ("/" in name or Path(name).is_dir() or name.endswith(H5AD))
+    is_path = "\0" not in name and ("/" in name or Path(name).is_dir() or name.endswith((H5AD, ZARR)))
     is_folder = name not in dataset_cards() and is_path
     return _folder_card(Path(name)) if is_folder else find_dataset(name)
 
@@ -139,9 +140,9 @@ def _folder_card(folder: Path) -> DatasetCard:
 
 
 def _called(folder: Path) -> str:
-    """A cohort is called by its folder, or by its file without the ending."""
+    """A cohort is called by its folder, or by its file or store without the ending."""
     place = folder.resolve()
-    return place.stem if place.is_file() else place.name
+    return place.stem if place.is_file() or place.suffix == ZARR else place.name
 
 
 def _simulation(card: DatasetCard, texts: tuple[str, ...]) -> Any:

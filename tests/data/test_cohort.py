@@ -17,7 +17,7 @@ def card(*layouts):
 
 
 def test_layouts_in_order():
-    assert list(READERS) == ["her2st", "hest", "spaceranger", "st", "h5ad"]
+    assert list(READERS) == ["her2st", "hest", "spaceranger", "st", "h5ad", "spatialdata"]
 
 
 def test_without_a_data_root():

@@ -11,7 +11,6 @@ import numpy as np
 from stbench.data.image import ImageArray
 from stbench.data.raster.base import WHITE
 
-_KEPT_BYTES = 2**28
 _KEPT_SEGMENTS = 4
 
 
@@ -21,7 +20,12 @@ class Segments(ABC):
     Args:
         size: (width, height) in pixels.
         segment: (width, height) of a segment; those at the right and lower margin may hold less.
+
+    Attributes:
+        kept_bytes: of pixels that are kept, or those of four segments where these are more.
     """
+
+    kept_bytes = 2**28
 
     def __init__(self, size: tuple[int, int], segment: tuple[int, int]) -> None:
         self.size, (self._wide, self._tall) = size, segment
@@ -44,7 +48,9 @@ class Segments(ABC):
         place = (row, column)
         if place not in self._kept:
             self._kept[place] = self._decoded(row, column)
-            while len(self._kept) > _KEPT_SEGMENTS and sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
+            while (
+                len(self._kept) > _KEPT_SEGMENTS and sum(kept.nbytes for kept in self._kept.values()) > self.kept_bytes
+            ):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(place)
         return self._kept[place]

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.metadata import EntryPoint
 
 from stbench.catalogue import Registered, load_point, package_of
-from stbench.data.readers import her2st, hest, scanpy_h5ad, spaceranger, st_folders
+from stbench.data.readers import her2st, hest, scanpy_h5ad, spaceranger, spatialdata_zarr, st_folders
 from stbench.data.readers.layout import Layout
 from stbench.errors import DataError
 
@@ -15,6 +15,7 @@ READERS: dict[str, Layout] = {
     "spaceranger": spaceranger.LAYOUT,
     "st": st_folders.LAYOUT,
     "h5ad": scanpy_h5ad.LAYOUT,
+    "spatialdata": spatialdata_zarr.LAYOUT,
 }
 
 
