@@ -160,7 +160,8 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path):
     assert ended.stderr == f"stbench: error: {expected}\n"
 
 
-def test_slides_that_are_predicted_when_killed_are_whole_and_the_same_command_goes_on(here):
+@pytest.mark.parametrize("points", [5, pytest.param(40, marks=pytest.mark.slow)])
+def test_slides_that_are_predicted_when_killed_are_whole_and_the_same_command_goes_on(points, here):
     """Slow, as every point is a process."""
     folder, cache, _ = here
     (folder / "pictures").mkdir()
@@ -170,9 +171,9 @@ def test_slides_that_are_predicted_when_killed_are_whole_and_the_same_command_go
     words = ["predict", "--model", "runs/ridge", "--slide", "pictures", *size, "--out", "out"]
     length = duration(words, folder, cache)
     expected = {path.name: anndata.read_h5ad(path).X for path in (folder / "out").iterdir()}
-    for point in range(5):
+    for point in range(points):
         shutil.rmtree(folder / "out", ignore_errors=True)
-        ended = Process(words, folder, cache).killed(length * (point + 0.5) / 5, signal.SIGKILL)
+        ended = Process(words, folder, cache).killed(length * (point + 0.5) / points, signal.SIGKILL)
         assert ended.code in (0, -signal.SIGKILL)
         assert ran(words, folder, cache).code == 0
         found = {path.name: anndata.read_h5ad(path).X for path in (folder / "out").iterdir()}
