@@ -26,9 +26,10 @@ from stbench.data.readers.counts import (
     totals,
 )
 from stbench.data.readers.layout import Entry, Found, Layout, make_cohort
+from stbench.data.readers.spot_labels import LABELS, read_labels
 from stbench.data.readers.spot_table import SELECTED, read_spots
 from stbench.data.rendering import PaintedFile
-from stbench.data.slide import ARRAY, SPATIAL, TOTAL_COUNTS, Slide
+from stbench.data.slide import ARRAY, DOMAIN, SPATIAL, TOTAL_COUNTS, Slide
 from stbench.errors import DataError
 from stbench.files import visible
 from stbench.text import few
@@ -55,6 +56,7 @@ class _Files:
     spots: Path
     pictures: tuple[Path, ...]
     reduced: Path | None
+    labels: Path | None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def _files(folder: Path, section: str, counts: Path) -> _Files:
     place = folder / "data" / "ST-imgs" / section[:1] / section
     reduced = folder / "app" / "www" / "imgs" / f"{section}_HE_image_dark.png"
     spots = folder / "data" / "ST-spotfiles" / f"{section}{_SPOTS}"
-    return _Files(counts, spots, tuple(pictures_in(place)), reduced if reduced.is_file() else None)
+    labels = folder / "data" / "ST-pat" / "lbl" / LABELS.format(section=section)
+    found = [path if path.is_file() else None for path in (reduced, labels)]
+    return _Files(counts, spots, tuple(pictures_in(place)), *found)
 
 
 def _reason(files: _Files, require_image: bool) -> str:
@@ -151,6 +155,9 @@ def _read(section: str, patient: str | None, files: _Files) -> Slide:
     matrix, symbols, _, merged = merge_genes(counts[[rows[spot] for spot in shared]], genes)
     adata, controls = without_controls(AnnData(matrix, obs=pd.DataFrame(index=shared), var=pd.DataFrame(index=symbols)))
     adata.obs[TOTAL_COUNTS] = totals(adata.X)
+    if files.labels is not None:
+        adata.obs[DOMAIN[0]], unlabelled = read_labels(files.labels, shared)
+        notes = [*notes, *unlabelled]
     adata.obsm[SPATIAL] = xy.astype(np.float32)
     array = table[["x", "y"]].to_numpy(dtype=np.float64)
     adata.obsm[ARRAY] = array.astype(np.float32)
