@@ -15,7 +15,7 @@ METHOD_NEEDS = (
     *("total_counts", "oracle_expression", "source"),
 )
 """What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
-METRIC_NEEDS = ("xy", "depth", "domains", "patient", "draws", "spread", "slides")
+METRIC_NEEDS = ("xy", "depth", "domains", "genes", "scale", "patient", "draws", "spread", "slides")
 """What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
 
 
@@ -175,6 +175,7 @@ class MetricCard(Card):
     range: list[str | float] = []
     unit: str = ""
     needs: list[MetricNeed] = []
+    settings: dict[str, Any] = Field(default={}, description="keywords of the entry that differ from its defaults")
     decimals: int = 3
     columns: list[Literal["board", "run", "curve"]] = Field(
         default=[], description="shown unasked in leaderboards, after a run, in sweeps and ablations"

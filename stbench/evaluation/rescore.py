@@ -120,7 +120,7 @@ def scored_slide(slide: Slide, facts: TaskFacts) -> TestSlide:
     scale = facts.normalization.partition(":")[0]
     inputs = SlideInputs(slide.id, facts.patients.get(slide.id), slide.xy[:, :0], slide.xy)
     truth = normalize(slide.counts, slide.total_counts, scale)
-    return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains)
+    return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains, facts.genes, scale)
 
 
 def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) -> Record:

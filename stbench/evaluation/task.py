@@ -70,6 +70,8 @@ class TestSlide:
         total_counts: (n_spots,) UMI per spot over all measured genes.
         spot_ids: names of the spots.
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None when there are no such names.
+        genes: (n_genes,) names of the panel; None where they are not known.
+        scale: name of the scale of expression; None where it is not known.
     """
 
     __test__ = False  # not a test case, whatever its name begins with
@@ -79,11 +81,14 @@ class TestSlide:
     total_counts: NDArray[np.float64]
     spot_ids: list[str]
     domains: NDArray[np.str_] | None = None
+    genes: Sequence[str] | None = None
+    scale: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """What metrics may ask for, as keywords of :func:`stbench.metrics.score_slide`."""
         inputs = self.inputs
-        return {"xy": inputs.xy, "log_depth": self.log_depth, "domains": self.domains, "patient": inputs.patient}
+        found = {"xy": inputs.xy, "log_depth": self.log_depth, "domains": self.domains, "patient": inputs.patient}
+        return {**found, "genes": self.genes, "scale": self.scale}
 
     @property
     def log_depth(self) -> NDArray[np.float64]:
@@ -164,7 +169,15 @@ class Task:
 
     def _test_slide(self, inputs: SlideInputs, truth: FloatArray) -> TestSlide:
         slide = self._kept[inputs.slide_id]
-        return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains)
+        return TestSlide(
+            inputs,
+            truth,
+            slide.total_counts,
+            slide.spot_ids,
+            slide.domains,
+            self.facts.genes,
+            self.settings.normalization,
+        )
 
     def _slide_facts(self, slide: Slide, encoder: str) -> SlideFacts:
         """The picture is for methods that are given features of it anyway."""

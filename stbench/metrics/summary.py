@@ -25,7 +25,7 @@ class OverSlides(Protocol):
 DRAWS = "draws"
 SLIDES = "slides"
 SPREAD = "spread"
-KEYWORDS = {"xy": "xy", "depth": "log_depth", "domains": "domains", "patient": "patient", SPREAD: "spread"}
+KEYWORDS = {"depth": "log_depth"} | {name: name for name in ("xy", "domains", "genes", "scale", "patient", SPREAD)}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
 A metric is left out where a fact it needs is missing. Only ``spread`` may be None: what a metric makes of a prediction
@@ -66,6 +66,8 @@ def score_slide(
     draws: ArrayLike | None = None,
     log_depth: ArrayLike | None = None,
     domains: ArrayLike | None = None,
+    genes: Sequence[str] | None = None,
+    scale: str | None = None,
     patient: str | None = None,
     spread: ArrayLike | None = None,
     names: Sequence[str] | None = None,
@@ -74,8 +76,8 @@ def score_slide(
     """Score one prediction of one slide by registered metrics.
 
     A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
-    ``xy=``, ``log_depth=``, ``domains=``, ``patient=`` and ``spread=`` where the card asks for them, and returns a
-    :class:`Score` or a float.
+    ``xy=``, ``log_depth=``, ``domains=``, ``genes=``, ``scale=``, ``patient=`` and ``spread=`` where the card asks for
+    them and with the card's ``settings``, and returns a :class:`Score` or a float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -84,6 +86,8 @@ def score_slide(
         draws: (n_draws, n_spots, n_genes) the samples; None takes the prediction as the only one.
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None leaves metrics that need it out.
+        genes: (n_genes,) names of the panel; None leaves metrics that need it out.
+        scale: name of the scale of expression; None leaves metrics that need it out.
         patient: whose slide it is; None leaves metrics that need it out.
         spread: (n_genes,) standard deviation of the prediction's residuals on validation slides; None where there are
             none, and for single draws.
@@ -97,7 +101,8 @@ def score_slide(
         UnknownNameError: a name is not registered.
         DataError: shapes do not fit or a value is not finite.
     """
-    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "patient": patient, SPREAD: spread}
+    given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "genes": genes, "scale": scale}
+    given |= {"patient": patient, SPREAD: spread}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}
@@ -121,5 +126,7 @@ def _score(
     parameters: Mapping[str, Any],
 ) -> Score:
     keywords = {KEYWORDS[need]: given[need] for need in card.needs if need != DRAWS}
-    found = load_entry(card.entry)(true, draws if DRAWS in card.needs else pred, **keywords, **parameters)
+    found = load_entry(card.entry)(
+        true, draws if DRAWS in card.needs else pred, **keywords, **{**card.settings, **parameters}
+    )
     return found if isinstance(found, Score) else Score(found)

@@ -9,7 +9,7 @@ import pytest
 from stbench.errors import DataError, UserError
 from stbench.evaluation.predictions import read_prediction, write_prediction
 from stbench.evaluation.record import read_record
-from stbench.evaluation.rescore import Truths, rescore, rescored
+from stbench.evaluation.rescore import Truths, rescore, rescored, scored_slide
 from stbench.evaluation.run import run_method
 from stbench.methods.base import SlideInputs
 from stbench.metrics import ssc
@@ -52,6 +52,15 @@ def as_schema_1(folder, task):
 def test_it_agrees_with_the_run(task, generative, truths, tmp_path):
     record = run_method(task, generative, folder=tmp_path)
     assert rescore(tmp_path, truths()) == record
+
+
+def test_metrics_are_handed_the_facts_of_the_run(task, generative, truths, tmp_path):
+    record = run_method(task, generative, folder=tmp_path)
+    for slide in task.test:
+        again = scored_slide(truths().of(record)[slide.inputs.slide_id], record.task).facts()
+        assert list(again) == list(slide.facts())
+        assert (again["genes"], again["scale"]) == (slide.facts()["genes"], slide.facts()["scale"])
+        assert (list(again["genes"]), again["scale"]) == (record.task.genes, "log1p")
 
 
 @pytest.mark.parametrize(("kind", "draws"), [("discriminative", 1), ("generative", 1), ("control", 1)])

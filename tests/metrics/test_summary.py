@@ -66,3 +66,13 @@ def test_the_inputs_of_a_metric_are_not_modified(slide):
     score_slide(true, pred, xy, draws=draws, log_depth=depth)
     for array, copy in zip(given, before, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def test_a_metric_may_ask_for_the_names_of_genes(slide, tmp_path, monkeypatch):
+    file = tmp_path / "pathway.py"
+    file.write_text("def of(true, pred, genes, wanted):\n    return float(sum(gene in wanted for gene in genes))\n")
+    card = {"name": "pathway", "title": "pathway", "entry": f"{file}:of", "direction": "none", "needs": ["genes"]}
+    found = MetricCard(**card, settings={"wanted": ["B", "C"]})
+    monkeypatch.setattr(summary, "metric_cards", lambda: {"pathway": found})
+    assert score_slide(*slide(n_genes=3), genes=["A", "B", "C"])["pathway"] == 2
+    assert score_slide(*slide(n_genes=3)) == {}
