@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stbench.metrics.accuracy import PooledBetween, PooledPcc, PooledWithin, mae, mse, partial_pcc, pcc
     from stbench.metrics.ceiling import Ceiling, Cut
     from stbench.metrics.components import pc1_pcc, pc1_share
+    from stbench.metrics.domains import domain_ari, domain_nmi, self_agreement
     from stbench.metrics.generative import (
         coverage_error,
         crps,
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         variance_ratio,
         variogram_score,
     )
+    from stbench.metrics.markers import marker_domains, marker_overlap
+    from stbench.metrics.references import reference_rows
     from stbench.metrics.score import Score
     from stbench.metrics.serial import serial_sections
     from stbench.metrics.splitting import count_split, seed_of
@@ -35,11 +38,15 @@ __all__ = [
     "count_split",
     "coverage_error",
     "crps",
+    "domain_ari",
+    "domain_nmi",
     "draw_variance",
     "energy_score",
     "gsc",
     "interval_width",
     "mae",
+    "marker_domains",
+    "marker_overlap",
     "moran_bias",
     "morans_i",
     "mse",
@@ -47,8 +54,10 @@ __all__ = [
     "pc1_pcc",
     "pc1_share",
     "pcc",
+    "reference_rows",
     "score_slide",
     "seed_of",
+    "self_agreement",
     "serial_sections",
     "spatial_weights",
     "ssc",
@@ -60,6 +69,7 @@ _HOMES = {
     "accuracy": ("PooledBetween", "PooledPcc", "PooledWithin", "mae", "mse", "partial_pcc", "pcc"),
     "ceiling": ("Ceiling", "Cut"),
     "components": ("pc1_pcc", "pc1_share"),
+    "domains": ("domain_ari", "domain_nmi", "self_agreement"),
     "generative": (
         "coverage_error",
         "crps",
@@ -69,6 +79,8 @@ _HOMES = {
         "variance_ratio",
         "variogram_score",
     ),
+    "markers": ("marker_domains", "marker_overlap"),
+    "references": ("reference_rows",),
     "score": ("Score",),
     "serial": ("serial_sections",),
     "splitting": ("count_split", "seed_of"),

@@ -4,7 +4,19 @@ import pytest
 import stbench.metrics
 from stbench.catalogue import MetricCard, load_entry, metric_cards
 from stbench.errors import UnknownNameError
-from stbench.metrics import Score, crps, mae, partial_pcc, pcc, score_slide, ssc, summary
+from stbench.metrics import (
+    Score,
+    crps,
+    domain_ari,
+    mae,
+    marker_domains,
+    marker_overlap,
+    partial_pcc,
+    pcc,
+    score_slide,
+    ssc,
+    summary,
+)
 
 
 def test_every_card_leads_to_its_metric():
@@ -23,12 +35,37 @@ def test_every_public_name_exists():
 def test_a_slide_is_scored_by_every_metric_of_single_slides(slide):
     true, pred, xy = slide()
     depth, draws = np.arange(121.0), np.stack([pred, pred + 1])
-    scores = score_slide(true, pred, xy, draws=draws, log_depth=depth)
+    about = {"domains": np.array(["a", "b"])[(xy[:, 0] > 1500).astype(int)], "genes": list("abcdefghijkl")}
+    scores = score_slide(true, pred, xy, draws=draws, log_depth=depth, **about, scale="log1p")
     assert set(scores) == set(metric_cards()) - {"pooled-pcc", "pooled-between", "pooled-within"}
     assert scores["pcc"] == pcc(true, pred)
     assert scores["ssc"] == ssc(true, pred, xy)
     assert scores["crps"] == crps(true, draws)
     assert scores["partial-pcc"] == partial_pcc(true, pred, depth)
+    assert scores["domain-ari"] == domain_ari(true, pred, about["domains"])
+    assert "not on log1p" in scores["marker-overlap-20"].reason
+
+
+def test_settings_of_a_card_are_keywords_and_a_request_wins(slide):
+    true, pred, xy = slide(n_genes=60)
+    about = {"domains": np.array(["a", "b"])[(xy[:, 0] > 1500).astype(int)], "scale": "cp10k-log1p"}
+    for k in (20, 50):
+        name = f"marker-domains-{k}"
+        assert score_slide(true, pred, xy, names=[name], **about)[name] == marker_domains(true, pred, **about, k=k)
+    asked = {"names": ["marker-overlap-50"], "parameters": {"marker-overlap-50": {"k": 5}}}
+    found = score_slide(true, pred, xy, **asked, **about)["marker-overlap-50"]
+    assert found == marker_overlap(true, pred, **about, k=5) > 0
+    assert score_slide(true, pred, xy, names=["marker-overlap-50"], domains=about["domains"]) == {}
+
+
+def test_a_metric_may_ask_for_the_names_of_genes(slide, tmp_path, monkeypatch):
+    file = tmp_path / "pathway.py"
+    file.write_text("def of(true, pred, genes, wanted):\n    return float(sum(gene in wanted for gene in genes))\n")
+    card = {"name": "pathway", "title": "pathway", "entry": f"{file}:of", "direction": "none", "needs": ["genes"]}
+    found = MetricCard(**card, settings={"wanted": ["B", "C"]})
+    monkeypatch.setattr(summary, "metric_cards", lambda: {"pathway": found})
+    assert score_slide(*slide(n_genes=3), genes=["A", "B", "C"])["pathway"] == 2
+    assert score_slide(*slide(n_genes=3)) == {}
 
 
 def test_a_point_prediction_is_its_own_only_draw_and_depth_is_optional(slide):
@@ -66,13 +103,3 @@ def test_the_inputs_of_a_metric_are_not_modified(slide):
     score_slide(true, pred, xy, draws=draws, log_depth=depth)
     for array, copy in zip(given, before, strict=True):
         np.testing.assert_array_equal(array, copy)
-
-
-def test_a_metric_may_ask_for_the_names_of_genes(slide, tmp_path, monkeypatch):
-    file = tmp_path / "pathway.py"
-    file.write_text("def of(true, pred, genes, wanted):\n    return float(sum(gene in wanted for gene in genes))\n")
-    card = {"name": "pathway", "title": "pathway", "entry": f"{file}:of", "direction": "none", "needs": ["genes"]}
-    found = MetricCard(**card, settings={"wanted": ["B", "C"]})
-    monkeypatch.setattr(summary, "metric_cards", lambda: {"pathway": found})
-    assert score_slide(*slide(n_genes=3), genes=["A", "B", "C"])["pathway"] == 2
-    assert score_slide(*slide(n_genes=3)) == {}
