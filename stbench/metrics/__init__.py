@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stbench.metrics.ceiling import Ceiling, Cut
     from stbench.metrics.components import pc1_pcc, pc1_share
     from stbench.metrics.domains import domain_ari, domain_nmi, self_agreement
+    from stbench.metrics.gene_sets import gene_set_gsc, gene_set_pcc, set_scores
     from stbench.metrics.generative import (
         coverage_error,
         crps,
@@ -42,6 +43,8 @@ __all__ = [
     "domain_nmi",
     "draw_variance",
     "energy_score",
+    "gene_set_gsc",
+    "gene_set_pcc",
     "gsc",
     "interval_width",
     "mae",
@@ -59,6 +62,7 @@ __all__ = [
     "seed_of",
     "self_agreement",
     "serial_sections",
+    "set_scores",
     "spatial_weights",
     "ssc",
     "variance_ratio",
@@ -70,6 +74,7 @@ _HOMES = {
     "ceiling": ("Ceiling", "Cut"),
     "components": ("pc1_pcc", "pc1_share"),
     "domains": ("domain_ari", "domain_nmi", "self_agreement"),
+    "gene_sets": ("gene_set_gsc", "gene_set_pcc", "set_scores"),
     "generative": (
         "coverage_error",
         "crps",
