@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         variance_ratio,
         variogram_score,
     )
+    from stbench.metrics.leiden import leiden_domains
     from stbench.metrics.markers import marker_domains, marker_overlap
     from stbench.metrics.references import reference_rows
     from stbench.metrics.score import Score
@@ -47,6 +48,7 @@ __all__ = [
     "gene_set_pcc",
     "gsc",
     "interval_width",
+    "leiden_domains",
     "mae",
     "marker_domains",
     "marker_overlap",
@@ -84,6 +86,7 @@ _HOMES = {
         "variance_ratio",
         "variogram_score",
     ),
+    "leiden": ("leiden_domains",),
     "markers": ("marker_domains", "marker_overlap"),
     "references": ("reference_rows",),
     "score": ("Score",),
