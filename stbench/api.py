@@ -23,10 +23,13 @@ from stbench.evaluation.predict_request import H5AD, PredictRequest
 from stbench.evaluation.public import marked, read_published
 from stbench.evaluation.record import Record
 from stbench.evaluation.request import BOARDS, Request, default_cache
+from stbench.evaluation.rescore import Truths
 from stbench.grids.cells import Cell, Outcome, record_of
 from stbench.grids.plan import carry_out, choose_folder, open_work, run_grid
 from stbench.pages import leaderboard as pages
 from stbench.pages.archive import read_records
+from stbench.pages.plots.draw import Pictures
+from stbench.pages.plots.material import Material
 from stbench.reporting import SILENT, Reporter
 from stbench.text import listed
 
@@ -116,6 +119,35 @@ def leaderboard(*runs: Runs | Record | Path | str, metrics: Sequence[str] | None
         else:
             records += one.records if isinstance(one, Runs) else read_records([Path(one)])
     return pages.leaderboard(marked(records, read_published(BOARDS)), metrics=metrics)
+
+
+def plot(
+    *runs: Runs | Path | str, out: Path | str = "plots", kinds: Sequence[str] | None = None, genes: Sequence[str] = (),
+    slide: str | None = None, data_root: Path | str | None = None, secret: Path | str | None = None,
+    reporter: Reporter = SILENT,
+) -> list[Path]:  # fmt: skip
+    """Draw finished runs as ``stbench plot`` does.
+
+    Args:
+        runs: what :func:`run` gave, or folders of runs.
+        out: folder for the pictures.
+        kinds: of :data:`stbench.pages.plots.draw.KINDS`; all that the runs allow when None.
+        genes: of the panel; the best, the median and the worst predicted when empty.
+        slide: that is shown, the first test slide when None.
+        data_root: folder that holds one folder per cohort.
+        secret: file of the seed of generated slides that were made with one.
+        reporter: where progress and what is left out go.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: an unknown kind, gene or slide, a damaged prediction, or a kind asked for that is not possible.
+    """
+    places = [one.out if isinstance(one, Runs) else Path(one) for one in runs]
+    root, seed = (None if path is None else Path(path) for path in (data_root, secret))
+    material = Material.at(places, Truths(root, default_cache(), reporter, seed))
+    return Pictures(material, Path(out), slide, genes, reporter).draw(kinds)
 
 
 def predict(

@@ -22,6 +22,7 @@ from stbench.cli import (
     leaderboard,
     methods,
     metrics,
+    plot,
     predict,
     prior,
     rescore,
@@ -56,6 +57,7 @@ app.add_typer(cache.app, name="cache")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
+app.command("plot", cls=Grouped)(plot.plot)
 app.command("fit", cls=Grouped)(fit.fit)
 app.command("predict", cls=Grouped)(predict.predict)
 app.command("compare", cls=Grouped)(compare.compare)

@@ -45,8 +45,16 @@ def read_records(places: Sequence[Path]) -> Iterator[Record]:
     Raises:
         DataError: a place holds none, or one cannot be read.
     """
+    yield from (record for _, record in read_runs(places))
+
+
+def read_runs(places: Sequence[Path]) -> Iterator[tuple[Path | None, Record]]:
+    """As :func:`read_records`, each record with the folder of its run, None for those of an archive."""
     for path in sorted({path for place in places for path in _found(place)}):
-        yield from read_archive(path) if path.name.endswith(ENDING) else [read_record(path)]
+        if path.name.endswith(ENDING):
+            yield from ((None, record) for record in read_archive(path))
+        else:
+            yield path.parent, read_record(path)
 
 
 def _found(place: Path) -> list[Path]:

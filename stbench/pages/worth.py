@@ -46,9 +46,23 @@ def worth_of(
             f"--worth: expected a finished run of {method} with the same settings, encoder and scale ({scale}) whose "
             "test patients train and validate nowhere, found none; run it with --split lopo"
         )
-    controls = sorted({record.method for record in clean if standing(record.kind).block == CONTROLS})
-    named = {name: [record for record in clean if record.method == name] for name in (*controls, COUNT_SPLIT)}
-    return [_worth(gene, mine, named, controls) for gene in genes]
+    return worth_among(clean, mine, genes)
+
+
+def worth_among(
+    records: Sequence[Record], mine: Sequence[Record], genes: Iterable[str], *, interval: bool = True
+) -> list[GeneWorth]:
+    """As :func:`worth_of`, of runs that were chosen already.
+
+    Args:
+        records: finished runs of the same folds and scale, controls and ceilings among them.
+        mine: those of the method.
+        genes: whose worth is asked.
+        interval: whether an interval may be given: patients are known, and none was seen.
+    """
+    controls = sorted({record.method for record in records if standing(record.kind).block == CONTROLS})
+    named = {name: [record for record in records if record.method == name] for name in (*controls, COUNT_SPLIT)}
+    return [_worth(gene, mine, named, controls, interval=interval) for gene in genes]
 
 
 def _is_clean(record: Record, scale: str, encoder: str) -> bool:
@@ -63,11 +77,13 @@ def _kind(encoder: str) -> list[str]:
     return encoder.split("/")[:2]
 
 
-def _worth(gene: str, mine: list[Record], named: dict[str, list[Record]], controls: list[str]) -> GeneWorth:
+def _worth(
+    gene: str, mine: Sequence[Record], named: dict[str, list[Record]], controls: list[str], *, interval: bool
+) -> GeneWorth:
     found = _patients(mine, gene)
     if not found:
         return GeneWorth(gene=gene, patients=0)
-    over, means = estimate(found), {name: _mean(_patients(named[name], gene)) for name in controls}
+    over, means = estimate(found, interval=interval), {name: _mean(_patients(named[name], gene)) for name in controls}
     known = {name: mean for name, mean in means.items() if mean is not None}
     best = max(known, key=lambda name: known[name], default="")
     least = known.get(best)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stbench.errors import DataError
 from stbench.files import write_text
+from stbench.reading import UNREADABLE, check_own, check_table
+from stbench.text import first_line
 
 HISTORY = "history.csv"
 Line = tuple[int, float, float, float, float]
@@ -57,3 +64,44 @@ class History:
         rows.writerow(self.columns)
         rows.writerows([update, *(f"{value:.6g}" for value in rest)] for update, *rest in self.lines)
         write_text(self.folder / HISTORY, text.getvalue())
+
+
+@dataclass(frozen=True)
+class Training:
+    """A history read back, one value per evaluation.
+
+    Args:
+        score: name of the column of the score, ``validation_`` and what was measured.
+        updates: optimiser updates made until then.
+        loss: mean total loss since the evaluation before.
+        validation: the score.
+    """
+
+    score: str
+    updates: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    validation: NDArray[np.float64]
+
+
+def read_history(folder: Path) -> Training:
+    """The history of a run.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = folder / HISTORY
+    try:
+        check_own(path, folder)
+        check_table(path)
+        head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        values = np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64).reshape(-1, 5)
+        if not len(values) or len(head) != 5 or not head[2].startswith("validation_"):
+            raise ValueError(f"{len(values)} lines of {head}")
+        return Training(head[2], values[:, 0], values[:, 1], values[:, 2])
+    except (*UNREADABLE, csv.Error) as error:
+        raise DataError(
+            f"expected the history of a training in {path}, found {first_line(error)}; delete it"
+        ) from error
