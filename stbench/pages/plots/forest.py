@@ -66,7 +66,7 @@ def _foot(board: Protocol) -> str:
     marks = "Circle: method; square: control; diamond: ceiling; hollow: sees the truth, not ranked."
     if board.has_intervals:
         patients = count(len(set(board.patients.values())), "test patient")
-        return f"{marks} Bars: 95 % t interval of the mean over {patients}."
+        return f"{marks} Bars: 95\u00a0% t interval of the mean over {patients}."
     return f"{marks} Bars: from the lowest to the highest patient; no interval from {_why_not(board)}."
 
 
@@ -81,8 +81,12 @@ def _place(line: Line, scale: str) -> tuple[bool, float, str]:
 
 
 def _limits(axes: Axes, board: Protocol, scale: str) -> None:
-    """Vertical lines where the best control and the ceiling stand."""
-    marks = {"best control": (best_control(board), CONTROL, (0, (4, 2))), "ceiling": (ceiling(board), LIMIT, "-")}
+    """Vertical lines where the best control of the first scale and the ceiling stand."""
+    first = f" on {board.scales[0]}" if len(board.scales) > 1 else ""
+    marks = {
+        f"best control{first}": (best_control(board), CONTROL, (0, (4, 2))),
+        "ceiling": (ceiling(board), LIMIT, "-"),
+    }
     for name, (line, colour, dashes) in marks.items():
         mean = None if line is None else line.mean(scale)
         if line is not None and mean is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INCHES = (4.2, 2.7)
-_MOST_NAMED = 6  # runs of a row
+_MOST_NAMED = len(COLORS)  # runs of a row; more are drawn without their names
 
 
 def histories(runs: Sequence[Run]) -> dict[str, list[tuple[Run, Training]]]:
@@ -52,7 +52,7 @@ def training(rows: dict[str, list[tuple[Run, Training]]]) -> Figure:
         _dress(left, f"{name}: training", "loss")
         _dress(right, f"{name}: validation", plain(runs[0][1].score.replace("_", " ")))
         if 1 < len(runs) <= _MOST_NAMED:
-            right.legend(fontsize=SMALL, frameon=False)
+            right.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.02))
     return figure
 
 

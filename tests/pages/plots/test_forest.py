@@ -1,6 +1,5 @@
 """A forest plot stands where the records say."""
 
-import numpy as np
 import pytest
 
 from stbench.errors import UserError
@@ -57,10 +56,12 @@ def test_few_patients_have_a_range_and_a_reason():
 
 def test_scales_stand_side_by_side():
     both = [*everywhere("x", 0.5), *everywhere("x", 0.4, scale="cp10k-log1p"), *everywhere("y", 0.2)]
+    both += [*everywhere("mean", 0.2, kind="control"), *everywhere("mean", 0.1, kind="control", scale="cp10k-log1p")]
     first, second = forest(board(*both)).axes
     assert (first.get_title(), second.get_title()) == ("log1p", "cp10k-log1p")
-    assert set(drawn(second)) == {"x"}
-    assert np.mean(drawn(second)["x"]["bar"]) == pytest.approx(0.4)
+    assert set(drawn(second)) == {"x", "mean"}
+    assert verticals(second) == {"best control on log1p": pytest.approx(0.1)}
+    assert drawn(second)["x"]["mean"] == pytest.approx(0.4)
 
 
 def test_nothing_to_draw():

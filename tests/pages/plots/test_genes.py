@@ -48,6 +48,12 @@ def test_every_gene_of_every_row():
     assert told(found, gene_rows(found)) == ["x, log1p: 1 trustworthy gene, 1 hopeless gene"]
 
 
+def test_what_sees_the_truth_is_no_bar():
+    seer = runs("total-counts", lambda _: [0.8, 0.8], "oracle")
+    rows = [row for row in gene_rows(board(*everything(), *seer)) if row.label == "x"]
+    assert [(row.worth.control, row.verdict) for row in rows] == [("ridge", "trustworthy"), ("ridge", "hopeless")]
+
+
 def test_seen_patients_say_nothing():
     task = facts("P0", train=["P0-0", "P1-0", "P2-0"], test=["P0-1", "P3-0"])
     found = board(*runs("x", steps, patients=PATIENTS[:1], task=task))
