@@ -123,5 +123,17 @@ def test_predictions_are_those_of_the_run(tmp_path):
         stbench.predict(fitted, slide, dataset=str(tmp_path / "mine"), to="spatialdata")
 
 
+def test_pictures_are_those_of_the_command(tmp_path):
+    runs = stbench.run("linear-gaussian", out=tmp_path / "run", genes=5, simulate=TINY, controls=False)
+    lines = []
+    written = stbench.plot(runs, out=tmp_path / "seen", reporter=said(lines))
+    assert {path.suffix for path in written} == {".png", ".svg", ".csv"}
+    assert sum(path.name.startswith("map-") for path in written) == 6
+    assert [line.partition(":")[0] for line in lines if "left out" in line] == ["draws", "training"]
+    slide = runs.records[0].task.test[0]
+    (network, _) = stbench.plot(tmp_path / "run", out=tmp_path / "one", kinds=["network"], slide=slide)
+    assert network == tmp_path / "one" / f"network-{slide}.png"
+
+
 def simulated():
     return [word for key, value in TINY.items() for word in ("--simulate", f"{key}={value}")]

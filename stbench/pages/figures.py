@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 from stbench.files import whole
 
@@ -60,7 +61,8 @@ def save_figure(figure: Figure, base: Path) -> list[Path]:
     import matplotlib
 
     written = []
-    with matplotlib.rc_context({"svg.hashsalt": "stbench", "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": "stbench", "svg.fonttype": "none"}), catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from font")  # a box in the PNG; the SVG holds the text
         for ending in _FORMATS:
             path = base.with_name(f"{base.name}.{ending}")
             metadata = {"Date": None} if ending == "svg" else {"Software": None}

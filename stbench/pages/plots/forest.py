@@ -11,7 +11,7 @@ from stbench.pages.figures import COLORS
 from stbench.pages.marks import best_control, ceiling
 from stbench.pages.patients import Estimate
 from stbench.pages.plots.material import NotPossibleError
-from stbench.pages.plots.style import CONTROL, LIMIT, SMALL, TITLE, grid, heading, number, plain
+from stbench.pages.plots.style import CONTROL, LIMIT, SMALL, TITLE, grid, number, plain
 from stbench.pages.protocol import Line, Protocol
 from stbench.pages.rows import CEILINGS, CONTROLS, METHODS
 from stbench.pages.wording import why_not
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COLOURS = {METHODS: COLORS[0], CONTROLS: CONTROL, CEILINGS: LIMIT}
 _MARKERS = {METHODS: "o", CONTROLS: "s", CEILINGS: "D"}
 _ROW_INCHES, _WIDTH = 0.24, 6.4
-_LABEL = 44  # letters of a row's name
+_LETTERS = 60  # of a row's name
 
 
 def forest(board: Protocol) -> Figure:
@@ -48,7 +48,7 @@ def forest(board: Protocol) -> Figure:
         _limits(axes, board, scale)
         for place, line in enumerate(lines):
             _row(axes, line, scale, place)
-        names = [heading(line.label, _LABEL).replace("\n", " ") for line in lines]
+        names = [_short(line.label) for line in lines]
         axes.set_yticks(range(len(lines)), names, fontsize=SMALL)
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.set_xlabel(f"{title(PRIMARY)}, mean over patients", fontsize=SMALL)
@@ -73,6 +73,10 @@ def _foot(board: Protocol) -> str:
 def _why_not(board: Protocol) -> str:
     """Without the mark of tables, which a picture does not explain."""
     return why_not(board).partition(" (")[0]
+
+
+def _short(label: str) -> str:
+    return plain(label if len(label) <= _LETTERS else f"{label[: _LETTERS - 4]} ...")
 
 
 def _place(line: Line, scale: str) -> tuple[bool, float, str]:

@@ -29,6 +29,7 @@ _LETTERS, _LINES = 28, 3  # of a title
 _MOST_SHAPES = 5000  # spots that an SVG draws one by one
 _PICTURE_PX = 1000
 _MARGIN = 2.0  # diameters of a spot, around all spots
+_ASPECTS = 0.4, 2.5
 _BAR_SHARE = 0.3  # of the width of a map, the longest scale bar
 
 
@@ -133,9 +134,9 @@ class Canvas:
 
     @property
     def aspect(self) -> float:
-        """Height of the map over its width."""
+        """Height of a panel over its width, as of the map within what a page can hold."""
         low, high = self._corners()
-        return float((high[1] - low[1]) / (high[0] - low[0]))
+        return float(np.clip((high[1] - low[1]) / (high[0] - low[0]), *_ASPECTS))
 
     def _corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         around = _MARGIN * self.diameter

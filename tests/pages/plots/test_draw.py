@@ -7,8 +7,10 @@ import pytest
 from stbench.errors import DataError, UnknownNameError, UserError
 from stbench.evaluation.rescore import Truths
 from stbench.pages.archive import write_archive
+from stbench.pages.figures import save_figure
 from stbench.pages.plots.draw import Pictures, safe
 from stbench.pages.plots.material import Material, NotPossibleError
+from stbench.pages.plots.style import grid
 from stbench.reporting import SILENT
 
 
@@ -55,6 +57,13 @@ def test_default_genes_are_the_best_the_median_and_the_worst(at):
     known = sorted((gene for gene in scores if scores[gene] is not None), key=lambda gene: -scores[gene])
     assert material.genes((), "P3-s0") == [known[0], known[len(known) // 2], known[-1]]
     assert material.genes(["G5", "G5"], "P3-s0") == ["G5"]
+
+
+def test_a_name_that_no_font_holds(tmp_path):
+    figure, _ = grid(1, 1, (2, 2), "切片 $x$", "")
+    png, svg = save_figure(figure, tmp_path / safe("切片"))
+    assert png.is_file()
+    assert "切片 $x$" in svg.read_text(encoding="utf-8")
 
 
 def test_a_validation_slide_by_name(at, tmp_path):
