@@ -90,6 +90,9 @@ class Pictures:
         """The slide with what methods and the best control predicted of it; with everything that drew, if asked."""
         if drawn not in self._views:
             runs = self.material.sampling if drawn else self.material.predicting
+            if not self._views:
+                for row in self.material.without:
+                    self.reporter.info(f"{row}: no stored predictions, not among the maps")
             self._views[drawn] = self.material.view(self.material.slide(self.slide), runs)
         return self._views[drawn]
 

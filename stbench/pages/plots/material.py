@@ -153,6 +153,12 @@ class Material:
             raise NotPossibleError(_several(having))
         return _one_seed(methods) + self._controls(having) if methods else _one_seed(having)
 
+    @property
+    def without(self) -> list[str]:
+        """Rows of methods of which no run has stored predictions."""
+        rows = dict.fromkeys(run.label for run in self.runs if run.block == METHODS)
+        return [row for row in rows if not any(run.label == row and _has_predictions(run) for run in self.runs)]
+
     def _controls(self, having: Sequence[Run]) -> list[Run]:
         """The best control of the board, where its predictions are there."""
         task = having[0].record.task.hash

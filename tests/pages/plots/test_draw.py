@@ -94,6 +94,14 @@ def test_runs_without_predictions(at, tmp_path, heard):
     assert sum("left out, expected a run with predictions" in line for line in heard.lines) == 4
 
 
+def test_a_method_without_predictions_is_named(at, tmp_path, heard):
+    at(methods=("generative", "discriminative"))
+    shutil.rmtree(tmp_path / "runs" / "discriminative" / "predictions")
+    material = Material.at([tmp_path / "runs"], Truths(None, tmp_path / "cache"))
+    Pictures(material, tmp_path / "out", reporter=heard).draw(["network", "moran"])
+    assert heard.lines == ["one-discriminative, mean of 3: no stored predictions, not among the maps"]
+
+
 def test_an_archive_of_records(at, tmp_path):
     material = at()
     write_archive(tmp_path / "board.records.jsonl.xz", material.boards[0].records)
