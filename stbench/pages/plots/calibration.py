@@ -52,7 +52,7 @@ def calibration(view: SlideView) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
-    head = f"Calibration of draws on slide {view.name} ({view.task.dataset})"
+    head = f"Calibration of draws on {view.title}"
     foot = "Rank of the truth among the draws, all spots and genes. Flat on the line: the right spread; a U: draws too "
     foot += "narrow or beside the truth; a hill: too wide. Spots are no independent samples, so there is no band."
     figure, panels = grid(len(view.shown), 4, _INCHES, head, foot)

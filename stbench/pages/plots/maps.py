@@ -29,7 +29,7 @@ def gene_map(view: SlideView, canvas: Canvas, gene: str) -> Figure:
     truth = view.measured(gene)
     first = [] if canvas.picture is None else ["tissue (H&E)"]
     titles = [*((title, "") for title in (*first, "measured")), *(_named(one, view, gene) for one in view.shown)]
-    where = f"{gene} on slide {view.name} ({view.task.dataset})"
+    where = f"{gene} on {view.title}"
     foot = f"{'' if first else _NO_PICTURE}PCC over the spots of the slide. Colours span the 1st to 99th percentile of "
     inches = _WIDTH, _WIDTH * canvas.aspect + _TITLE_ROOM
     figure, panels = grid(len(titles), _COLUMNS, inches, where, foot + "what was measured.")
@@ -71,7 +71,7 @@ def draw_map(view: SlideView, canvas: Canvas, shown: Shown, gene: str) -> Figure
     }
     foot = "Draws and mean in the colours of what was measured (1st to 99th percentile); the spread has its own."
     inches = _WIDTH, _WIDTH * canvas.aspect + _TITLE_ROOM
-    where = f"{gene} on slide {view.name} ({view.task.dataset}): draws of {shown.run.name}"
+    where = f"{gene} on {view.title}: draws of {shown.run.name}"
     figure, panels = grid(len(maps), len(maps), inches, where, foot)
     *same, last = list(zip(panels, maps.items(), strict=True))
     for axes, (title, values) in same:

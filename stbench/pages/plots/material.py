@@ -97,6 +97,12 @@ class SlideView:
         return self.truth.inputs.slide_id
 
     @property
+    def title(self) -> str:
+        """``slide B4 (her2st)``, and whether methods validated on it."""
+        part = "" if self.name in self.task.test else ", validation"
+        return f"slide {self.name} ({self.task.dataset}{part})"
+
+    @property
     def scale(self) -> str:
         """Scale of expression, in words."""
         return self.task.normalization.replace(":", ",", 1)

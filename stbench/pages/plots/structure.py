@@ -76,7 +76,7 @@ def network(view: SlideView) -> Figure:
     order = gene_order(truth)
     names = [view.task.genes[gene] for gene in order] if len(order) <= _MOST_NAMED else []
     side = max(_LEAST_INCHES, _INCHES_PER_GENE * len(names))
-    head = f"Correlations between genes on slide {view.name} ({view.task.dataset})"
+    head = f"Correlations between genes on {view.title}"
     foot = f"{len(order)} genes in the order of average linkage on the measured correlations. GSC: correlation, over "
     foot += "pairs of genes, of predicted and measured correlations. Grey: a gene that does not vary."
     titles = [("measured", ""), *((one.label, _score(one, view, "gsc", "GSC")) for one in view.shown)]
@@ -126,7 +126,7 @@ def moran(view: SlideView, named: Sequence[str] = ()) -> Figure:
     if not np.isfinite(known).any():
         raise NotPossibleError(f"expected genes that vary on slide {view.name}, found none")
     low, high = float(np.nanmin(known)) - 0.05, float(np.nanmax(known)) + 0.05
-    head = f"Smoothness of gene maps on slide {view.name} ({view.task.dataset})"
+    head = f"Smoothness of gene maps on {view.title}"
     foot = "One point per gene, 8 neighbours. Above the line the predicted map is smoother than the measured one. SSC: "
     foot += f"correlation over genes. Expression: {view.scale}."
     figure, panels = grid(len(values), 4, _SCATTER, head, foot)
@@ -150,6 +150,7 @@ def _name_points(
     for place, gene in enumerate(named):
         at = true[view.column(gene)], predicted[view.column(gene)]
         if np.isfinite(at).all():
+            axes.plot(*at, "o", ms=6, mfc="none", mec="black", mew=0.9, zorder=3)
             above, left = place % 2 == 0, at[0] > np.mean(axes.get_xlim())
             axes.annotate(
                 plain(gene), at, xytext=(-4 if left else 4, 4 if above else -4), textcoords="offset points",

@@ -71,6 +71,12 @@ def test_a_validation_slide_by_name(at, tmp_path):
     assert names(written)[0] == "moran-P2-s0.png"
 
 
+def test_a_title_says_what_was_validated_on(at):
+    material = at()
+    titles = [material.view(slide, material.predicting).title for slide in ("P3-s0", "P2-s0")]
+    assert titles == ["slide P3-s0 (tiny)", "slide P2-s0 (tiny, validation)"]
+
+
 def test_unknown_names(at, tmp_path):
     material = at()
     with pytest.raises(UnknownNameError, match=r"unknown gene 'G99': did you mean .*nearest of 5 genes of the panel"):
