@@ -13,7 +13,6 @@ from stbench.evaluation.record import PRIMARY, Record
 from stbench.pages.facts import leaking
 from stbench.pages.marks import COUNT_SPLIT
 from stbench.pages.patients import by_patient, estimate
-from stbench.pages.rows import CONTROLS, standing
 
 Values = dict[str, float]  # patient to PCC
 
@@ -60,7 +59,7 @@ def worth_among(
         genes: whose worth is asked.
         interval: whether an interval may be given: patients are known, and none was seen.
     """
-    controls = sorted({record.method for record in records if standing(record.kind).block == CONTROLS})
+    controls = sorted({record.method for record in records if record.kind == "control"})
     named = {name: [record for record in records if record.method == name] for name in (*controls, COUNT_SPLIT)}
     return [_worth(gene, mine, named, controls, interval=interval) for gene in genes]
 

@@ -72,3 +72,9 @@ def test_patients_who_trained_or_are_unknown_say_nothing():
     for task in (leaky, unknown):
         with pytest.raises(DataError, match="found none"):
             asked(runs("x", steps, patients=["P0"], task=task))
+
+
+def test_who_sees_the_truth_is_no_control_to_be_beaten():
+    oracle = runs("total-counts", lambda _: [0.9, 0.9], "oracle")
+    first, *_ = asked([*runs("x", steps), *oracle])
+    assert (first.control, first.trusted) == ("", True)

@@ -64,13 +64,12 @@ def _of_line(board: Protocol, line: Line, scale: str) -> Iterator[GeneRow]:
     mine = _on(line.records, scale)
     if line.standing.block == CEILINGS or line.way != DECLARED or not any(record.per_gene for record in mine):
         return
-    fair = [one for one in _on(board.records, scale) if one.kind != "oracle"]  # what sees the truth is no bar
     panel = dict.fromkeys(gene for record in mine for gene in record.task.genes)
     legal = intervals_of(board.sections)
     judged = line.standing.block == METHODS and legal
     found = [
         GeneRow(scale, line.label, worth, verdict_of(worth) if judged and worth.pcc is not None else "")
-        for worth in worth_among(fair, mine, panel, interval=legal)
+        for worth in worth_among(_on(board.records, scale), mine, panel, interval=legal)
     ]
     yield from sorted(found, key=lambda row: (_ORDER.index(row.verdict), -(row.worth.pcc or 0.0), row.worth.gene))
 
