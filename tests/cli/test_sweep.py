@@ -119,7 +119,7 @@ def test_workers_find_what_one_process_finds(stbench):
     assert list(Path("two").glob("worker-*.log")) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_no_worker_outlives_its_parent(tmp_path, cache, how):
     """Ctrl-C goes to the whole group, as from a terminal; a kill to the parent alone."""
     psutil = pytest.importorskip("psutil")

@@ -76,7 +76,7 @@ def check_killed(points, number, tmp_path, expected):
     assert killed > points / 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_encode_goes_on_after_it_was_killed(number, tmp_path, expected):
     """Slow, as every point is a process."""
     check_killed(5, number, tmp_path, expected)

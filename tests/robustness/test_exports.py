@@ -74,7 +74,7 @@ def check_killed(command, points, number, here):
     assert killed > points / 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_export_that_is_killed_is_whole_or_not_there(number, here):
     """Slow, as every point is a process."""
     check_killed(COHORT, 5, number, here)
