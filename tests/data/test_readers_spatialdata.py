@@ -53,9 +53,9 @@ def counts(n, seed=0):
     return csr_matrix(np.random.default_rng(seed).poisson(2, (n, len(GENES))))
 
 
-def table(X, spots, region="spots", instances=None, **obs):
+def table(X, spots, region="spots", instances=None, genes=GENES, **obs):
     columns = {"region": pd.Categorical([region] * len(spots)), "spot_id": spots if instances is None else instances}
-    adata = anndata.AnnData(X, obs=pd.DataFrame(columns | obs, index=spots), var=pd.DataFrame(index=GENES))
+    adata = anndata.AnnData(X, obs=pd.DataFrame(columns | obs, index=spots), var=pd.DataFrame(index=genes))
     return TableModel.parse(adata, region=region, region_key="region", instance_key="spot_id")
 
 

@@ -97,6 +97,19 @@ def _h5ad(root):
     layouts.joined({name: made[name] for name in SLIDES[2:]}).write_h5ad(root / "rest.h5ad")
 
 
+def _spatialdata(root):
+    """A store of every slide, Visium's array on a picture; needs the extra ``spatialdata``."""
+    from ..data import test_readers_spatialdata as stores
+
+    spots, columns, rows, _ = stores.grid(4)
+    for seed, name in enumerate(SLIDES):
+        counts = layouts.counts(seed, len(spots), len(_GENES))
+        said = stores.table(counts, spots, genes=_GENES, array_col=columns, array_row=rows, in_tissue=1)
+        shapes = stores.circles(stores.grid(4)[3], spots)
+        parts = {"images": {"he": stores.image()}, "shapes": {"spots": shapes}, "tables": {"table": said}}
+        stores.write(stores.spatialdata.SpatialData(**parts), root / f"{name}.zarr")
+
+
 COHORTS = {
     "her2st": _her2st,
     "hest": _hest,
@@ -104,6 +117,7 @@ COHORTS = {
     "geo": _geo,
     "st": _st,
     "h5ad": _h5ad,
+    "spatialdata": _spatialdata,
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from .mutations import CLEAN, COHORTS, SILENT, baseline, judged, main, mutate, sound
 
-QUICK, MANY = 7, 300
+QUICK, MANY = 4, 300
 
 
 @pytest.fixture(autouse=True)
