@@ -11,6 +11,7 @@ from stbench.data.image import ImageArray
 from stbench.reading import Limit
 
 WHITE = 255
+_BYTES_PER_PX = 3
 SAVE_AS_RGB = "save it as 8-bit RGB in a TIFF, JPEG or PNG"
 PICTURE = Limit("STBENCH_MAX_PICTURE_GB", 6)
 """Pixels that are decoded at once: all of a JPEG or PNG, a tile, a level of a pyramid that is looked at as a whole."""
@@ -63,6 +64,35 @@ class Raster(AbstractContextManager["Raster"]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class Layered(Raster):
+    """An open picture that is read by region, with or without reduced copies.
+
+    Args:
+        levels: the picture, then its reduced copies.
+    """
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        self._levels, self.size = levels, levels[0].size
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The picture, then its reduced copies."""
+        return self._levels
+
+    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
+        return self._levels[0].region(left, top, width, height)
+
+    def coarse(self, longest_px: int) -> ImageArray:
+        level = self._coarsest(longest_px)
+        check_memory(*level.size, _BYTES_PER_PX)
+        return level.region(0, 0, *level.size)
+
+    def _coarsest(self, longest_px: int) -> Level:
+        """The smallest level whose longest side is at least ``longest_px``, else the picture."""
+        enough = [level for level in self._levels if max(level.size) >= longest_px] or self._levels[:1]
+        return min(enough, key=lambda level: max(level.size))
 
 
 def check_memory(width: int, height: int, bytes_per_px: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stbench.data.image import ImageArray
-from stbench.data.raster.base import PICTURE, Level, Raster, UnsupportedError, check_memory
+from stbench.data.raster.base import PICTURE, Layered, UnsupportedError, check_memory
 from stbench.data.raster.colour import on_white
 from stbench.data.raster.segments import Segments
 from stbench.data.zarr_store import chunk_file, open_array
@@ -18,7 +18,7 @@ _CHANNELS = (3, 4)  # RGB, RGBA
 _MOST_CHUNKS = 10**6
 
 
-class Chunked(Raster):
+class Chunked(Layered):
     """Open arrays of one picture; only their metadata are read before a region is asked for.
 
     Args:
@@ -30,27 +30,13 @@ class Chunked(Raster):
     """
 
     def __init__(self, places: Sequence[Path], order: Sequence[int]) -> None:
-        self._levels = [_Level(place, order) for place in places]
-        self.size = self._levels[0].size
-
-    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
-        return self._levels[0].region(left, top, width, height)
-
-    def coarse(self, longest_px: int) -> ImageArray:
-        enough = [level for level in self._levels if max(level.size) >= longest_px] or self._levels[:1]
-        level = min(enough, key=lambda level: max(level.size))
-        check_memory(*level.size, 3)
-        return level.region(0, 0, *level.size)
-
-    @property
-    def levels(self) -> Sequence[Level]:
-        """The picture, then its reduced copies."""
-        return self._levels
+        self._arrays = [_Level(place, order) for place in places]
+        super().__init__(self._arrays)
 
     def digest(self) -> str:
         """Hash of all pixels, chunk by chunk, and of how they lie."""
         found = hashlib.sha256()
-        for level in self._levels:
+        for level in self._arrays:
             found.update(level.said.encode())
             for pixels in level.pieces():
                 found.update(str(pixels.shape).encode() + pixels.tobytes())

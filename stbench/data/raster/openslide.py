@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stbench.data.image import ImageArray
-from stbench.data.raster.base import Level, Raster, UnsupportedError, check_memory
+from stbench.data.raster.base import Layered, UnsupportedError, check_memory
 from stbench.data.raster.colour import on_white
 
 _KEPT_BYTES = 2**28  # of tiles: those of three rows of a slide, so that each is decoded once
@@ -18,7 +17,7 @@ _BYTES_PER_PX = 3
 _GENERIC = "generic-tiff"
 
 
-class Slide(Raster):
+class Slide(Layered):
     """An open slide. Its pixels are counted from OpenSlide's own corner, also where the scan begins further in.
 
     Raises:
@@ -31,19 +30,10 @@ class Slide(Raster):
         _check_folder(path)
         self._slide = library.OpenSlide(path)
         self._slide.set_cache(library.OpenSlideCache(_KEPT_BYTES))
-        self._levels = [_Level(self._slide, number) for number in range(self._slide.level_count)]
-        self.size = self._levels[0].size
-
-    @property
-    def levels(self) -> Sequence[Level]:
-        """The picture, then its reduced copies."""
-        return self._levels
-
-    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
-        return self._levels[0].region(left, top, width, height)
+        super().__init__([_Level(self._slide, number) for number in range(self._slide.level_count)])
 
     def coarse(self, longest_px: int) -> ImageArray:
-        level = [one for one in self._levels if max(one.size) >= longest_px or one is self._levels[0]][-1]
+        level = self._coarsest(longest_px)
         width, height = level.size
         check_memory(width, height, _BYTES_PER_PX)
         pixels = np.empty((height, width, 3), dtype=np.uint8)

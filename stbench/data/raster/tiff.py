@@ -5,27 +5,25 @@ from __future__ import annotations
 import io
 import logging
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stbench.data.image import ImageArray
-from stbench.data.raster.base import Level, Raster, UnsupportedError, check_memory
+from stbench.data.raster.base import Layered, UnsupportedError, check_memory
 from stbench.data.raster.channels import check_one_plane, joined_pages
 from stbench.data.raster.colour import JPEG, YCBCR, Samples, colours_of
 from stbench.data.raster.ends import jpeg_ends_early
 from stbench.data.raster.segments import Segments
 
-_BYTES_PER_PX = 3
 _DEFLATE = {8, 32946}
 _SAME_ASPECT = 0.02
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said once, by raising
 
 
-class Tiff(Raster):
+class Tiff(Layered):
     """An open TIFF, with or without a pyramid.
 
     Raises:
@@ -38,30 +36,17 @@ class Tiff(Raster):
 
         self._file = tifffile.TiffFile(path)
         try:
-            self._levels, self._moved = _levels(self._file)
+            levels, self._moved = _levels(self._file)
         except BaseException:
             self._file.close()
             raise
-        self.size = self._levels[0].size
-
-    def region(self, left: int, top: int, width: int, height: int) -> ImageArray:
-        return self._levels[0].region(left, top, width, height)
-
-    def coarse(self, longest_px: int) -> ImageArray:
-        enough = [level for level in self._levels if max(level.size) >= longest_px] or self._levels[:1]
-        level = min(enough, key=lambda level: max(level.size))
-        check_memory(*level.size, _BYTES_PER_PX)
-        return level.region(0, 0, *level.size)
-
-    @property
-    def levels(self) -> Sequence[Level]:
-        """The picture, then its reduced copies."""
-        return self._levels
+        self._picture = levels[0]
+        super().__init__(levels)
 
     @property
     def mended(self) -> bool:
         """Whether another page is shown than before, or another colour anywhere."""
-        return self._moved or self._levels[0].mended()
+        return self._moved or self._picture.mended()
 
     def close(self) -> None:
         self._file.close()
