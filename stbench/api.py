@@ -24,7 +24,7 @@ from stbench.evaluation.public import marked, read_published
 from stbench.evaluation.record import Record
 from stbench.evaluation.request import BOARDS, Request, default_cache
 from stbench.evaluation.rescore import Truths
-from stbench.grids.cells import Cell, Outcome, record_of
+from stbench.grids.cells import Cell, Outcome, SilentListener, record_of
 from stbench.grids.plan import carry_out, choose_folder, open_work, run_grid
 from stbench.pages import leaderboard as pages
 from stbench.pages.archive import read_records
@@ -83,17 +83,11 @@ def run(
     return Runs(work.out, records, wrong)
 
 
-class _Telling:
+class _Telling(SilentListener):
     """Tells a reporter what a grid says."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-
-    def started(self, cell: Cell) -> None:
-        pass
-
-    def progressed(self, cell: Cell, text: str) -> None:
-        pass
 
     def said(self, cell: Cell, message: str) -> None:
         self._reporter.info(f"{cell.row}: {message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from stbench.data.patients import patient_key
 from stbench.data.readers.counts import merge_genes
 from stbench.data.readers.gene_table import read_gene_table, symbols_of
 from stbench.data.readers.layout import text_or_none
+from stbench.data.readers.positions import spelling
 from stbench.data.slide import Slide
 from stbench.errors import DataError
-from stbench.reading import check_table
 from stbench.text import few, first_line
 
 PATIENTS = "patients.csv"
@@ -99,13 +100,11 @@ def read_patients(path: Path) -> dict[str, str | None]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        check_table(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            separator = max(",;\t", key=first.count)
-            names = [name.strip().strip('"').lower() for name in first.rstrip("\r\n").split(separator)]
-            rows = [row for row in csv.reader(file, delimiter=separator) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        encoding, separator, first = spelling(path)
+        names = [name.strip().strip('"').lower() for name in first.rstrip("\r\n").split(separator)]
+        with path.open(encoding=encoding, newline="") as file:
+            rows = [row for row in csv.reader(file, delimiter=separator) if any(row)][1:]
+    except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
         raise DataError(f"{path}: expected a table of slides and patients, found: {first_line(error)}") from error
     if not set(_COLUMNS) <= set(names) or any(len(row) != len(names) for row in rows):
         found = f"the columns {', '.join(names)}" if not set(_COLUMNS) <= set(names) else "rows of other lengths"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +29,19 @@ _ALIGNED = ("layers", "obsm", "varm", "obsp", "varp")
 
 
 @contextmanager
-def intact(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with an ``.h5ad`` file in the block is a DataError that names it."""
+def intact(path: Path, wrong: Callable[[Exception], str] | None = None) -> Iterator[None]:
+    """Whatever goes wrong with a file in the block is a DataError that names it.
+
+    Args:
+        path: the file, or the folder of a store.
+        wrong: what was expected, what was found and what to do; that of ``.h5ad`` files when None.
+    """
     try:
         yield
     except StbenchError:
         raise
     except Exception as error:  # a damaged file ends in whatever the first library trips over
-        raise DataError(f"{path}: {_wrong(error)}") from error
+        raise DataError(f"{path}: {(wrong or _wrong)(error)}") from error
 
 
 def read_h5ad(path: Path) -> AnnData:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stbench.errors import DataError, StbenchError
+from stbench.data.hdf5 import intact
 from stbench.reading import ARRAYS, Limit, check_regular, read_json
 from stbench.text import first_line, named
 
@@ -22,16 +22,14 @@ _CODECS |= {"crc32c", "crc32", "adler32", "sharding_indexed", "shuffle", "delta"
 _POINTER = 16  # bytes of a text in memory, without its letters
 
 
-@contextmanager
-def intact_store(path: Path) -> Iterator[None]:
+def intact_store(path: Path) -> AbstractContextManager[None]:
     """Whatever goes wrong with a store in the block is a DataError that names it."""
-    try:
-        yield
-    except StbenchError:
-        raise
-    except Exception as error:  # a damaged store ends in whatever the first library trips over
-        said = first_line(error) if isinstance(error, (OSError, ValueError)) else named(error)
-        raise DataError(f"{path}: expected an intact SpatialData store, found: {said}; obtain it again") from error
+    return intact(path, _wrong)
+
+
+def _wrong(error: Exception) -> str:
+    said = first_line(error) if isinstance(error, (OSError, ValueError)) else named(error)
+    return f"expected an intact SpatialData store, found: {said}; obtain it again"
 
 
 def is_node(place: Path) -> bool:

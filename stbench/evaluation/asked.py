@@ -17,13 +17,8 @@ from stbench.evaluation.task import TaskSettings
 from stbench.features.encoders import needs_pictures
 from stbench.reporting import SILENT, Reporter
 
-_DRIVERS = (
-    "/dev/nvidiactl",
-    "/proc/driver/nvidia",
-    "/dev/nvhost-gpu",
-    "/dev/dxg",
-    "/dev/kfd",
-)  # of NVIDIA, Windows, AMD
+# of NVIDIA, of Windows below, of AMD
+_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")
 
 
 def open_asked(

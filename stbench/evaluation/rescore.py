@@ -76,7 +76,7 @@ class Truths:
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured, secret = needs_pictures(facts.encoder.partition("/")[0]), self._secret_of(facts)
         places = self.cache_dir, self.reporter
-        patients, genes = (None if (said := asked.get(name)) is None else Path(said) for name in _TABLES)
+        patients, genes = (None if (said := asked.get(name)) is None else Path(str(said)) for name in _TABLES)
         cohort, card = open_dataset(
             dataset, self.data_root, simulate, *places, require_image=pictured, secret=secret,
             patients=patients, genes_table=genes,

@@ -104,6 +104,22 @@ class Listener(Protocol):
         """The cell ended, and what it leaves lies in its folder."""
 
 
+class SilentListener:
+    """A listener that drops everything; the base of those that hear of some things alone."""
+
+    def started(self, cell: Cell) -> None:
+        pass
+
+    def progressed(self, cell: Cell, text: str) -> None:
+        pass
+
+    def said(self, cell: Cell, message: str) -> None:
+        pass
+
+    def finished(self, cell: Cell, outcome: Outcome) -> None:
+        pass
+
+
 def outcome_of(record: Record) -> Outcome:
     """A record in short."""
     score = record.metrics[PRIMARY].mean if PRIMARY in record.metrics else None

@@ -23,7 +23,7 @@ from stbench.evaluation.record import Record
 from stbench.evaluation.run import Prepared, encoder_of, samples
 from stbench.evaluation.seals import seal_file
 from stbench.evaluation.worker import Report
-from stbench.grids.cells import Cell, MethodRun, Outcome, record_of
+from stbench.grids.cells import Cell, MethodRun, SilentListener, record_of
 from stbench.grids.crew import Crew
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
@@ -230,20 +230,11 @@ def _report(crew: Crew) -> Report:
                 return said if kind == "finished" else Report("failed", said)
 
 
-class _Says:
+class _Says(SilentListener):
     """Hands on what a run says."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
 
-    def started(self, cell: Cell) -> None:
-        pass
-
-    def progressed(self, cell: Cell, text: str) -> None:
-        pass
-
     def said(self, cell: Cell, message: str) -> None:
         self.reporter.info(message)
-
-    def finished(self, cell: Cell, outcome: Outcome) -> None:
-        pass
