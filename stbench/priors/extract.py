@@ -58,7 +58,7 @@ def extract_prior(
     Raises:
         UserError: the folder cannot be written or was made with other settings.
         SettingError: all genes for a model that reads the panel alone.
-        DataError: a slide's file would exceed the budget, or the model gives a value that is not finite.
+        DataError: a slide's file would exceed the budget, or the model gives a value that half precision cannot hold.
     """
     if context == "all" and model.panel_alone:
         raise SettingError(f"--context all: expected panel, for {model.name} reads the panel's genes alone")
@@ -117,11 +117,17 @@ def _fill(
         for start in range(0, slide.n_spots, step):
             rows = slice(start, start + step)
             found, mask = model.embed(chosen.counts[rows], chosen.genes, chosen.spot_ids[rows])
-            if not np.isfinite(found).all():
-                raise DataError(f"slide {slide.id}: {model.name} gave a vector that is not finite; check its weights")
-            vectors[rows], masks[rows] = np.clip(found, -_FLOAT16_MAX, _FLOAT16_MAX), mask
+            _check(found, f"slide {slide.id}: {model.name}")
+            vectors[rows], masks[rows] = found, mask
             advance(len(mask))
     return masks
+
+
+def _check(vectors: NDArray[np.float32], name: str) -> None:
+    if not np.isfinite(vectors).all():
+        raise DataError(f"{name} gave a vector that is not finite; check its weights")
+    if vectors.size and (most := np.abs(vectors).max()) > _FLOAT16_MAX:
+        raise DataError(f"{name}: expected values of at most {_FLOAT16_MAX:g}, found {most:g}; check its weights")
 
 
 def _of_panel(slide: Slide, panel: Sequence[str]) -> Slide:

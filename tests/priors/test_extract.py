@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,20 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
 def test_slides_above_the_budget_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(DataError, match="slide s1: expected at most"):
         extract_prior(model(tmp_path, "scgpt"), [slide()], PANEL, tmp_path / "prior", budget_gb=1e-9)
+    assert not list((tmp_path / "prior").glob("*.npy"))
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "not finite"), (7e4, "at most 65504, found 70000")])
+def test_vectors_that_half_precision_cannot_hold_are_refused(tmp_path, value, said):
+    ready = model(tmp_path, "scgpt")
+
+    def broken(*given):
+        vectors, mask = ready.embed(*given)
+        vectors[0] = value
+        return vectors, mask
+
+    with pytest.raises(DataError, match=f"slide s1: scgpt.*{said}"):
+        extract_prior(replace(ready, embed=broken), [slide()], PANEL, tmp_path / "prior")
     assert not list((tmp_path / "prior").glob("*.npy"))
 
 
