@@ -16,6 +16,7 @@ from stbench.data.readers.counts import merge_genes
 from stbench.data.readers.gene_table import read_gene_table, symbols_of
 from stbench.data.readers.layout import text_or_none
 from stbench.data.readers.positions import spelling
+from stbench.data.readers.spatialdata_listing import SUFFIX as ZARR
 from stbench.data.slide import Slide
 from stbench.errors import DataError
 from stbench.text import few, first_line
@@ -29,14 +30,13 @@ def with_patients(cohort: Cohort, table: Path | None) -> Cohort:
 
     Args:
         cohort: the slides.
-        table: CSV with the columns ``slide`` and ``patient``; ``patients.csv`` of the cohort's folder, if it is there,
-            when None.
+        table: CSV with the columns ``slide`` and ``patient``; ``patients.csv`` of the cohort's folder, or beside a
+            cohort that is one file or store, if it is there, when None.
 
     Raises:
         DataError: no such table, or a slide with two patients.
     """
-    beside = None if cohort.folder is None else cohort.folder / PATIENTS
-    path = beside if table is None and beside is not None and beside.is_file() else table
+    path = _beside(cohort.folder) if table is None and cohort.folder is not None else table
     if path is None:
         return cohort
     said = read_patients(path)
@@ -47,6 +47,12 @@ def with_patients(cohort: Cohort, table: Path | None) -> Cohort:
 
     refs = tuple(replace(ref, patient=patients[ref.id]) for ref in cohort.refs)
     return replace(cohort, refs=refs, reader=read, notes=(*cohort.notes, *_notes(cohort, said, path)))
+
+
+def _beside(place: Path) -> Path | None:
+    """The table in a cohort's folder; a file or a store has it beside itself."""
+    folder = place if place.is_dir() and place.suffix != ZARR else place.parent
+    return path if (path := folder / PATIENTS).is_file() else None
 
 
 def with_genes(cohort: Cohort, table: Path | None) -> Cohort:

@@ -6,7 +6,7 @@ from stbench.data.beside import PATIENTS, read_patients
 from stbench.data.opening import open_dataset, open_folder
 from stbench.errors import DataError, SettingError
 
-from .layouts import GENES, write_her2st
+from .layouts import GENES, visium_adata, write_her2st
 
 SECTIONS = ("A1", "A2", "B1", "own")
 
@@ -38,6 +38,13 @@ def test_a_table_in_the_folder_says_whose_slides_are(folder):
         "patients.csv gives another patient than the files of A1, A2, and is believed",
         "patients taken as one: 'p1', 'P1'",
     )
+
+
+def test_a_table_lies_beside_a_cohort_that_is_one_file(tmp_path):
+    visium_adata().write_h5ad(tmp_path / "S1.h5ad")
+    assert patients_of(open_folder(tmp_path / "S1.h5ad")) == {"S1": None}
+    written(tmp_path / PATIENTS, "slide,patient\nS1,p1\n")
+    assert patients_of(open_folder(tmp_path / "S1.h5ad")) == {"S1": "p1"}
 
 
 def test_a_table_that_is_named_wins_over_the_one_in_the_folder(folder, tmp_path):
