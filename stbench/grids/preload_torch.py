@@ -1,5 +1,6 @@
 """What workers need besides, where a method is a network; the last is what an optimiser loads, which takes a second."""
 
+import gc
 from importlib import import_module
 
 for name in (
@@ -9,3 +10,6 @@ for name in (
     "torch._dynamo",
 ):
     import_module(name)
+
+gc.collect()
+gc.freeze()
