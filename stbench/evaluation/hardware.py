@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 import threading
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,11 @@ def hardware(device: str) -> dict[str, str | int | None]:
 
 def versions() -> dict[str, str]:
     """Version of Python and of the installed packages that can move a number."""
+    return dict(_versions())
+
+
+@cache  # each is read from a file, for every record and model again
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
