@@ -1,9 +1,8 @@
 """The order of the rooms: a file imports from lower floors only, no two files import each other, none is long."""
 
 import ast
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
@@ -33,10 +32,16 @@ def module_of(path):
 FILES = {module_of(path): path for path in sorted((ROOT / "stbench").rglob("*.py"))}
 
 
+@cache
+def nodes_of(module):
+    return list(ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))))
+
+
+@cache
 def imports_of(module):
     """Modules of stbench that a file imports anywhere in it, for types too."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -50,9 +55,6 @@ def imports_of(module):
     return found
 
 
-IMPORTS = {module: imports_of(module) for module in FILES}
-
-
 def room_of(module):
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "api"
@@ -60,7 +62,7 @@ def room_of(module):
 
 def circles():
     """Groups of modules that reach each other; a package's face may gather what lies in it."""
-    reach = {module: set(found) for module, found in IMPORTS.items()}
+    reach = {module: set(imports_of(module)) for module in FILES}
     for middle in reach:
         for found in reach.values():
             if middle in found:
@@ -68,13 +70,13 @@ def circles():
     return sorted(module for module, found in reach.items() if module in found)
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if room_of(module) not in FACES])
-def test_imports_lead_down(module):
-    floor = FLOOR[room_of(module)]
-    upward = [found for found in IMPORTS[module] if FLOOR[room_of(found)] > floor]
+def test_imports_lead_down():
+    pairs = [(one, found) for one in FILES if room_of(one) not in FACES for found in imports_of(one)]
+    floors = {pair: tuple(FLOOR[room_of(module)] for module in pair) for pair in pairs}
+    upward = [pair for pair, (floor, found) in floors.items() if found > floor]
     beside = [
-        found for found in IMPORTS[module]
-        if FLOOR[room_of(found)] == floor and room_of(found) != room_of(module) and floor > 0
+        pair for pair, (floor, found) in floors.items()
+        if found == floor > 0 and room_of(pair[0]) != room_of(pair[1])
     ]  # fmt: skip
     assert upward == []
     assert beside == []
@@ -84,16 +86,16 @@ def test_no_two_files_import_each_other():
     assert circles() == []
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_no_file_is_long(module):
-    assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+def test_no_file_is_long():
+    lines = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in FILES.items()}
+    assert {module: n for module, n in lines.items() if n > MOST_LINES} == {}
 
 
 def test_nothing_but_the_command_line_prints():
     callers = [
         module
-        for module, path in FILES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in FILES
+        for node in nodes_of(module)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert {room_of(module) for module in callers} <= {"cli"}
