@@ -1,10 +1,13 @@
 """`stbench predict`: pictures in, AnnData out."""
 
+import shutil
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pytest
+
+from stbench.cli.main import main
 
 from ..data.pictured import picture, write_picture
 from ..data.scanned import write_mirax, write_vms
@@ -14,9 +17,19 @@ WORDS = [*TINY, "--encoder", "mean-rgb", "--genes", "5", "--device", "cpu"]
 SIZE = ["--um-per-px", "4", "--pitch", "200"]
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, cache):
+    """Folder of a model that is fitted once."""
+    folder = tmp_path_factory.mktemp("fitted") / "m"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STBENCH_CACHE", str(cache))
+        assert main(["fit", "--method", "ridge", *WORDS, "--set", "alpha=2", "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.fixture
-def model(stbench):
-    assert stbench("fit", "--method", "ridge", *WORDS, "--set", "alpha=2", "--out", "m").code == 0
+def model(stbench, fitted, tmp_path):
+    shutil.copytree(fitted, tmp_path / "m")
     return ["predict", "--model", "m"]
 
 

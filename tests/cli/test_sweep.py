@@ -80,7 +80,7 @@ def test_the_folder_of_a_command_is_its_own(stbench):
 
 
 def test_a_panel_too_large_fails_alone(stbench):
-    words = [*SWEEP, "--methods", "ridge", "--out", "mine", "--genes", "4,31"]
+    words = [*SWEEP, "--methods", "ridge,training-mean", "--no-controls", "--out", "mine", "--genes", "4,31"]
     ended = stbench(*words)
     assert ended.code == 1
     assert {name.split("/")[0] for name in records("mine")} == {"g4"}

@@ -42,11 +42,11 @@ def task_of(cache):
     return task
 
 
-@pytest.fixture
-def records(task_of, tmp_path):
+@pytest.fixture(scope="module")
+def records(task_of, tmp_path_factory):
     """A record of the public seed and one of a secret one."""
-    card = find_method("training-mean")
-    found = (run_method(task_of(secret), card, folder=tmp_path / f"{bool(secret)}") for secret in (None, SECRET))
+    card, folder = find_method("training-mean"), tmp_path_factory.mktemp("runs")
+    found = (run_method(task_of(secret), card, folder=folder / f"{bool(secret)}") for secret in (None, SECRET))
     return dict(zip(("public", "secret"), found, strict=True))
 
 
