@@ -19,7 +19,7 @@ from ..cli.conftest import TINY, Ended
 __all__ = ["TINY", "Ended"]
 
 NOBODY = 65534
-_PRELOADED = ["stbench.grids.preload", "stbench.data.export", "stbench.data.simulator", "stbench.evaluation.encode"]
+_PRELOADED = ["stbench.grids.preload", "stbench.data.simulator", "stbench.evaluation.encode", __name__]
 
 
 class Listener:
@@ -89,10 +89,10 @@ def files_of(folder, suffix=""):
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def damages(content):
-    """A file cut, zeroed and flipped, at its ends and in between."""
+def damages(content, places):
+    """A file zeroed, longer, and cut and flipped at parts of its length."""
     size = len(content)
-    for place in (0, 1, size // 2, size - 1):
+    for place in sorted({round(part * (size - 1)) for part in places}):
         yield f"cut to {place}", content[:place]
         flipped = bytearray(content)
         flipped[place] ^= 0x10

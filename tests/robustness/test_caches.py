@@ -206,14 +206,15 @@ class Semisynthetic:
         return [slide.counts.toarray(), slide.xy, slide.features]
 
 
+@pytest.mark.parametrize("places", [(0.5,), pytest.param((0, 0.001, 0.5, 1), marks=pytest.mark.slow)], ids=len)
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in (Simulated, Semisynthetic) for name in kind.files])
-def test_a_damaged_file_is_said_and_made_again(kind, name, tmp_path):
+def test_a_damaged_file_is_said_and_made_again(kind, name, places, tmp_path):
     """Slow, as a simulated slide is made again for every damage."""
     entry, listener = kind(tmp_path), Listener()
     before = entry.read(listener)
     (path,) = tmp_path.rglob(name)
     sound = path.read_bytes()
-    for what, content in damages(sound):
+    for what, content in damages(sound, places):
         path.write_bytes(content)
         listener.lines.clear()
         for found, right in zip(entry.read(listener), before, strict=True):
