@@ -1,7 +1,6 @@
 """What other packages bring: a method, a metric, an encoder, a reader; one file each."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,7 +25,7 @@ TINY = [
 def install(source, target):
     """Install a package into a folder, without network."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    words = ["--no-deps", "--no-build-isolation", "--target", target, *source]
+    words = ["--no-deps", "--no-build-isolation", "--no-compile", "--target", target, *source]
     subprocess.run([*pip, *words], check=True, capture_output=True)
 
 
@@ -44,44 +43,50 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture
-def with_packages(installed, tmp_path):
+def with_packages(installed, stbench):
+    """Runs a command in this process, where the packages are installed meanwhile."""
+
     def run(*words):
-        path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "STBENCH_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-m", "stbench", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(installed)
+            plugins.installed.cache_clear()
+            ended = stbench(*words)
+        for name in MODULES:
+            sys.modules.pop(name.replace("-", "_"), None)
+        plugins.installed.cache_clear()
+        return ended
 
     return run
 
 
 def line_of(ended, name):
-    (line,) = (line for line in ended.stdout.splitlines() if line.startswith(f"{name} "))
+    (line,) = (line for line in ended.out.splitlines() if line.startswith(f"{name} "))
     return line
 
 
 def test_a_method_is_listed_and_checked(with_packages):
     assert "from package stbench-knn" in line_of(with_packages("methods", "list"), "knn")
     ended = with_packages("methods", "check", "knn")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.code == 0, ended.out + ended.err
 
 
 def test_a_method_is_run_and_ranked(with_packages):
     words = ["--method", "knn", "--encoder", "mean-rgb", "--genes", "5", "--no-controls", "--set", "k=4"]
     ended = with_packages("run", *words, *TINY)
-    assert ended.returncode == 0, ended.stderr
-    assert "\nknn " in ended.stdout
+    assert ended.code == 0, ended.err
+    assert "\nknn " in ended.out
 
 
 def test_a_metric_is_listed_scored_and_shown(with_packages, tmp_path):
     assert "bias of deep spots" in line_of(with_packages("metrics", "list"), "bias")
     words = ["--method", "training-mean", "--no-controls", "--encoder", "mean-rgb", "--genes", "5", "--out", "mine"]
     ended = with_packages("run", *words, *TINY)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     record = json.loads((tmp_path / "mine/training-mean/record.json").read_text())
     score = record["metrics"]["bias"]["mean"]
     assert np.isfinite(score)
     shown = with_packages("leaderboard", "mine", "--metric", "bias")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.code == 0, shown.err
 
 
 def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_path):
@@ -90,8 +95,8 @@ def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_p
     path = tmp_path / "mine/training-mean/record.json"
     before = json.loads(path.read_text())
     ended = with_packages("rescore", "mine")
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.endswith(", 1 new metric\n")
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith(", 1 new metric\n")
     after = json.loads(path.read_text())
     assert np.isfinite(after["metrics"].pop("bias")["mean"])
     assert after.pop("seal") != before.pop("seal")
@@ -101,11 +106,11 @@ def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_p
 def test_an_encoder_gives_features(with_packages):
     assert "from package stbench-grey" in line_of(with_packages("encode", "--list"), "grey")
     ended = with_packages("encode", "--encoder", "grey", *TINY)
-    assert ended.returncode == 0, ended.stderr
-    assert all(line.split()[2] == "9" for line in ended.stdout.splitlines()[2:])
-    said = with_packages("encode", "--encoder", "grey", "--weights", "w.pt", *TINY).stderr
+    assert ended.code == 0, ended.err
+    assert all(line.split()[2] == "9" for line in ended.out.splitlines()[2:])
+    said = with_packages("encode", "--encoder", "grey", "--weights", "w.pt", *TINY).err
     assert "encoder 'grey' expected no weights, found w.pt" in said
-    assert "unknown encoder 'gray': did you mean grey?" in with_packages("encode", "--encoder", "gray", *TINY).stderr
+    assert "unknown encoder 'gray': did you mean grey?" in with_packages("encode", "--encoder", "gray", *TINY).err
 
 
 def test_a_reader_opens_a_folder(with_packages, tmp_path):
@@ -119,10 +124,10 @@ def test_a_reader_opens_a_folder(with_packages, tmp_path):
         Image.fromarray(picture).save(tmp_path / "slides" / f"{slide}.png")
     words = ["--dataset", "slides", "--genes", "4", "--split", "patient", "--patch", "112um"]
     ended = with_packages("run", "--method", "ridge", "--encoder", "grey", "--no-controls", *words)
-    assert ended.returncode == 0, ended.stderr
-    assert "\nridge " in ended.stdout
+    assert ended.code == 0, ended.err
+    assert "\nridge " in ended.out
     (tmp_path / "nothing").mkdir()
-    said = with_packages("run", "--method", "ridge", "--dataset", "./nothing", "--genes", "4").stderr
+    said = with_packages("run", "--method", "ridge", "--dataset", "./nothing", "--genes", "4").err
     assert "csv: <id>.csv and <id>.png" in said
 
 
