@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stbench.catalogue import MetricCard, find_metric, load_entry, metric_cards
+from stbench.errors import DataError, StbenchError
 from stbench.metrics.score import Score
+from stbench.text import named
 
 
 class OverSlides(Protocol):
@@ -55,7 +58,8 @@ def add_slide(metrics: Mapping[str, OverSlides], true: ArrayLike, pred: ArrayLik
     cards = metric_cards()
     for name, metric in metrics.items():
         keywords = [KEYWORDS[need] for need in cards[name].needs if need in KEYWORDS]
-        metric.update(true, pred, **{keyword: facts.get(keyword) for keyword in keywords})
+        with _answering(name):
+            metric.update(true, pred, **{keyword: facts.get(keyword) for keyword in keywords})
 
 
 def score_slide(
@@ -99,7 +103,7 @@ def score_slide(
 
     Raises:
         UnknownNameError: a name is not registered.
-        DataError: shapes do not fit or a value is not finite.
+        DataError: shapes do not fit, a value is not finite, or a metric raises anything else or ends the process.
     """
     given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "genes": genes, "scale": scale}
     given |= {"patient": patient, SPREAD: spread}
@@ -126,7 +130,20 @@ def _score(
     parameters: Mapping[str, Any],
 ) -> Score:
     keywords = {KEYWORDS[need]: given[need] for need in card.needs if need != DRAWS}
-    found = load_entry(card.entry)(
-        true, draws if DRAWS in card.needs else pred, **keywords, **{**card.settings, **parameters}
-    )
+    entry, sample = load_entry(card.entry), draws if DRAWS in card.needs else pred
+    with _answering(card.name):
+        found = entry(true, sample, **keywords, **{**card.settings, **parameters})
     return found if isinstance(found, Score) else Score(found)
+
+
+@contextmanager
+def _answering(name: str) -> Iterator[None]:
+    """What a metric raises names it: it may be foreign code, and ends one run's scoring, not the command."""
+    try:
+        yield
+    except StbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DataError(
+            f"metric {name}: expected a score, found {named(error)}; mend it, or uninstall the package that brings it"
+        ) from error

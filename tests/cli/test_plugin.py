@@ -103,6 +103,21 @@ def test_a_metric_that_came_later_reaches_old_runs(with_packages, stbench, tmp_p
     assert after == before
 
 
+@pytest.mark.parametrize(
+    ("name", "ends", "found"),
+    [("exits", "sys.exit(0)", "SystemExit: 0"), ("divides", "1 / 0", "ZeroDivisionError: division by zero")],
+)
+def test_a_metric_ends_no_command(stbench, broken, tmp_path, name, ends, found):
+    words = ["--method", "training-mean", "--no-controls", "--encoder", "mean-rgb", "--genes", "5", "--out", "mine"]
+    assert stbench("run", *words, *TINY).code == 0
+    before = (tmp_path / "mine/training-mean/record.json").read_bytes()
+    broken("metric", name, f"import sys\n\ndef Bad(t, p):\n    {ends}\n\nBad.card = {{'direction': 'lower'}}\n")
+    said = f"metric {name}: expected a score, found {found}"
+    for command in (["rescore", "mine"], ["leaderboard", "mine", "--rescore"]):
+        assert said in stbench(*command).reason
+    assert (tmp_path / "mine/training-mean/record.json").read_bytes() == before
+
+
 def test_an_encoder_gives_features(with_packages):
     assert "from package stbench-grey" in line_of(with_packages("encode", "--list"), "grey")
     ended = with_packages("encode", "--encoder", "grey", *TINY)
