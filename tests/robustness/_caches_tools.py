@@ -19,7 +19,8 @@ from ..cli.conftest import TINY, Ended
 __all__ = ["TINY", "Ended"]
 
 NOBODY = 65534
-_PRELOADED = ["stbench.grids.preload", "stbench.data.simulator", "stbench.evaluation.encode", __name__]
+_PRELOADED = ["stbench.grids.preload", "stbench.data.export", "stbench.data.simulator"]
+_PRELOADED += ["stbench.evaluation.encode", "stbench.evaluation.predict", __name__]
 
 
 class Listener:
