@@ -31,7 +31,7 @@ def list_() -> None:
 @app.command()
 def clear(
     kind: Annotated[
-        str | None, typer.Argument(help="features, patches, simulated or semisynthetic; default: all of them.")
+        str | None, typer.Argument(help="features, patches, parsed, simulated or semisynthetic; default: all.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without being asked.")] = False,
 ) -> None:

@@ -17,7 +17,9 @@ from stbench.data.patients import one_spelling
 from stbench.data.readers import READERS, readers
 from stbench.data.readers.scanpy_h5ad import SUFFIX as H5AD
 from stbench.data.readers.spatialdata_listing import SUFFIX as ZARR
+from stbench.data.remembered import remembering
 from stbench.data.secret import Secret
+from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.files import visible
 from stbench.reporting import SILENT, Reporter
@@ -80,12 +82,21 @@ def open_dataset(
         check_generated(card, name, "--secret")
     if patients is not None and name in dataset_cards():
         raise SettingError(f"--patients: expected with a folder of your own, found {name}, whose card says patients")
-    if name not in dataset_cards():
-        cohort = open_folder(Path(name), require_image=require_image, patients=patients)
-    else:
-        cohort = _open(card, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
-    cohort = with_genes(cohort, genes_table)
+    with remembering(cache_dir, reporter):
+        if name not in dataset_cards():
+            cohort = open_folder(Path(name), require_image=require_image, patients=patients)
+        else:
+            cohort = _open(card, data_root, simulate, cache_dir, reporter, require_image=require_image, secret=secret)
+    cohort = with_genes(_remembering(cohort, cache_dir, reporter), genes_table)
     return cohort, card.model_copy(update={"simulated": card.simulated or cohort.simulated})
+
+
+def _remembering(cohort: Cohort, cache_dir: Path | None, reporter: Reporter) -> Cohort:
+    def read(slide_id: str) -> Slide:
+        with remembering(cache_dir, reporter):
+            return cohort.reader(slide_id)
+
+    return replace(cohort, reader=read)
 
 
 def _open(
@@ -102,7 +113,7 @@ def _open(
         return open_cohort(card, data_root, require_image=require_image)
     if cache_dir is None:
         raise SettingError(f"{card.name}: expected a cache folder for generated slides, found none; set STBENCH_CACHE")
-    base = () if card.made_from is None else _base(card.made_from, data_root)
+    base = () if card.made_from is None else _base(card.made_from, data_root, cache_dir, reporter)
     settings = _simulation(card, simulate)
     keyed = settings if secret is None else settings.keyed(secret)
     cohort: Cohort = load_entry(card.entry)(keyed, *base, cache_dir, reporter)
@@ -127,11 +138,11 @@ def find_card(name: str) -> DatasetCard:
     return _folder_card(Path(name)) if is_folder else find_dataset(name)
 
 
-def _base(name: str, data_root: Path | None) -> tuple[Cohort, Path]:
+def _base(name: str, data_root: Path | None, cache_dir: Path, reporter: Reporter) -> tuple[Cohort, Path]:
     """The cohort another one is made from, pictures or not, and its folder."""
     cohort = open_cohort(find_dataset(name), data_root, require_image=False)
     assert data_root is not None  # or there would be no cohort
-    return cohort, data_root / name
+    return _remembering(cohort, cache_dir, reporter), data_root / name
 
 
 def _folder_card(folder: Path) -> DatasetCard:

@@ -18,6 +18,7 @@ _PART = r"(?:(?:\.\d+)+\.part)?"  # what a process that was killed left half wri
 _LAYOUT = {
     "features": ("*", rf"\.?([0-9a-f]{{64}}){_PART}\.(?:safetensors|lock)"),
     "patches": ("patches/*", rf"\.?([0-9a-f]{{64}}){_PART}\.(?:npy|lock)"),
+    "parsed": ("parsed/*", rf"\.?([0-9a-f]{{64}}){_PART}\.(?:npz|lock)"),
     "simulated": (f"simulated/{_HASH16}/*", rf"\.?(P\d+S\d+)(?:\.sha256)?{_PART}\.(?:h5ad|png|json|lock)"),
     "semisynthetic": ("semisynthetic/*", rf"\.?({_HASH16}){_PART}(?:\.lock)?"),
 }

@@ -25,7 +25,14 @@ def entries_of(ended):
 
 def test_kinds_are_listed_and_cleared(stbench, filled):
     listed = stbench("cache", "list")
-    assert entries_of(listed) == {"features": 3, "patches": 0, "simulated": 3, "semisynthetic": 0, "other": 1}
+    assert entries_of(listed) == {
+        "features": 3,
+        "patches": 0,
+        "parsed": 0,
+        "simulated": 3,
+        "semisynthetic": 0,
+        "other": 1,
+    }
     assert listed.out.splitlines()[-1] == f"folder  {filled}"
     ended = stbench("cache", "clear", "features", "--yes")
     assert (ended.code, ended.out) == (0, f"removed 3 entries in {filled}\n")

@@ -10,7 +10,10 @@ from stbench.data.image import PatchSpec
 from stbench.data.images import ImageFile
 from stbench.data.opening import open_cohort, open_folder
 from stbench.data.readers import READERS
+from stbench.data.remembered import remembering
+from stbench.data.rendering import PaintedFile
 from stbench.errors import DataError
+from stbench.reporting import SILENT
 
 from .layouts import ARRAY, GENES, SIZE, counts, picture, truncate, write_her2st, write_spots
 
@@ -211,6 +214,19 @@ def test_a_reduced_picture_that_does_not_lie_under_its_spots(tmp_path):
     assert slide.image is None
     assert slide.um_per_px == 10
     assert said in slide.notes
+
+
+def test_whether_a_reduced_picture_fits_is_remembered(tmp_path, monkeypatch):
+    write_her2st(tmp_path, image=False)
+    write_her2st(tmp_path, "B1")
+    rendering(tmp_path)
+    looks, look = [], PaintedFile._on_paint
+    monkeypatch.setattr(PaintedFile, "_on_paint", lambda self, xy: looks.append(xy) or look(self, xy))
+    for side in (20, 20, 2, 2):
+        rendering(tmp_path, side=side)
+        with remembering(tmp_path / "cache", SILENT):
+            assert open_folder(tmp_path).ids == (("A1", "B1") if side == 20 else ("B1",))
+    assert len(looks) == 2
 
 
 def test_a_damaged_reduced_picture_is_said_where_it_is_decoded(tmp_path):

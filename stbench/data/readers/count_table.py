@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from stbench.data.readers.counts import FloatArray, as_counts, check_unique
+from stbench.data.remembered import remembered
 from stbench.errors import DataError
+from stbench.files import sha256_of
 from stbench.reading import check_table
 from stbench.text import one_line
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 POSITION = re.compile(r"\s*(\d{1,9})x(\d{1,9})\s*")
 """Name of a spot by its place on the array, x and y."""
 _DIGITS = b"0123456789\t"
+_VERSION = 1  # raise it when what is read of a file changes
+_PARTS, _NAMES = ("data", "indices", "indptr"), ("spots", "genes")
 
 
 class _Table(NamedTuple):
@@ -44,15 +49,26 @@ def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
         DataError: truncated, not a table, or counts that are no raw counts.
     """
     try:
-        check_table(path)
-        table = _upright(_whole_numbers(path) or _parsed(path))
+        about = ["counts", _VERSION, path.suffix == ".gz", sha256_of(path)]
+        found = remembered(about, lambda: _arrays(*_read(path)))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
         raise DataError(
             f"{path}: expected a complete table of counts, found: {one_line(str(error))}; obtain the file again"
         ) from error
-    spots, genes, values = table
+    spots, genes = (json.loads(found[names].tobytes()) for names in _NAMES)
+    return csr_matrix(tuple(found[part] for part in _PARTS), shape=(len(spots), len(genes))), spots, genes
+
+
+def _read(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
+    check_table(path)
+    spots, genes, values = _upright(_whole_numbers(path) or _parsed(path))
     check_unique(spots, "spot", str(path))
     return as_counts(values, spots, genes, str(path)), spots, genes
+
+
+def _arrays(counts: csr_matrix, spots: list[str], genes: list[str]) -> dict[str, NDArray[Any]]:
+    names = [np.frombuffer(json.dumps(said).encode(), dtype=np.uint8) for said in (spots, genes)]
+    return dict(zip(_NAMES, names, strict=True)) | {part: getattr(counts, part) for part in _PARTS}
 
 
 def plain(spot: str) -> str:
