@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +36,9 @@ def nuclei(H: FloatImage, E: FloatImage, scale: float) -> NDArray[np.float64]:
         nearest blob, mean distance to the third, mean size (px). The last eleven are 0 for fewer than four blobs.
     """
     responses = _responses(H, scale)
-    size_index = responses.argmax(axis=0)
-    strongest = responses.max(axis=0)
-    rows, columns = _peaks(strongest, scale)
-    response = strongest[rows, columns].astype(np.float64)
-    size_of = size_index[rows, columns]
+    rows, columns = _peaks(reduce(cv2.max, responses), scale)
+    response, size_of = (found(responses[:, rows, columns], axis=0) for found in (np.max, np.argmax))
+    response = response.astype(np.float64)
     per_size = np.bincount(size_of, minlength=len(_SIGMAS))
     counts = np.array([len(rows), *per_size, np.sum(response > _STRONG)])
     density = counts * (1e4 / H.size)

@@ -12,6 +12,7 @@ ByteImage = NDArray[np.uint8]
 FloatImage = NDArray[np.float32]
 
 _LEVELS = 16
+_EXACT = 2**24  # what OpenCV counts is float32
 _DISTANCES = (1, 3, 8)
 _BAND_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -51,8 +52,14 @@ def local_binary_patterns(image: ByteImage) -> NDArray[np.float64]:
         if bit % 2 == 0:
             step = 70 * step + 29 * (steps[bit - 1] + steps[(bit + 1) % 8])
         code |= (step >= 0).astype(np.uint8) << np.uint8(bit)
-    counts = np.bincount(code.ravel(), minlength=256)
-    return np.bincount(_PATTERN_BINS, weights=counts, minlength=10) / code.size
+    return np.bincount(_PATTERN_BINS, weights=_histogram(code), minlength=10) / code.size
+
+
+def _histogram(values: ByteImage) -> NDArray[np.float64]:
+    """(256,) how often each value is there."""
+    if values.size > _EXACT:
+        return np.bincount(values.ravel(), minlength=256).astype(np.float64)
+    return cv2.calcHist([values], [0], None, [256], (0, 256)).astype(np.float64).ravel()
 
 
 def _cooccurrence_matrix(levels: ByteImage, distance: int) -> NDArray[np.float64]:
@@ -66,7 +73,7 @@ def _cooccurrence_matrix(levels: ByteImage, distance: int) -> NDArray[np.float64
         columns = width - abs(right)
         first = scaled[: height - down, left : left + columns]
         second = levels[down:, there : there + columns]
-        counts += np.bincount((first + second).ravel(), minlength=_LEVELS * _LEVELS)
+        counts += _histogram(first + second)
     joint = counts.reshape(_LEVELS, _LEVELS)
     joint = joint + joint.T
     return np.asarray(joint / joint.sum())
