@@ -30,6 +30,10 @@ _THREADS = "OMP_NUM_THREADS"
 _PATIENCE_S = 10.0
 _FORKSERVER = "forkserver"
 _TORCH = "torch"
+_PRELOADED = {  # what is loaded here to what workers load beside what all of them need
+    _TORCH: "stbench.grids.preload_torch",
+    "stbench.methods.controls.linear_gaussian.field": "stbench.grids.preload_covariance",
+}
 
 
 @dataclass
@@ -178,12 +182,14 @@ class Crew:
 def _context() -> Any:
     """New processes come from one that has loaded what methods need and nothing else, where the system can do that.
 
-    Torch takes seconds to load: it is among that where a class of the methods asked for has loaded it here.
+    Torch and scikit-learn take a second or more: they are among that where a class of the methods asked for, loaded
+    here, says so.
     """
     if _FORKSERVER not in get_all_start_methods():
         return get_context("spawn")
     context = get_context(_FORKSERVER)
-    context.set_forkserver_preload(["stbench.grids.preload" + "_torch" * (_TORCH in sys.modules)])
+    wanted = [module for known, module in _PRELOADED.items() if known in sys.modules]
+    context.set_forkserver_preload(["stbench.grids.preload", *wanted])
     return context
 
 

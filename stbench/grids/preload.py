@@ -1,7 +1,7 @@
 """What workers need before they begin; loaded once by the process they come from, which never sees a slide.
 
-Ceilings are given slides, and the control that draws fits a covariance: in each of the workers that is a second. What
-is loaded stays: a collector that looks through it copies every page that workers share, a third of a second each.
+Ceilings are given slides. What is loaded stays: a collector that looks through it copies every page that workers share,
+a third of a second each.
 """
 
 import gc
@@ -12,9 +12,7 @@ settle()
 
 import anndata  # noqa: E402, F401
 import safetensors.numpy  # noqa: E402, F401
-import sklearn.covariance  # noqa: E402, F401
 
-import stbench.evaluation.worker  # noqa: E402
 import stbench.grids.crew  # noqa: E402
 import stbench.metrics.score  # noqa: E402, F401
 
