@@ -71,12 +71,12 @@ class Slide:
     @property
     def genes(self) -> list[str]:
         """Names of the genes, in column order."""
-        return [str(gene) for gene in self.adata.var_names]
+        return list(map(str, self.adata.var_names.tolist()))
 
     @property
     def spot_ids(self) -> list[str]:
         """Names of the spots, in row order."""
-        return [str(spot) for spot in self.adata.obs_names]
+        return list(map(str, self.adata.obs_names.tolist()))
 
     @property
     def counts(self) -> csr_matrix:
