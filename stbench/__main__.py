@@ -2,6 +2,6 @@
 
 import sys
 
-from stbench.cli.main import main
+from stbench.cli.main import program
 
-sys.exit(main())
+sys.exit(program())

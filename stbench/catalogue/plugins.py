@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
 from stbench.errors import DataError, UserError
@@ -20,13 +20,14 @@ Kind = Literal["method", "metric", "encoder", "reader"]
 @cache
 def installed(kind: Kind) -> tuple[EntryPoint, ...]:
     """Entry points of one group in the packages of this environment."""
-    return tuple(_of_all_packages().select(group=f"stbench.{kind}s"))
+    return tuple(point for point in _of_all_packages() if point.group == f"stbench.{kind}s")
 
 
 @cache
-def _of_all_packages() -> EntryPoints:
+def _of_all_packages() -> tuple[EntryPoint, ...]:
     """Looking through the environment takes 20 ms, whatever the group."""
-    return entry_points()
+    found = entry_points()
+    return tuple(point for group in found.groups for point in found.select(group=group) if group.startswith("stbench."))
 
 
 def package_of(point: EntryPoint) -> str:

@@ -12,6 +12,7 @@ import typer
 from stbench.cli.console import complain, say, say_aligned
 from stbench.errors import SettingError
 from stbench.evaluation.request import RESULT
+from stbench.process import loading
 
 if TYPE_CHECKING:
     from stbench.evaluation.request import Request
@@ -159,8 +160,15 @@ def _carry_out(
     grid: GridPlan, work: Work, jobs: int, dask: str | None, board: Board, interrupted: Callable[[Path], object]
 ) -> Mapping[str, Outcome]:
     from stbench.cli.board import BoardView
+    from stbench.grids.crew import call_early
     from stbench.grids.plan import carry_out
     from stbench.grids.remote import carry_out_on_dask
+
+    if work.waiting:
+        if dask is None:
+            call_early()  # before this process loads what it reads slides with
+        with loading():
+            import anndata  # noqa: F401
 
     view = BoardView(board, grid.columns)
     try:

@@ -11,6 +11,7 @@ from stbench.cli.asks import asks
 from stbench.cli.console import ConsoleReporter, draw, say
 from stbench.cli.grids import Dask, DryRun, Jobs, Out, Prepare, Resume, Yes, say_troubles, start
 from stbench.evaluation.request import BOARDS, Request, default_cache
+from stbench.process import loading
 
 if TYPE_CHECKING:
     from stbench.evaluation.record import Record
@@ -32,9 +33,10 @@ def run(
     Every method, seed, fold and scale is a cell with its record. The same command continues an interrupted run and
     tries failed cells again; more methods and seeds may be added to a folder, other settings may not.
     """
-    from stbench.evaluation.plan import plan
-    from stbench.grids.cells import record_of
-    from stbench.grids.plan import choose_folder, run_grid
+    with loading():
+        from stbench.evaluation.plan import plan
+        from stbench.grids.cells import record_of
+        from stbench.grids.plan import choose_folder, run_grid
 
     grid = run_grid(plan(request, default_cache(), ConsoleReporter()))
     carried = start(grid, choose_folder(grid, out), jobs=jobs, dask=dask, prepare=prepare, dry_run=dry_run, yes=yes)

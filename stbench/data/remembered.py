@@ -72,7 +72,7 @@ def remembered(about: object, make: Callable[[], Arrays]) -> Arrays:
 
 def _kept(path: Path, made: Arrays) -> Arrays:
     with suppress(UserError), whole(path) as part:
-        np.savez(part, **made)
+        np.savez(part, allow_pickle=False, **made)
         seal(part)
     return made
 
