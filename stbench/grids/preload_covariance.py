@@ -1,4 +1,4 @@
-"""What workers need besides, where the control that draws is asked for: it fits a covariance, and loads for a second."""
+"""What workers need besides, where the control that draws is asked for: it fits a covariance, loaded in a second."""
 
 import gc
 from importlib import import_module
