@@ -121,7 +121,7 @@ def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, comm
     parts = [
         f"## {markdown.inline(title)}",
         markdown.inline(wording.verdict(board)),
-        markdown.bullets(spoken(_facts(board))),
+        markdown.bullets(spoken(facts(board))),
         markdown.table(table_of(board, shown)),
         markdown.bullets(wording.notes(board, shown)),
         markdown.bullets(wording.troubles(board)),
@@ -133,7 +133,8 @@ def protocol_page(board: Protocol, *, metrics: Sequence[str] | None = None, comm
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(board: Protocol) -> dict[str, str]:
+def facts(board: Protocol) -> dict[str, str]:
+    """What was predicted from what, name to text: of its task, or of all folds and scales together."""
     task, patients = board.task, board.patients
     seeds = sorted({record.seed for record in board.records})
     if len(board.folds) == 1:

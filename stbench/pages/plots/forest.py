@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stbench.evaluation.record import PRIMARY
 from stbench.pages.columns import title
@@ -36,14 +36,11 @@ def forest(board: Protocol) -> Figure:
     Raises:
         NotPossibleError: no row has the primary metric.
     """
-    lines = [line for line in board.lines if any(line.mean(scale) is not None for scale in board.scales)]
-    if not lines:
-        raise NotPossibleError(f"expected rows with {PRIMARY} on {board.name}, found none")
-    lines.sort(key=lambda line: _place(line, board.scales[0]))
+    lines = in_order(board)
     inches = _WIDTH, _ROW_INCHES * len(lines) + 1.1
     head = title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=False)
     head += "" if board.is_clean else " (leaky: test patients train or validate)"
-    figure, panels = grid(len(board.scales), 2, inches, head, _foot(board))
+    figure, panels = grid(len(board.scales), 2, inches, head, caption(board))
     for axes, scale in zip(panels, board.scales, strict=True):
         _limits(axes, board, scale)
         for place, line in enumerate(lines):
@@ -62,7 +59,20 @@ def forest(board: Protocol) -> Figure:
     return figure
 
 
-def _foot(board: Protocol) -> str:
+def in_order(board: Protocol) -> list[Line]:
+    """Rows with the primary metric, ceilings among them, the best on the first scale first.
+
+    Raises:
+        NotPossibleError: there is none.
+    """
+    lines = [line for line in board.lines if any(line.mean(scale) is not None for scale in board.scales)]
+    if not lines:
+        raise NotPossibleError(f"expected rows with {PRIMARY} on {board.name}, found none")
+    return sorted(lines, key=lambda line: _place(line, board.scales[0]))
+
+
+def caption(board: Protocol) -> str:
+    """What marks and bars are."""
     marks = "Circle: method; square: control; diamond: ceiling; hollow: sees the truth, not ranked."
     if board.has_intervals:
         patients = count(len(set(board.patients.values())), "test patient")
@@ -86,16 +96,18 @@ def _place(line: Line, scale: str) -> tuple[bool, float, str]:
 
 def _limits(axes: Axes, board: Protocol, scale: str) -> None:
     """Vertical lines where the best control of the first scale and the ceiling stand."""
+    looks: dict[str, tuple[str, Any]] = {CONTROLS: (CONTROL, (0, (4, 2))), CEILINGS: (LIMIT, "-")}
+    for line, mean, said in bars(board, scale):
+        colour, dashes = looks[line.standing.block]
+        axes.axvline(mean, color=colour, lw=1.3, ls=dashes, label=plain(said), zorder=1)
+
+
+def bars(board: Protocol, scale: str) -> list[tuple[Line, float, str]]:
+    """The best control of the first scale and the ceiling: row, mean on a scale, and what is said of it."""
     first = f" on {board.scales[0]}" if len(board.scales) > 1 else ""
-    marks = {
-        f"best control{first}": (best_control(board), CONTROL, (0, (4, 2))),
-        "ceiling": (ceiling(board), LIMIT, "-"),
-    }
-    for name, (line, colour, dashes) in marks.items():
-        mean = None if line is None else line.mean(scale)
-        if line is not None and mean is not None:
-            said = plain(f"{name}: {line.label}, {number(mean, 3)}")
-            axes.axvline(mean, color=colour, lw=1.3, ls=dashes, label=said, zorder=1)
+    found = {f"best control{first}": best_control(board), "ceiling": ceiling(board)}
+    means = [(name, line, line.mean(scale)) for name, line in found.items() if line is not None]
+    return [(line, mean, f"{name}: {line.label}, {number(mean, 3)}") for name, line, mean in means if mean is not None]
 
 
 def _row(axes: Axes, line: Line, scale: str, place: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from os.path import commonpath
@@ -139,6 +140,12 @@ class Material:
     def at(cls, places: Sequence[Path], truths: Truths) -> Material:
         """Of every run at or below some folders, files of records and archives of boards."""
         return cls(read_runs(places), truths)
+
+    def fold(self, task: str) -> Material:
+        """The same with the runs of one task alone; the best control remains that of the board."""
+        found = copy(self)
+        found.runs = [run for run in self.runs if run.record.task.hash == task]
+        return found
 
     @property
     def predicting(self) -> list[Run]:

@@ -135,17 +135,19 @@ class Canvas:
     @property
     def aspect(self) -> float:
         """Height of a panel over its width, as of the map within what a page can hold."""
-        low, high = self._corners()
+        low, high = self.corners
         return float(np.clip((high[1] - low[1]) / (high[0] - low[0]), *_ASPECTS))
 
-    def _corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    @property
+    def corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Least and largest x, y that a panel shows, in full-resolution pixels."""
         around = _MARGIN * self.diameter
         xy = self.xy.astype(np.float64)
         return xy.min(axis=0) - around, xy.max(axis=0) + around
 
     def frame(self, axes: Axes, title: str, score: str = "", *, faded: bool = True) -> None:
         """The picture behind the spots, and nothing but it; without one the ground is white."""
-        low, high = self._corners()
+        low, high = self.corners
         if self.picture is not None:
             axes.imshow(self.picture, extent=self.extent, alpha=0.5 if faded else 1.0, interpolation="antialiased")
         axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[])
@@ -168,7 +170,7 @@ class Canvas:
 
     def scale_bar(self, axes: Axes) -> None:
         """A bar below the tissue that says how long it is."""
-        low, high = self._corners()
+        low, high = self.corners
         length, said = bar_length(float(high[0] - low[0]), self.um_per_px)
         left, y = low[0] + 0.04 * (high[0] - low[0]), -0.03
         ground = axes.get_xaxis_transform()
