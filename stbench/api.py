@@ -30,6 +30,7 @@ from stbench.pages import leaderboard as pages
 from stbench.pages.archive import read_records
 from stbench.pages.plots.draw import Pictures
 from stbench.pages.plots.material import Material
+from stbench.pages.report.write import OUT, write_report
 from stbench.reporting import SILENT, Reporter
 from stbench.text import listed
 
@@ -142,6 +143,32 @@ def plot(
     root, seed = (None if path is None else Path(path) for path in (data_root, secret))
     material = Material.at(places, Truths(root, default_cache(), reporter, seed))
     return Pictures(material, Path(out), slide, genes, reporter).draw(kinds)
+
+
+def report(
+    *runs: Runs | Path | str, out: Path | str = OUT, genes: Sequence[str] = (), data_root: Path | str | None = None,
+    secret: Path | str | None = None, reporter: Reporter = SILENT,
+) -> list[Path]:  # fmt: skip
+    """Write the page of a board as ``stbench report`` does; of several boards an index, and a page for each beside it.
+
+    Args:
+        runs: what :func:`run` gave, or folders of runs or boards, or archives of records.
+        out: the page.
+        genes: that must be among the maps.
+        data_root: folder that holds one folder per cohort.
+        secret: file of the seed of generated slides that were made with one.
+        reporter: where progress and what is left out go.
+
+    Returns:
+        The files written, that of ``out`` first.
+
+    Raises:
+        UserError: no finished run, a gene in no panel, a damaged prediction, or ``out`` cannot be written.
+    """
+    places = [one.out if isinstance(one, Runs) else Path(one) for one in runs]
+    root, seed = (None if path is None else Path(path) for path in (data_root, secret))
+    truths = Truths(root, default_cache(), reporter, seed)
+    return write_report(places, Path(out), truths, published=read_published(BOARDS), genes=genes, reporter=reporter)
 
 
 def predict(

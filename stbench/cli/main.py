@@ -26,6 +26,7 @@ from stbench.cli import (
     plot,
     predict,
     prior,
+    report,
     rescore,
     run,
     sweep,
@@ -59,6 +60,7 @@ app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
 app.command("export", cls=Grouped)(export.export)
 app.command("plot", cls=Grouped)(plot.plot)
+app.command("report", cls=Grouped)(report.report)
 app.command("fit", cls=Grouped)(fit.fit)
 app.command("predict", cls=Grouped)(predict.predict)
 app.command("compare", cls=Grouped)(compare.compare)

@@ -116,7 +116,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     scale = board.scales[0]
     lines = [
         _means(board),
-        *_marks(board),
+        *said_marks(board),
         *_tuned(board),
         *_exposed(board),
         *_late(board),
@@ -159,14 +159,19 @@ def _means(board: Protocol) -> str:
     return said
 
 
-def _marks(board: Protocol) -> list[str]:
-    """The meaning of every mark on the page."""
+def found_marks(board: Protocol) -> list[tuple[str, str]]:
+    """Every mark on the page and its meaning."""
     scale = board.scales[0]
     numbers = [number for line in board.lines for number in line.numbers.get(scale, {}).values()]
     found = "".join(marks(board).values())
     found += "!" if samplers_not_better(board) else ""
     found += DRESSED if any(number.dressed for number in numbers) else ""
-    said = [f"`{mark}` {meaning}" for mark, meaning in MEANINGS.items() if mark in found]
+    return [(mark, meaning) for mark, meaning in MEANINGS.items() if mark in found]
+
+
+def said_marks(board: Protocol) -> list[str]:
+    """The meaning of every mark on the page, in one line; nothing where there are none."""
+    said = [f"`{mark}` {meaning}" for mark, meaning in found_marks(board)]
     return ["; ".join(said) + "."] if said else []
 
 

@@ -82,6 +82,13 @@ class Training:
     loss: NDArray[np.float64]
     validation: NDArray[np.float64]
 
+    @property
+    def best(self) -> int | None:
+        """Place of the best evaluation, None where the score is finite at none."""
+        if not np.isfinite(self.validation).any():
+            return None
+        return int((np.nanargmin if self.score.endswith("loss") else np.nanargmax)(self.validation))
+
 
 def read_history(folder: Path) -> Training:
     """The history of a run.

@@ -19,6 +19,14 @@ from stbench.text import count, csv_cell, listed
 
 Verdict = Literal["trustworthy", "doubtful", "hopeless", ""]
 _ORDER: tuple[Verdict, ...] = ("trustworthy", "doubtful", "hopeless", "")
+VERDICTS: dict[Verdict, str] = {
+    "trustworthy": "the 95 % interval lies above 0 and the mean above the best control's",
+    "doubtful": "all else, as every gene where fewer than four patients were tested and the ceiling leaves room",
+    "hopeless": (
+        "the whole interval, or the ceiling that the noise of the counts sets, lies at or below 0 or the best control"
+    ),
+}
+"""Verdict to when it is given."""
 _HEAD = (
     "scale", "row", "gene", "verdict", "patients", "pcc", "low", "high", "best_control", "control_pcc", "ceiling"
 )  # fmt: skip
@@ -42,12 +50,7 @@ class GeneRow:
 
 
 def verdict_of(worth: GeneWorth) -> Verdict:
-    """What may be expected of a gene on new patients.
-
-    ``trustworthy``: the 95 % interval lies above 0 and the mean above the best control's. ``hopeless``: the whole
-    interval, or the ceiling that the noise of the counts sets, lies at or below 0 or the best control. ``doubtful``:
-    all else, as every gene where fewer than four patients were tested and the ceiling leaves room.
-    """
+    """What may be expected of a gene on new patients, see :data:`VERDICTS`."""
     bar = max(0.0, worth.control_pcc or 0.0)
     if worth.trusted:
         return "trustworthy"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from stbench.pages.figures import COLORS
 from stbench.pages.plots.material import NotPossibleError, Run
 from stbench.pages.plots.style import SMALL, TITLE, grid, heading, plain
@@ -48,7 +46,7 @@ def training(rows: dict[str, list[tuple[Run, Training]]]) -> Figure:
         left, right = panels[2 * place : 2 * place + 2]
         several = len({run.record.task.hash for run, _ in runs}) > 1
         for number, (run, history) in enumerate(runs):
-            _draw(left, right, history, COLORS[number % len(COLORS)], _named(run, several=several))
+            _draw(left, right, history, COLORS[number % len(COLORS)], plain(named(run, several=several)))
         _dress(left, f"{name}: training", "loss")
         _dress(right, f"{name}: validation", plain(runs[0][1].score.replace("_", " ")))
         if 1 < len(runs) <= _MOST_NAMED:
@@ -56,19 +54,19 @@ def training(rows: dict[str, list[tuple[Run, Training]]]) -> Figure:
     return figure
 
 
-def _named(run: Run, *, several: bool) -> str:
+def named(run: Run, *, several: bool) -> str:
+    """A run among those of its row: its seed, its task where there are several."""
     seed = f"seed {run.record.seed}"
     scale = run.record.task.normalization.partition(":")[0]
-    return plain(f"{run.record.task.protocol}, {scale}, {seed}") if several else seed
+    return f"{run.record.task.protocol}, {scale}, {seed}" if several else seed
 
 
 def _draw(left: Axes, right: Axes, history: Training, colour: str, label: str) -> None:
     marker = "." if len(history.updates) < 30 else ""
     left.plot(history.updates, history.loss, color=colour, lw=1.3, marker=marker, label=label)
     right.plot(history.updates, history.validation, color=colour, lw=1.3, marker=marker, label=label)
-    if np.isfinite(history.validation).any():
-        best = (np.nanargmin if history.score.endswith("loss") else np.nanargmax)(history.validation)
-        at = history.updates[best], history.validation[best]
+    if history.best is not None:
+        at = history.updates[history.best], history.validation[history.best]
         right.plot(*at, "o", ms=8, mfc="none", mec=colour, label="_best")
 
 

@@ -1,0 +1,170 @@
+"""The page of a board: everything the markdown page says, and what only a screen can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stbench.catalogue import metric_cards
+from stbench.evaluation.record import PRIMARY
+from stbench.pages import wording
+from stbench.pages.columns import decimals, title
+from stbench.pages.facts import facts_of, limits, measured_on, title_of
+from stbench.pages.leaderboard import columns_of, facts, table_of
+from stbench.pages.marks import best_control, ceiling, ranked
+from stbench.pages.patients import by_patient
+from stbench.pages.plots.genes import VERDICTS
+from stbench.pages.plots.material import Material
+from stbench.pages.plots.style import SIGNED, VALUES
+from stbench.pages.protocol import Line, Protocol
+from stbench.pages.report.compact import palette
+from stbench.pages.report.curves import charts_of
+from stbench.pages.report.forest import forests_of
+from stbench.pages.report.genes import genes_of
+from stbench.pages.report.maps import maps_of
+from stbench.pages.report.markup import environment
+from stbench.pages.rows import METHODS
+from stbench.pages.tables import NONE, Table
+from stbench.reporting import SILENT, Reporter
+from stbench.text import count, listed
+
+_TEMPLATE = "board.html"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number at the head of a page.
+
+    Args:
+        name: what it is.
+        value: as it is printed.
+        about: whose it is.
+    """
+
+    name: str
+    value: str
+    about: str
+
+
+def board_page(
+    board: Protocol, material: Material, *, genes: Sequence[str] = (), command: str = "", index: str = "",
+    reporter: Reporter = SILENT,
+) -> str:  # fmt: skip
+    """HTML of a board.
+
+    Args:
+        board: folds and scales of one rule.
+        material: its runs, among others.
+        genes: that must be among the maps.
+        command: what the user typed, repeated at the end.
+        index: address of the page of all boards beside it, empty without one.
+        reporter: where progress goes, and what is left out.
+
+    Raises:
+        UserError: a prediction or history is damaged, or genes are asked for that cannot be shown.
+    """
+    maps = maps_of(board, material, genes, reporter)
+    charts, no_charts = charts_of(board, material.runs)
+    shown = columns_of(board)
+    for line in [*maps.said, *([no_charts] if no_charts else [])]:
+        reporter.info(line.replace("`", ""))
+    return environment().get_template(_TEMPLATE).render(
+        title=title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=not board.is_clean),
+        origin=board.task.origin,
+        index=index,
+        verdict=wording.verdict(board),
+        limits=limits(board.task),
+        figures=figures_of(board),
+        forests=forests_of(board),
+        ranking=table_of(board, shown).without("#"),
+        lines=board.lines,
+        places={line.label: place for place, line in enumerate(ranked(board), start=1)},
+        marks=wording.found_marks(board),
+        notes=[line for line in wording.notes(board, shown) if line not in wording.said_marks(board)],
+        troubles=wording.troubles(board),
+        values=[(scale, values_of(board, scale)) for scale in board.scales],
+        maps=maps,
+        scale=board.task.normalization,
+        palettes={"values": palette(VALUES), "signed": palette(SIGNED)},
+        genes=genes_of(board),
+        verdicts=VERDICTS.items(),
+        domains=domains_of(board),
+        charts=charts,
+        no_charts=no_charts,
+        costs=wording.costs(board),
+        beside_costs=wording.beside_costs(board),
+        facts=facts(board),
+        folds=folds_of(board),
+        left_out=left_out_of(board),
+        measured=measured_on(board.records),
+        commands=wording.commands(board.records, command),
+    )  # fmt: skip
+
+
+def figures_of(board: Protocol) -> list[Figure]:
+    """Best method, best control and ceiling in the primary metric, and how many patients were tested."""
+    scale, name = board.scales[0], title(PRIMARY).split()[0]
+    best = next((line for line in ranked(board) if line.standing.block == METHODS), None)
+    rows: dict[str, Line | None] = {
+        "best method": best, "best control": best_control(board), "ceiling": ceiling(board)
+    }  # fmt: skip
+    found = [Figure(f"{name}, {role}", _mean(line, scale), line.label) for role, line in rows.items() if line]
+    patients = set(board.patients.values())
+    tested = "unknown" if None in patients else str(len(patients))
+    return [*found, Figure("test patients", tested, count(len(board.patients), "slide"))]
+
+
+def _mean(line: Line, scale: str) -> str:
+    mean = line.mean(scale)
+    return NONE if mean is None else f"{mean:.{decimals(PRIMARY)}f}"
+
+
+def values_of(board: Protocol, scale: str, metric: str = PRIMARY) -> list[tuple[str, Table]]:
+    """Every row by patient and by slide, on one scale; by slide alone where a patient is unknown."""
+    slides = {line.label: _slides(line, scale, metric) for line in board.lines}
+    known = None not in board.patients.values()
+    patients = {label: (by_patient(of, board.patients) or {}) if known else {} for label, of in slides.items()}
+    tables = [("patient", _by_name(patients, metric)), ("slide", _by_name(slides, metric))]
+    return [(what, table) for what, table in tables if table.rows]
+
+
+def _slides(line: Line, scale: str, metric: str) -> dict[str, float | None]:
+    cells = (row.cells[metric] for row in line.rows.get(scale, []) if metric in row.cells)
+    return {slide: value for cell in cells for slide, value in cell.per_slide.items()}
+
+
+def _by_name(values: dict[str, Any], metric: str) -> Table:
+    names = sorted({name for of in values.values() for name in of})
+    rows = [[label, *(_value(of.get(name), metric) for name in names)] for label, of in values.items() if of]
+    return Table(["row", *names], rows)
+
+
+def _value(value: float | None, metric: str) -> str:
+    return NONE if value is None else f"{value:.{decimals(metric)}f}"
+
+
+def domains_of(board: Protocol) -> Table | None:
+    """The ranking by what is made of tissue domains; None where no slide carries any."""
+    wanted = [name for name, card in sorted(metric_cards().items()) if "domains" in card.needs]
+    held = {
+        name for line in board.lines for name, number in line.numbers.get(board.scales[0], {}).items()
+        if number.mean is not None
+    }  # fmt: skip
+    shown = [name for name in wanted if name in held]
+    return table_of(board, shown).without("#") if shown else None
+
+
+def folds_of(board: Protocol) -> list[tuple[str, dict[str, str]]]:
+    """Fold to what trained, validated and tested in it."""
+    tasks = {section.task.protocol: section.task for section in reversed(board.sections)}
+    return [(fold, facts_of(tasks[fold])) for fold in board.folds]
+
+
+def left_out_of(board: Protocol) -> list[tuple[str, str]]:
+    """Reason to the slides that were left out for it."""
+    found: dict[str, set[str]] = {}
+    for section in board.sections:
+        for slide, reason in section.task.left_out.items():
+            found.setdefault(reason, set()).add(slide)
+    return [(reason, listed(sorted(slides))) for reason, slides in found.items()]
