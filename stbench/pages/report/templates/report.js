@@ -50,15 +50,21 @@
     tip.id = "tip";
     tip.hidden = true;
     document.body.append(tip);
-    const hide = () => { tip.hidden = true; };
-    const show = (mark) => {
-      tip.textContent = mark.dataset.said;
-      tip.hidden = false;
-      const at = mark.getBoundingClientRect();
+    let shown = null;
+    const hide = () => { shown = null; tip.hidden = true; };
+    const place = () => {
+      if (!shown) return;
+      const at = shown.getBoundingClientRect();
       const left = Math.min(at.left, innerWidth - tip.offsetWidth - 12);
       const below = at.bottom + 6 + tip.offsetHeight < innerHeight;
       tip.style.left = `${Math.max(left, 8)}px`;
       tip.style.top = `${below ? at.bottom + 6 : at.top - 6 - tip.offsetHeight}px`;
+    };
+    const show = (mark) => {
+      shown = mark;
+      tip.textContent = mark.dataset.said;
+      tip.hidden = false;
+      place();
     };
     for (const mark of document.querySelectorAll(".mark")) {
       mark.dataset.said = mark.title;
@@ -69,7 +75,7 @@
       mark.addEventListener("blur", hide);
     }
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-    addEventListener("scroll", hide, { passive: true, capture: true });
+    addEventListener("scroll", place, { passive: true, capture: true });
   };
 
   // A file opened from the disk may have no storage; the choice is forgotten then.

@@ -13,7 +13,7 @@ from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings
 from stbench.pages.plots.material import Material
 
-from ...evaluation.conftest import DUMMIES, Colours, make_cohort, make_slide
+from ..evaluation.conftest import DUMMIES, Colours, make_cohort, make_slide
 
 
 class Picture(Colours):
@@ -30,14 +30,17 @@ def pictured(slide):
     return replace(slide, image=Picture(slide.id), um_per_px=0.5)
 
 
-@pytest.fixture
-def slides():
+def eight_slides():
     return [pictured(make_slide(f"P{p}-s{s}", f"P{p}")) for p in range(4) for s in range(2)]
 
 
 @pytest.fixture
-def at(slides, tmp_path, monkeypatch):
-    """Runs a sampler and a control on some slides; says what pictures are made of, and where it lies."""
+def slides():
+    return eight_slides()
+
+
+def running(slides, tmp_path, monkeypatch):
+    """What runs a sampler and a control on some slides, and says what pictures are made of."""
     card = DatasetCard(name="tiny", title="Tiny", patch={"px": 8})
     cohort = []
     monkeypatch.setattr("stbench.evaluation.rescore.open_dataset", lambda *_, **__: (make_cohort(cohort), card))
@@ -54,6 +57,12 @@ def at(slides, tmp_path, monkeypatch):
         return Material.at([tmp_path / name], Truths(None, tmp_path / "cache"))
 
     return make
+
+
+@pytest.fixture
+def at(slides, tmp_path, monkeypatch):
+    """As :func:`running`, below ``tmp_path``."""
+    return running(slides, tmp_path, monkeypatch)
 
 
 @pytest.fixture
