@@ -8,7 +8,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard"
+	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard, one page to look at"
 	@echo "make test    the test suite"
 	@echo "make test-slow  what takes longer: kills, damaged files and full disks by the dozen"
 	@echo "make check   formatter, linter, type checker"
@@ -20,7 +20,9 @@ help:
 	@touch $@
 
 demo: .venv/.ready
-	$(BIN)/stbench run --dataset simulated --method flag --preset small --genes 50
+	$(BIN)/stbench run --dataset simulated --method flag --preset small --genes 50 --out runs/demo
+	$(BIN)/stbench report runs/demo --out runs/demo.html
+	@echo "Open runs/demo.html in a browser."
 
 test: .venv/.ready
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal

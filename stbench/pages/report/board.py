@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from stbench.catalogue import metric_cards
 from stbench.evaluation.record import PRIMARY
@@ -13,7 +12,6 @@ from stbench.pages.columns import decimals, title
 from stbench.pages.facts import facts_of, limits, measured_on, title_of
 from stbench.pages.leaderboard import columns_of, facts, table_of
 from stbench.pages.marks import best_control, ceiling, ranked
-from stbench.pages.patients import by_patient
 from stbench.pages.plots.genes import VERDICTS
 from stbench.pages.plots.material import Material
 from stbench.pages.plots.style import SIGNED, VALUES
@@ -24,6 +22,7 @@ from stbench.pages.report.forest import forests_of
 from stbench.pages.report.genes import genes_of
 from stbench.pages.report.maps import maps_of
 from stbench.pages.report.markup import environment
+from stbench.pages.report.values import values_of
 from stbench.pages.rows import METHODS
 from stbench.pages.tables import NONE, Table
 from stbench.reporting import SILENT, Reporter
@@ -83,7 +82,8 @@ def board_page(
         marks=wording.found_marks(board),
         notes=[line for line in wording.notes(board, shown) if line not in wording.said_marks(board)],
         troubles=wording.troubles(board),
-        values=[(scale, values_of(board, scale)) for scale in board.scales],
+        values=values_of(board, shown),
+        first_scale=board.scales[0],
         maps=maps,
         scale=board.task.normalization,
         palettes={"values": palette(VALUES), "signed": palette(SIGNED)},
@@ -118,30 +118,6 @@ def figures_of(board: Protocol) -> list[Figure]:
 def _mean(line: Line, scale: str) -> str:
     mean = line.mean(scale)
     return NONE if mean is None else f"{mean:.{decimals(PRIMARY)}f}"
-
-
-def values_of(board: Protocol, scale: str, metric: str = PRIMARY) -> list[tuple[str, Table]]:
-    """Every row by patient and by slide, on one scale; by slide alone where a patient is unknown."""
-    slides = {line.label: _slides(line, scale, metric) for line in board.lines}
-    known = None not in board.patients.values()
-    patients = {label: (by_patient(of, board.patients) or {}) if known else {} for label, of in slides.items()}
-    tables = [("patient", _by_name(patients, metric)), ("slide", _by_name(slides, metric))]
-    return [(what, table) for what, table in tables if table.rows]
-
-
-def _slides(line: Line, scale: str, metric: str) -> dict[str, float | None]:
-    cells = (row.cells[metric] for row in line.rows.get(scale, []) if metric in row.cells)
-    return {slide: value for cell in cells for slide, value in cell.per_slide.items()}
-
-
-def _by_name(values: dict[str, Any], metric: str) -> Table:
-    names = sorted({name for of in values.values() for name in of})
-    rows = [[label, *(_value(of.get(name), metric) for name in names)] for label, of in values.items() if of]
-    return Table(["row", *names], rows)
-
-
-def _value(value: float | None, metric: str) -> str:
-    return NONE if value is None else f"{value:.{decimals(metric)}f}"
 
 
 def domains_of(board: Protocol) -> Table | None:

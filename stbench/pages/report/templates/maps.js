@@ -9,7 +9,7 @@
   const LEVEL = new Int8Array(128).fill(-1);
   [...LETTERS].forEach((letter, level) => { LEVEL[letter.charCodeAt(0)] = level; });
   const CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"];
-  const WIDTH = 560; // pixels of a panel's canvas
+  const WIDTH = 720; // pixels of a panel's canvas
   const at = (id) => document.getElementById(id);
   const levels = (text) => Int8Array.from(text, (letter) => LEVEL[letter.charCodeAt(0)]);
 
@@ -58,13 +58,13 @@
   const scaleBar = (context, [share, said]) => {
     const { width, height } = context.canvas;
     context.fillStyle = "rgba(255,255,255,.85)";
-    context.font = "600 26px system-ui, sans-serif";
+    context.font = "600 34px system-ui, sans-serif";
     const length = share * width;
     const room = Math.max(length, context.measureText(said).width);
-    context.fillRect(14, height - 62, room + 20, 50);
+    context.fillRect(16, height - 76, room + 24, 62);
     context.fillStyle = "#111";
-    context.fillRect(24, height - 24, length, 5);
-    context.fillText(said, 24, height - 34);
+    context.fillRect(28, height - 29, length, 6);
+    context.fillText(said, 28, height - 40);
   };
   const discs = (context, slide, spots, colour) => {
     const { width, height } = context.canvas;
@@ -254,6 +254,10 @@
   at("gene").addEventListener("change", draw);
   at("gene-before").addEventListener("click", () => chooseGene(-1));
   at("gene-after").addEventListener("click", () => chooseGene(1));
+  at("larger").addEventListener("click", () => {
+    const large = at("map-panels").classList.toggle("large");
+    at("larger").setAttribute("aria-pressed", String(large));
+  });
   document.addEventListener("show-gene", ({ detail }) => {
     const place = state.slide.genes.some((one) => one.name === detail)
       ? held.slides.indexOf(state.slide)
