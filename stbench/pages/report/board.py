@@ -21,7 +21,7 @@ from stbench.pages.report.curves import charts_of
 from stbench.pages.report.forest import forests_of
 from stbench.pages.report.genes import genes_of
 from stbench.pages.report.maps import maps_of
-from stbench.pages.report.markup import environment
+from stbench.pages.report.markup import bare, environment
 from stbench.pages.report.values import values_of
 from stbench.pages.rows import METHODS
 from stbench.pages.tables import NONE, Table
@@ -67,7 +67,7 @@ def board_page(
     charts, no_charts = charts_of(board, material.runs)
     shown = columns_of(board)
     for line in [*maps.said, *([no_charts] if no_charts else [])]:
-        reporter.info(line.replace("`", ""))
+        reporter.info(f"{board.name}: {bare(line)}" if index else bare(line))
     return environment().get_template(_TEMPLATE).render(
         title=title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=not board.is_clean),
         origin=board.task.origin,

@@ -103,6 +103,18 @@ def test_search_and_verdict_leave_the_genes_that_fit(page):
     assert set(column(page, "#gene-table", 1)) <= {"doubtful"}
 
 
+def test_another_metric_fills_the_same_tables(page):
+    page = page()
+    before = column(page, "#patients table", 1)
+    page.get_by_label("Metric").select_option(label="MSE ↓")
+    after = column(page, "#patients table", 1)
+    assert len(before) == len(after)
+    assert before != after
+    assert page.locator("#patients summary").first.text_content() == "MSE ↓ by patient, log1p"
+    page.get_by_label("Metric").select_option(index=0)
+    assert column(page, "#patients table", 1) == before
+
+
 def test_choosers_draw_another_slide_and_gene(page):
     page = page()
     title, pixels = page.locator("#map-title"), "() => document.querySelectorAll('#map-panels canvas')[1].toDataURL()"

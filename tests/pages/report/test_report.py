@@ -166,6 +166,27 @@ def test_maps_hold_the_truth_and_what_was_predicted(at):
         assert gene["pcc"][1:] == [None if score is None else round(score, 3) for score in scores]
 
 
+def test_a_picture_lies_under_its_spots(at):
+    """Spots at 10 to 70 px, discs of 11 px, two of them as margin: from -12 to 92; the picture has 0 to 80."""
+    (board,) = (material := at()).boards
+    slide = maps_of(board, material, ()).slides[0]
+    assert slide["picture"]["box"] == pytest.approx([12 / 104, 12 / 104, 80 / 104, 80 / 104], abs=1e-3)
+    steps = np.array([LETTERS.index(letter) for letter in slide["places"]]).reshape(-1, 2, 2) @ [64, 1]
+    xy = -12 + steps / 4095 * 104
+    np.testing.assert_allclose(xy, material.view("P3-s0", material.predicting).truth.inputs.xy, atol=0.02)
+    length, said = slide["bar"]
+    assert length * 104 * 0.5 == pytest.approx(float(said.removesuffix(" µm")), abs=0.1)
+
+
+def test_domains_of_a_slide_are_drawn(at, slides):
+    labels = ["b", "a", "", "a"] * 4
+    for slide in slides:
+        slide.adata.obs["domain"] = labels
+    (board,) = (material := at(slides=slides)).boards
+    domains = maps_of(board, material, ()).slides[0]["domains"]
+    assert domains == {"names": ["a", "b"], "values": "BA.A" * 4}
+
+
 def test_a_page_of_eight_methods_stays_small(at, monkeypatch):
     """Whatever the numbers of spots and slides: the letters of all maps are bounded."""
     material = at()
