@@ -52,6 +52,8 @@ def test_a_run_is_that_of_the_command(tmp_path, capsys):
     page = stbench.leaderboard(runs)
     assert page == stbench.leaderboard(tmp_path / "py") == stbench.leaderboard(*runs.records)
     assert "| ridge |" in page
+    assert stbench.report(runs, out=tmp_path / "r.html") == [tmp_path / "r.html"]
+    assert 'id="data-maps"' in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_what_goes_wrong_in_a_cell_is_said_and_ends_nothing(tmp_path):

@@ -159,6 +159,12 @@ def scales_of(sections: Sequence[Section]) -> list[str]:
     return sorted(found, key=lambda scale: (scale != "log1p", scale))
 
 
+def on_scale(board: Protocol, scale: str) -> Protocol:
+    """The folds of a board on one of its scales alone, rows in the order of that scale."""
+    own = [section for section in board.sections if scale_of(section) == scale]
+    return board if len(own) == len(board.sections) else Protocol(own, lines_of(own))
+
+
 def intervals_of(sections: Sequence[Section]) -> bool:
     """Whether no test patient is unknown, trains or validates in its fold."""
     tested = [(section.task, slide) for section in sections for slide in section.task.test]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stbench.catalogue import metric_cards
@@ -15,7 +15,7 @@ from stbench.pages.marks import best_control, ceiling, ranked
 from stbench.pages.plots.genes import VERDICTS
 from stbench.pages.plots.material import Material
 from stbench.pages.plots.style import SIGNED, VALUES
-from stbench.pages.protocol import Line, Protocol
+from stbench.pages.protocol import Line, Protocol, on_scale
 from stbench.pages.report.compact import palette
 from stbench.pages.report.curves import charts_of
 from stbench.pages.report.forest import forests_of
@@ -44,6 +44,23 @@ class Figure:
     name: str
     value: str
     about: str
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Metrics of tissue domains on one scale.
+
+    Args:
+        scale: of expression.
+        table: their values.
+        lines: rows in the order of the table.
+        places: label to rank on this scale.
+    """
+
+    scale: str
+    table: Table
+    lines: Sequence[Line]
+    places: Mapping[str, int]
 
 
 def board_page(
@@ -78,14 +95,12 @@ def board_page(
         forests=forests_of(board),
         ranking=table_of(board, shown).without("#"),
         lines=board.lines,
-        places={line.label: place for place, line in enumerate(ranked(board), start=1)},
+        places=places_of(board),
         marks=wording.found_marks(board),
         notes=[line for line in wording.notes(board, shown) if line not in wording.said_marks(board)],
         troubles=wording.troubles(board),
         values=values_of(board, shown),
-        first_scale=board.scales[0],
         maps=maps,
-        scale=board.task.normalization,
         palettes={"values": palette(VALUES), "signed": palette(SIGNED)},
         genes=genes_of(board),
         verdicts=VERDICTS.items(),
@@ -120,15 +135,22 @@ def _mean(line: Line, scale: str) -> str:
     return NONE if mean is None else f"{mean:.{decimals(PRIMARY)}f}"
 
 
-def domains_of(board: Protocol) -> Table | None:
-    """The ranking by what is made of tissue domains; None where no slide carries any."""
+def domains_of(board: Protocol) -> list[Domains]:
+    """Rows by what is made of tissue domains, one part per scale; none where no slide carries any."""
     wanted = [name for name, card in sorted(metric_cards().items()) if "domains" in card.needs]
-    held = {
-        name for line in board.lines for name, number in line.numbers.get(board.scales[0], {}).items()
-        if number.mean is not None
-    }  # fmt: skip
-    shown = [name for name in wanted if name in held]
-    return table_of(board, shown).without("#") if shown else None
+    found = []
+    for scale in board.scales:
+        own = on_scale(board, scale)
+        numbers = [line.numbers.get(scale, {}) for line in own.lines]
+        shown = [name for name in wanted if any(name in held and held[name].mean is not None for held in numbers)]
+        if shown:
+            found.append(Domains(scale, table_of(own, shown).without("#"), own.lines, places_of(own)))
+    return found
+
+
+def places_of(board: Protocol) -> dict[str, int]:
+    """Label to rank, of rows that have one."""
+    return {line.label: place for place, line in enumerate(ranked(board), start=1)}
 
 
 def folds_of(board: Protocol) -> list[tuple[str, dict[str, str]]]:

@@ -208,6 +208,7 @@ def _slide(fold: Fold, name: str, genes: Sequence[str], sizes: _Sizes, to: Maps)
         "slide": name,
         "patient": fold.task.patients.get(name),
         "title": view.title,
+        "scale": view.scale,
         "aspect": rounded(float(size[1] / size[0]), 4),
         "spot": rounded(canvas.diameter / float(size[0]), 5),
         "bar": [rounded(length / float(size[0]), 4), said],

@@ -89,6 +89,5 @@ def _entry(board: Protocol) -> dict[str, Any]:
         "verdict": wording.verdict(board),
         "figures": figures_of(board),
         "limits": limits(board.task),
-        "rows": len(board.lines),
         "link": f"{quote(board.name)}.html",
     }

@@ -119,6 +119,7 @@ def test_choosers_draw_another_slide_and_gene(page):
     page = page()
     title, pixels = page.locator("#map-title"), "() => document.querySelectorAll('#map-panels canvas')[1].toDataURL()"
     page.wait_for_function("document.querySelectorAll('#map-panels canvas').length === 4")
+    assert page.locator("#map-scale").text_content().startswith("expression, log1p")
     first, drawn = title.text_content(), page.evaluate(pixels)
     page.get_by_role("button", name="Next gene").click()
     page.wait_for_function("before => document.getElementById('map-title').textContent !== before", arg=first)
@@ -132,34 +133,20 @@ def test_choosers_draw_another_slide_and_gene(page):
     page.wait_for_function("name => document.getElementById('map-title').textContent.startsWith(name)", arg=name)
 
 
-def test_a_spot_is_drawn_where_it_lies(page):
-    """As the picture has it: the spot of the least x and y, the first, is in the upper left corner."""
-    page = page()
+def test_arrow_keys_walk_over_spots_that_lie_as_in_the_picture(page):
+    """The spot of the least x and y, the first, is in the upper left corner."""
+    page = page(reduced_motion="reduce")  # nothing moves between two measurements
     page.wait_for_function("document.querySelectorAll('#map-panels canvas').length === 4")
-    canvas = page.locator("#map-panels canvas[tabindex]").first
-    canvas.press("ArrowRight")
-    note = page.locator("#map-panels figcaption small").nth(1)
-    first = note.text_content()
-    ring = """canvas => {
-      const { width, height } = canvas, copy = new OffscreenCanvas(width, height);
-      const context = copy.getContext('2d', { willReadFrequently: true });
-      context.drawImage(canvas, 0, 0);
-      const { data } = context.getImageData(0, 0, width, height);
-      const places = [];
-      for (let i = 0; i < data.length; i += 4) {
-        if (data[i] + data[i + 1] + data[i + 2] === 0 && data[i + 3] === 255) places.push(i / 4);
-      }
-      const mean = (of) => places.reduce((sum, place) => sum + of(place), 0) / places.length;
-      return [mean((place) => place % width) / width, mean((place) => Math.floor(place / width)) / height];
-    }"""
-    x, y = canvas.evaluate(ring)
-    assert x < 0.5
-    assert y < 0.5
-    canvas.press("ArrowRight")
-    right, same = canvas.evaluate(ring)
-    assert right > x + 0.1
-    assert same == pytest.approx(y, abs=0.01)
-    assert note.text_content() != first
+    canvas, note = page.locator("#map-panels canvas[tabindex]").first, page.locator("#map-panels small").nth(1)
+    seen = {}
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        canvas.press(key)
+        rings, box = page.locator(".ring:visible"), canvas.bounding_box()
+        assert rings.count() == 3  # what was measured, the method and the control
+        at = rings.first.bounding_box()
+        place = [(at[axis] + at[side] / 2 - box[axis]) / box[side] for axis, side in (("x", "width"), ("y", "height"))]
+        seen[note.text_content()] = tuple(round(share * 104 - 12) for share in place)  # spots at 10, 30, 50 and 70 px
+    assert list(seen.values()) == [(10, 10), (30, 10), (30, 30)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -97,6 +97,30 @@ def test_every_cell_and_every_sentence_of_the_markdown_page_is_there():
     assert "stbench run ..." in page.text
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (facts(patients={}), "test patients unknown"),
+        (facts(patients={**facts().patients, "t1": "a"}), "25% of test slides share a patient"),
+        (facts(simulated=True), "simulated data"),
+        (facts(test=["t1"]), "at least 4 are needed"),
+        (facts(left_out={"z9": "no picture"}), "z9 no picture"),
+    ],
+    ids=["patients unknown", "leak", "simulated", "one patient", "left out"],
+)
+def test_boards_of_every_kind_have_pages(task, said):
+    values = [0.1 * place for place in range(len(task.test))]
+    _, page = page_of([record("x", values, task=task), record("r", values, "control", task=task)])
+    assert said in page.text
+
+
+def test_a_board_of_failures_has_a_page_beside_others(tmp_path):
+    failed = record("y", status="failed", reason="why", task=facts(hash="b" * 64))
+    write_archive(tmp_path / "b.records.jsonl.xz", [*compared(), failed])
+    _, *pages = write_report([tmp_path / "b.records.jsonl.xz"], tmp_path / "i.html", Truths(None, None))
+    assert any("failed: why" in Page(path.read_text()).text for path in pages)
+
+
 def test_a_mark_leads_to_its_meaning():
     _, page = page_of(compared())
     links = [attrs for tag, attrs in page.elements if tag == "a" and attrs.get("class") == "mark"]

@@ -42,8 +42,9 @@
     const caption = element("figcaption", {}, element("b", { textContent: title }));
     const note = element("small", { textContent: score || "\u00a0" });
     caption.append(note);
-    const figure = element("figure", { className: block }, caption, canvas);
-    return { figure, canvas, note };
+    const ring = element("i", { className: "ring", hidden: true });
+    const figure = element("figure", { className: block }, caption, element("div", { className: "map" }, canvas, ring));
+    return { figure, canvas, note, ring };
   };
 
   const ground = (context, slide, image, alpha) => {
@@ -92,6 +93,7 @@
     const where = slide.patient || "patient unknown";
     at("map-title").textContent = `${gene.name} on ${slide.title}, ${where}, ${state.spots.length} spots`;
     [at("map-low").textContent, at("map-high").textContent] = gene.range.map((value) => signed(value));
+    at("map-scale").textContent = `expression, ${slide.scale}`;
     const figures = [];
     at("map-domains").hidden = !slide.domains;
     if (image) figures.push(tissue(slide, image));
@@ -126,31 +128,18 @@
     const score = place === 0 ? "" : `PCC ${pcc === null ? "undefined" : signed(pcc)}`;
     const made = panel(layer.name, layer.block, score, slide.aspect, `${layer.name}: ${state.gene.name} on slide ${slide.slide}. ${score}`);
     const numbers = levels(state.gene.values[place]);
-    const paint = () => {
-      const context = made.canvas.getContext("2d");
-      ground(context, slide, image, 0.5);
-      discs(context, slide, state.spots, (spot) => (numbers[spot] < 0 ? "#d9d9d9" : held.palettes.values[numbers[spot]]));
-      if (!image && place === 0) scaleBar(context, slide.bar);
-      if (state.spot >= 0) ring(context, slide, state.spots[state.spot]);
-    };
-    state.panels.push({ ...made, paint, numbers, score });
-    paint();
+    const context = made.canvas.getContext("2d");
+    ground(context, slide, image, 0.5);
+    discs(context, slide, state.spots, (spot) => (numbers[spot] < 0 ? "#d9d9d9" : held.palettes.values[numbers[spot]]));
+    if (!image && place === 0) scaleBar(context, slide.bar);
+    state.panels.push({ ...made, numbers, score });
     made.canvas.tabIndex = 0;
     made.canvas.addEventListener("pointermove", (event) => mark(nearest(made.canvas, event)));
+    made.canvas.addEventListener("pointerdown", (event) => mark(nearest(made.canvas, event)));
     made.canvas.addEventListener("pointerleave", () => mark(-1));
     made.canvas.addEventListener("keydown", step);
     made.canvas.addEventListener("blur", () => mark(-1));
     return made.figure;
-  };
-  const ring = (context, slide, [x, y]) => {
-    const { width, height } = context.canvas;
-    context.lineWidth = 5;
-    for (const [colour, more] of [["#fff", 8], ["#000", 4]]) {
-      context.strokeStyle = colour;
-      context.beginPath();
-      context.arc(x * width, y * height, (slide.spot * width) / 2 + more, 0, 7);
-      context.stroke();
-    }
   };
   const nearest = (canvas, event) => {
     const box = canvas.getBoundingClientRect();
@@ -179,12 +168,17 @@
     });
     mark(best);
   };
+  const circle = (ring, slide, [x, y]) => {
+    const width = 100 * slide.spot * 1.5;
+    Object.assign(ring.style, { left: `${100 * x}%`, top: `${100 * y}%`, width: `max(${width}%, 10px)` });
+  };
   const mark = (spot) => {
     if (spot === state.spot && spot === -1) return;
     state.spot = spot;
     const [low, high] = state.gene.range;
     for (const one of state.panels) {
-      one.paint();
+      one.ring.hidden = spot < 0;
+      if (spot >= 0) circle(one.ring, state.slide, state.spots[spot]);
       const level = spot < 0 ? -1 : one.numbers[spot];
       const end = level === 0 ? "≤ " : level === 63 ? "≥ " : "";
       const value = level < 0 ? "" : `${end}${signed(low + (level / 63) * (high - low))}`;
