@@ -9,7 +9,7 @@ from stbench.catalogue import metric_cards
 from stbench.evaluation.record import PRIMARY
 from stbench.pages import wording
 from stbench.pages.columns import decimals, title
-from stbench.pages.facts import facts_of, limits, measured_on, title_of
+from stbench.pages.facts import facts_of, leaking, limits, measured_on, title_of
 from stbench.pages.leaderboard import columns_of, facts, table_of
 from stbench.pages.marks import best_control, ceiling, ranked
 from stbench.pages.plots.genes import VERDICTS
@@ -82,22 +82,22 @@ def board_page(
     """
     maps = maps_of(board, material, genes, reporter)
     charts, no_charts = charts_of(board, material.runs)
-    shown = columns_of(board)
-    for line in [*maps.said, *([no_charts] if no_charts else [])]:
+    shown, above = columns_of(board), [*seen_of(board), *limits(board.task)]
+    for line in [*maps.said, *([no_charts] if no_charts and maps.slides else [])]:
         reporter.info(f"{board.name}: {bare(line)}" if index else bare(line))
     return environment().get_template(_TEMPLATE).render(
         title=title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=not board.is_clean),
         origin=board.task.origin,
         index=index,
         verdict=wording.verdict(board),
-        limits=limits(board.task),
+        limits=above,
         figures=figures_of(board),
         forests=forests_of(board),
         ranking=table_of(board, shown).without("#"),
         lines=board.lines,
         places=places_of(board),
         marks=wording.found_marks(board),
-        notes=[line for line in wording.notes(board, shown) if line not in wording.said_marks(board)],
+        notes=[line for line in wording.notes(board, shown) if line not in [*above, *wording.said_marks(board)]],
         troubles=wording.troubles(board),
         values=values_of(board, shown),
         maps=maps,
@@ -115,6 +115,13 @@ def board_page(
         measured=measured_on(board.records),
         commands=wording.commands(board.records, command),
     )  # fmt: skip
+
+
+def seen_of(board: Protocol) -> list[str]:
+    """What is said of test patients that train or validate, or may; nothing where none does."""
+    tasks = [section.task for section in board.sections]
+    doubtful = [task for task in tasks if leaking(task) or None in {task.patients.get(slide) for slide in task.test}]
+    return list(dict.fromkeys(f"Patients: {facts_of(task)['patients']}." for task in doubtful))
 
 
 def figures_of(board: Protocol) -> list[Figure]:

@@ -17,7 +17,7 @@ from stbench.pages.archive import read_runs
 from stbench.pages.facts import limits, title_of
 from stbench.pages.plots.material import Material
 from stbench.pages.protocol import Protocol
-from stbench.pages.report.board import board_page, figures_of
+from stbench.pages.report.board import board_page, figures_of, seen_of
 from stbench.pages.report.markup import environment
 from stbench.reporting import SILENT, Reporter
 
@@ -88,6 +88,6 @@ def _entry(board: Protocol) -> dict[str, Any]:
         "title": title_of(board.task, board.rule, f"{board.task.n_genes} genes", leaky=not board.is_clean),
         "verdict": wording.verdict(board),
         "figures": figures_of(board),
-        "limits": limits(board.task),
+        "limits": [*seen_of(board), *limits(board.task)],
         "link": f"{quote(board.name)}.html",
     }

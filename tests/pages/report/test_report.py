@@ -112,6 +112,8 @@ def test_boards_of_every_kind_have_pages(task, said):
     values = [0.1 * place for place in range(len(task.test))]
     _, page = page_of([record("x", values, task=task), record("r", values, "control", task=task)])
     assert said in page.text
+    warned = [attrs for _, attrs in page.elements if attrs.get("class") == "limit"]
+    assert len(warned) == 1 + (task.simulated or task.patients.get("t1") in (None, "a"))
 
 
 def test_a_board_of_failures_has_a_page_beside_others(tmp_path):
