@@ -15,7 +15,7 @@ METHOD_NEEDS = (
     *("total_counts", "oracle_expression", "source"),
 )
 """What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
-METRIC_NEEDS = ("xy", "depth", "domains", "genes", "scale", "patient", "draws", "spread", "slides")
+METRIC_NEEDS = ("xy", "depth", "domains", "genes", "gene_sets", "scale", "patient", "draws", "spread", "slides")
 """What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
 
 
@@ -64,7 +64,7 @@ class Difference(BaseModel):
 class MethodCard(Card):
     """What is known of a method without importing it."""
 
-    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"] = "discriminative"
+    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling", "reference"] = "discriminative"
     beside: bool | list[Literal["real", "semi-synthetic", "simulated"]] | None = Field(
         default=None,
         description="runs beside every method unless asked not to, on all data or on some; None: where it is a control",
@@ -175,6 +175,9 @@ class MetricCard(Card):
     range: list[str | float] = []
     unit: str = ""
     needs: list[MetricNeed] = []
+    requires: dict[str, str] = Field(
+        default={}, description="module that must be installed to the extra that brings it; left out where it is not"
+    )
     settings: dict[str, Any] = Field(default={}, description="keywords of the entry that differ from its defaults")
     decimals: int = 3
     columns: list[Literal["board", "run", "curve"]] = Field(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from stbench.metrics.accuracy import PooledBetween, PooledPcc, PooledWithin, mae, mse, partial_pcc, pcc
     from stbench.metrics.ceiling import Ceiling, Cut
     from stbench.metrics.components import pc1_pcc, pc1_share
-    from stbench.metrics.domains import domain_ari, domain_nmi, self_agreement
+    from stbench.metrics.domains import domain_ari, domain_nmi, domain_self_ari, self_agreement
     from stbench.metrics.gene_sets import gene_set_gsc, gene_set_pcc, set_scores
     from stbench.metrics.generative import (
         coverage_error,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         variance_ratio,
         variogram_score,
     )
-    from stbench.metrics.leiden import leiden_domains
+    from stbench.metrics.leiden import domain_leiden, leiden_domains
     from stbench.metrics.markers import marker_domains, marker_overlap
     from stbench.metrics.references import reference_rows
     from stbench.metrics.score import Score
@@ -41,7 +41,9 @@ __all__ = [
     "coverage_error",
     "crps",
     "domain_ari",
+    "domain_leiden",
     "domain_nmi",
+    "domain_self_ari",
     "draw_variance",
     "energy_score",
     "gene_set_gsc",
@@ -75,7 +77,7 @@ _HOMES = {
     "accuracy": ("PooledBetween", "PooledPcc", "PooledWithin", "mae", "mse", "partial_pcc", "pcc"),
     "ceiling": ("Ceiling", "Cut"),
     "components": ("pc1_pcc", "pc1_share"),
-    "domains": ("domain_ari", "domain_nmi", "self_agreement"),
+    "domains": ("domain_ari", "domain_nmi", "domain_self_ari", "self_agreement"),
     "gene_sets": ("gene_set_gsc", "gene_set_pcc", "set_scores"),
     "generative": (
         "coverage_error",
@@ -86,7 +88,7 @@ _HOMES = {
         "variance_ratio",
         "variogram_score",
     ),
-    "leiden": ("leiden_domains",),
+    "leiden": ("domain_leiden", "leiden_domains"),
     "markers": ("marker_domains", "marker_overlap"),
     "references": ("reference_rows",),
     "score": ("Score",),

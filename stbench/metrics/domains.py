@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -88,6 +89,25 @@ def domain_nmi(true: ArrayLike, pred: ArrayLike, domains: ArrayLike) -> Score:
     return _agreement(normalized_mutual_info_score, true, pred, domains)
 
 
+def domain_self_ari(true: ArrayLike, pred: ArrayLike, domains: ArrayLike) -> Score:
+    """:func:`self_agreement` of a slide, the same for every method; undefined where there are no domains to compare.
+
+    Args:
+        true: (n_spots, n_genes) expression, any scale.
+        pred: (n_spots, n_genes), used for its shape alone.
+        domains: (n_spots,) names, empty where a spot has none; those spots are left out.
+
+    Returns:
+        ``n_used`` counts spots.
+
+    Raises:
+        DataError: shapes differ or a value is not finite.
+    """
+    truth, _ = as_pair(true, pred)
+    at = labelled(truth, truth, domains)
+    return Score(None if at.reason else self_agreement(at.true, at.n_domains), len(at.codes), reason=at.reason)
+
+
 def self_agreement(true: ArrayLike, n_domains: int) -> float:
     """ARI of two clusterings of the measured expression that differ in their seed alone.
 
@@ -114,6 +134,20 @@ def cluster(values: ArrayLike, k: int, seed: int = 0) -> Codes:
     """
     matrix = as_matrix(values, "expression")
     return _cluster(matrix.tobytes(), matrix.shape, k, seed).copy()
+
+
+def matched(codes: Codes, clusters: Codes) -> Codes:
+    """(n_spots,) clusters called after domains, one to one, so that as many spots as can be have that of their domain.
+
+    Args:
+        codes: (n_spots,) domain of each spot, from 0.
+        clusters: (n_spots,) cluster of each spot, from 0, no more than there are domains.
+    """
+    k = int(max(codes.max(), clusters.max())) + 1
+    shared = np.zeros((k, k), dtype=np.int64)
+    np.add.at(shared, (clusters, codes), 1)
+    _, names = linear_sum_assignment(shared, maximize=True)
+    return np.asarray(names, dtype=np.int64)[clusters]
 
 
 def labelled(true: ArrayLike, pred: ArrayLike, domains: ArrayLike) -> Labelled:

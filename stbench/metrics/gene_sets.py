@@ -69,6 +69,12 @@ def gene_set_gsc(true: ArrayLike, pred: ArrayLike, genes: Sequence[str], sets: M
     return _spread_out(each, members, "the GSC of every gene set is undefined" if used else _NONE)
 
 
+def usable(sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, list[str]]:
+    """The sets that have 5 genes among some, in their order, with all their genes."""
+    there = set(genes)
+    return {name: list(members) for name, members in sets.items() if len(there & set(members)) >= FEWEST}
+
+
 def set_scores(expression: ArrayLike, genes: Sequence[str], sets: Mapping[str, Sequence[str]]) -> dict[str, FloatArray]:
     """(n_spots,) score of each set that has 5 genes in the panel, by name; see :func:`gene_set_pcc`.
 

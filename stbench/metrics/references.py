@@ -9,14 +9,13 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from stbench.metrics.ceiling import Cut
 from stbench.metrics.domains import Codes, cluster, labelled, unsteady
-from stbench.metrics.markers import marker_overlap
 from stbench.metrics.score import FloatArray, Score
 from stbench.metrics.splitting import thin
 from stbench.metrics.structure import spatial_weights
+from stbench.metrics.summary import of_domains, score_slide
 
 RING = 6  # neighbours on a hexagonal array; all ties count, which makes 8 on a square one
 REACH = 1.5  # pitches, within which both lie and no spot of the next ring
-MARKERS = (20, 50)
 Scores = dict[str, Score]
 
 
@@ -25,8 +24,9 @@ def reference_rows(cut: Cut, domains: ArrayLike, scale: str = "log1p", *, seed: 
 
     Rows: ``measured``, the panel itself; ``smoothed``, every spot averaged with the ring around it; ``half``, a random
     half of the counts, doubled; ``coordinates``, the positions alone; ``depth``, quantiles of the total counts, as many
-    as there are domains. Domains are scored on ``scale``, for all rows; markers for the first three, where the scale is
-    depth-normalised. All domains are undefined where the truth is not steady (:func:`stbench.metrics.domain_ari`).
+    as there are domains. The first three are scored by every registered metric of domains, as a prediction on ``scale``
+    is; the others by ``domain-ari`` and ``domain-nmi``, undefined where the truth is not steady
+    (:func:`stbench.metrics.domain_ari`).
 
     Args:
         cut: counts over the panel, total counts and positions of the slide.
@@ -44,9 +44,11 @@ def reference_rows(cut: Cut, domains: ArrayLike, scale: str = "log1p", *, seed: 
     truth = cut.on(scale)
     half = thin(cut, np.random.default_rng(seed))[0].on(scale, 2)
     rows = {"measured": truth, "smoothed": smoothed(truth, cut.xy), "half": half}
-    found = {name: _of_domains(truth, values, domains) for name, values in rows.items()}
-    for name, values in rows.items():
-        found[name] |= {f"marker-overlap-{k}": marker_overlap(truth, values, domains, scale, k) for k in MARKERS}
+    names = of_domains()
+    found = {
+        row: score_slide(truth, values, cut.xy, domains=domains, scale=scale, names=names)
+        for row, values in rows.items()
+    }
     found["coordinates"] = _of_domains(truth, np.asarray(cut.xy, dtype=np.float64), domains)
     found["depth"] = _of_domains(truth, cut.totals[:, None], domains, quantiles=True)
     return found

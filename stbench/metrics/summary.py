@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from stbench.catalogue import MetricCard, find_metric, load_entry, metric_cards
 from stbench.errors import DataError, StbenchError
 from stbench.metrics.score import Score
-from stbench.text import named
+from stbench.text import listed, named
 
 
 class OverSlides(Protocol):
@@ -28,7 +29,9 @@ class OverSlides(Protocol):
 DRAWS = "draws"
 SLIDES = "slides"
 SPREAD = "spread"
-KEYWORDS = {"depth": "log_depth"} | {name: name for name in ("xy", "domains", "genes", "scale", "patient", SPREAD)}
+GENE_SETS, DOMAINS = "gene_sets", "domains"
+_SAME = ("xy", DOMAINS, "genes", "scale", "patient", SPREAD)
+KEYWORDS = {"depth": "log_depth", GENE_SETS: "sets"} | {name: name for name in _SAME}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
 A metric is left out where a fact it needs is missing. Only ``spread`` may be None: what a metric makes of a prediction
@@ -62,6 +65,34 @@ def add_slide(metrics: Mapping[str, OverSlides], true: ArrayLike, pred: ArrayLik
             metric.update(true, pred, **{keyword: facts.get(keyword) for keyword in keywords})
 
 
+def uninstalled() -> str:
+    """One line that names the metrics of domains that are left out as an extra is not installed; empty if none."""
+    without = [card for card in map(find_metric, of_domains()) if _lacking(card)]
+    if not without:
+        return ""
+    extras = sorted({extra for card in without for extra in _lacking(card).values()})
+    return (
+        f"left out: {listed(card.name for card in without)}, which need {listed(_lacking(without[0]))}; "
+        f"pip install 'stbench[{listed(extras, ',')}]'"
+    )
+
+
+def _lacking(card: MetricCard) -> dict[str, str]:
+    """Modules that a metric requires and that are not installed, to their extras."""
+    return {module: extra for module, extra in card.requires.items() if find_spec(module) is None}
+
+
+def of_domains() -> list[str]:
+    """Registered metrics that ask for the domains of a slide."""
+    return [card.name for card in metric_cards().values() if DOMAINS in card.needs]
+
+
+def is_of_sets(metric: str) -> bool:
+    """Whether what a metric says one by one is of gene sets, not of genes."""
+    card = metric_cards().get(metric)
+    return card is not None and GENE_SETS in card.needs
+
+
 def score_slide(
     true: ArrayLike,
     pred: ArrayLike,
@@ -71,6 +102,7 @@ def score_slide(
     log_depth: ArrayLike | None = None,
     domains: ArrayLike | None = None,
     genes: Sequence[str] | None = None,
+    sets: Mapping[str, Sequence[str]] | None = None,
     scale: str | None = None,
     patient: str | None = None,
     spread: ArrayLike | None = None,
@@ -80,8 +112,8 @@ def score_slide(
     """Score one prediction of one slide by registered metrics.
 
     A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
-    ``xy=``, ``log_depth=``, ``domains=``, ``genes=``, ``scale=``, ``patient=`` and ``spread=`` where the card asks for
-    them and with the card's ``settings``, and returns a :class:`Score` or a float.
+    ``xy=``, ``log_depth=``, ``domains=``, ``genes=``, ``sets=``, ``scale=``, ``patient=`` and ``spread=`` where the
+    card asks for them and with the card's ``settings``, and returns a :class:`Score` or a float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -91,6 +123,7 @@ def score_slide(
         log_depth: (n_spots,) logarithm of the spot's total UMI; None leaves metrics that need it out.
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None leaves metrics that need it out.
         genes: (n_genes,) names of the panel; None leaves metrics that need it out.
+        sets: name of a gene set to its genes; None leaves metrics that need them out.
         scale: name of the scale of expression; None leaves metrics that need it out.
         patient: whose slide it is; None leaves metrics that need it out.
         spread: (n_genes,) standard deviation of the prediction's residuals on validation slides; None where there are
@@ -99,14 +132,15 @@ def score_slide(
         parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 
     Returns:
-        Score by metric name, in the order of ``names``; undefined scores are there, with their reason.
+        Score by metric name, in the order of ``names``; undefined scores are there, with their reason. Metrics whose
+        card requires a module that is not installed are left out (:func:`uninstalled` names them).
 
     Raises:
         UnknownNameError: a name is not registered.
         DataError: shapes do not fit, a value is not finite, or a metric raises anything else or ends the process.
     """
     given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "genes": genes, "scale": scale}
-    given |= {"patient": patient, SPREAD: spread}
+    given |= {"patient": patient, SPREAD: spread, GENE_SETS: sets}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}
@@ -118,7 +152,8 @@ def score_slide(
 
 
 def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
-    return all(need in (DRAWS, SPREAD) or given.get(need) is not None for need in card.needs)
+    known = all(need in (DRAWS, SPREAD) or given.get(need) is not None for need in card.needs)
+    return known and not _lacking(card)
 
 
 def _score(

@@ -1,5 +1,7 @@
 """Spatial domains: k-means clusters of a prediction against the domains of a slide."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -8,8 +10,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
 from stbench.errors import DataError
-from stbench.metrics import domain_ari, domain_nmi, self_agreement
-from stbench.metrics.domains import cluster
+from stbench.metrics import domain_ari, domain_nmi, domain_self_ari, self_agreement
+from stbench.metrics.domains import cluster, matched
 
 NAMES = np.array(["stroma", "tumour", "fat", "gland"])
 
@@ -130,3 +132,20 @@ def test_names_of_other_spots_are_refused():
     true, domains = tissue()
     with pytest.raises(DataError, match="expected domains of 200 spots"):
         domain_ari(true, true, domains[:-1])
+
+
+def test_a_slide_says_how_steady_its_domains_are():
+    true, domains = tissue()
+    has = domains != ""
+    assert domain_self_ari(true, np.zeros_like(true), domains) == self_agreement(true[has], 4) == pytest.approx(1)
+    assert domain_self_ari(true, true, [""] * 200).value is None
+
+
+def test_clusters_are_called_after_the_domains_that_they_share_most_spots_with():
+    codes = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    assert list(matched(codes, np.array([2, 2, 2, 0, 0, 1, 1, 1]))) == list(codes)
+    assert list(matched(codes, np.array([1, 1, 1, 1, 1, 0, 0, 0]))) == [0, 0, 0, 0, 0, 2, 2, 2]
+    rng = np.random.default_rng(0)
+    names, found = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
+    most = max(np.mean(np.array(order)[found] == names) for order in permutations(range(4)))
+    assert np.mean(matched(names, found) == names) == most

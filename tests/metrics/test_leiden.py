@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stbench.errors import DataError, SettingError
-from stbench.metrics import leiden, leiden_domains
+from stbench.metrics import domain_leiden, leiden, leiden_domains
 from stbench.metrics.references import smoothed
 
 from .test_domains import tissue
@@ -35,7 +35,6 @@ def test_a_summary_is_median_and_range():
 
 
 @installed
-@pytest.mark.filterwarnings("default")
 def test_domains_that_are_apart_are_found():
     found = leiden_domains(*tissue(), seeds=(0, 1))
     assert found.n_clusters == (4, 4)
@@ -43,8 +42,28 @@ def test_domains_that_are_apart_are_found():
 
 
 @installed
+def test_a_card_takes_one_figure_of_all_seeds():
+    true, domains = tissue(apart=0.3)
+    found = leiden_domains(true, domains).summary()
+    for measure, values in found.items():
+        for place, statistic in enumerate(("median", "lowest", "highest")):
+            assert domain_leiden(true, true, domains, measure=measure, statistic=statistic) == values[place]
+    assert found["ari"][1] <= found["ari"][0] <= found["ari"][2] < 1
+
+
+def test_what_cannot_be_compared_is_undefined_with_a_reason():
+    true, domains = tissue()
+    few, names = tissue(30)
+    cases = [(true, np.zeros_like(true), domains), (true, true, [""] * 200), (few, few, names)]
+    reasons = ["does not vary", "expected 2 to 50 domains", "expected at least 35 spots"]
+    for case, reason in zip(cases, reasons, strict=True):
+        score = domain_leiden(*case)
+        assert score.value is None
+        assert reason in score.reason
+
+
+@installed
 @pytest.mark.real
-@pytest.mark.filterwarnings("default")
 def test_domains_of_151673_are_those_measured_before(dlpfc):  # noqa: F811
     """Means over seeds: panel .197 (.014) / .311, smoothed .360 / .528; all genes .406 (.061) / .534 (.04)."""
     slide, _ = dlpfc

@@ -45,6 +45,26 @@ def test_z_is_that_of_scanpy():
         np.testing.assert_allclose(z[number], table[adata.var_names], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow  # scanpy compiles
+def test_overlap_is_that_of_scanpys_rankings():
+    import scanpy as sc
+    from anndata import AnnData
+
+    true, domains = counted(400)
+    pred = true + np.random.default_rng(1).normal(0, 0.8, true.shape).astype(np.float32)
+    tops = []
+    for values in (true, pred):
+        adata = AnnData(values, obs={"domain": domains.astype(object)})
+        adata.obs["domain"] = adata.obs["domain"].astype("category")
+        adata.uns["log1p"] = {"base": None}
+        sc.tl.rank_genes_groups(adata, "domain", method="wilcoxon", tie_correct=True)
+        tops.append({name: set(sc.get.rank_genes_groups_df(adata, name)["names"][:5]) for name in "abcd"})
+    shares = [len(tops[0][name] & tops[1][name]) / 5 for name in "abcd"]
+    assert marker_domains(true, pred, domains, k=5) == 4
+    assert marker_overlap(true, pred, domains, k=5) == pytest.approx(np.mean(shares))
+    assert 0.2 < np.mean(shares) < 1
+
+
 def test_a_rank_sum_by_hand():
     z = rank_sum_z(np.array([[1.0, 7], [2, 7], [2, 7], [4, 7]]), np.array([0, 0, 1, 1]))
     assert z[1, 0] == pytest.approx(1.5 / np.sqrt(4 / 12 * (2.25 + 2.25)))  # ranks 1, 2.5, 2.5, 4

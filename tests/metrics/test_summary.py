@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from stbench.metrics import (
     Score,
     crps,
     domain_ari,
+    gene_set_gsc,
+    gene_set_pcc,
     mae,
     marker_domains,
     marker_overlap,
@@ -17,6 +21,7 @@ from stbench.metrics import (
     ssc,
     summary,
 )
+from stbench.metrics.summary import uninstalled
 
 
 def test_every_card_leads_to_its_metric():
@@ -36,14 +41,33 @@ def test_a_slide_is_scored_by_every_metric_of_single_slides(slide):
     true, pred, xy = slide()
     depth, draws = np.arange(121.0), np.stack([pred, pred + 1])
     about = {"domains": np.array(["a", "b"])[(xy[:, 0] > 1500).astype(int)], "genes": list("abcdefghijkl")}
-    scores = score_slide(true, pred, xy, draws=draws, log_depth=depth, **about, scale="log1p")
-    assert set(scores) == set(metric_cards()) - {"pooled-pcc", "pooled-between", "pooled-within"}
+    sets = {"some": about["genes"][:6], "all": about["genes"]}
+    scores = score_slide(true, pred, xy, draws=draws, log_depth=depth, **about, sets=sets, scale="log1p")
+    installed = {name for name, card in metric_cards().items() if all(map(find_spec, card.requires))}
+    assert set(scores) == installed - {"pooled-pcc", "pooled-between", "pooled-within"}
     assert scores["pcc"] == pcc(true, pred)
     assert scores["ssc"] == ssc(true, pred, xy)
     assert scores["crps"] == crps(true, draws)
     assert scores["partial-pcc"] == partial_pcc(true, pred, depth)
     assert scores["domain-ari"] == domain_ari(true, pred, about["domains"])
     assert "not on log1p" in scores["marker-overlap-20"].reason
+    assert scores["gene-set-pcc"] == gene_set_pcc(true, pred, about["genes"], sets)
+    assert scores["gene-set-network"] == gene_set_gsc(true, pred, about["genes"], sets)
+
+
+def test_metrics_of_an_extra_are_left_out_where_it_is_not_installed(slide, monkeypatch):
+    monkeypatch.setattr(summary, "find_spec", lambda module: None)
+    true, pred, xy = slide()
+    domains = np.array(["a", "b"])[(xy[:, 0] > 1500).astype(int)]
+    found = score_slide(true, pred, xy, domains=domains)
+    assert "domain-ari" in found
+    assert not [name for name in found if name.endswith("-leiden")]
+    said = uninstalled()
+    assert said.startswith("left out: ")
+    assert "domain-ari-leiden, " in said
+    assert said.endswith("which need igraph; pip install 'stbench[leiden]'")
+    monkeypatch.setattr(summary, "find_spec", lambda module: module)
+    assert uninstalled() == ""
 
 
 def test_settings_of_a_card_are_keywords_and_a_request_wins(slide):
