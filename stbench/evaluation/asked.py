@@ -73,7 +73,13 @@ def check_split(request: Request) -> None:
 def split_settings(request: Request) -> TaskSettings:
     """What a request says of who trains, validates and tests, with its first panel size."""
     validates = request.validation_rule != NO_VALIDATION
-    return TaskSettings(request.genes[0], split=request.split, seed=request.split_seed, validates=validates)
+    return TaskSettings(
+        request.genes[0],
+        split=request.split,
+        seed=request.split_seed,
+        validates=validates,
+        gene_sets=request.gene_sets,
+    )
 
 
 def choose_device(asked: str) -> str:

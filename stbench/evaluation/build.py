@@ -22,12 +22,14 @@ from stbench.data.same_tissue import SameTissue
 from stbench.data.slide import Slide
 from stbench.data.splits import is_protocol, leak_fraction, read_split, rule_of, split_by_protocol
 from stbench.errors import DataError
+from stbench.evaluation.gene_sets import GeneSetFile
 from stbench.evaluation.identity import data_digest, default_patch, patch_text, protocol_hash, slide_digest, task_hash
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.task import NO_PATCH, Task, TaskSettings
 from stbench.features.encoder import Encoder
 from stbench.features.encoders import load_encoder
+from stbench.metrics.summary import uninstalled
 from stbench.reporting import SILENT, Reporter
 from stbench.text import listed
 
@@ -80,9 +82,19 @@ def build_task(
         reporter.info(f"note: {line}")
     _check_panel_apart(kept.values(), split)
     facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
-    task = Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter)
+    sets = None if settings.gene_sets is None else GeneSetFile.read(settings.gene_sets)
+    for line in _notes(sets, facts.genes, kept.values()):
+        reporter.info(line)
+    task = Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter, sets)
     task.seconds["read"] = perf_counter() - start
     return task
+
+
+def _notes(sets: GeneSetFile | None, genes: Sequence[str], slides: Iterable[Slide]) -> list[str]:
+    """What scores will lack: gene sets that the panel is too small for, metrics of domains without their extra."""
+    said = "" if sets is None else sets.note(genes)
+    without = uninstalled() if any(slide.domains is not None for slide in slides) else ""
+    return [line for line in (said, without) if line]
 
 
 def make_split(cohort: Cohort, settings: TaskSettings) -> Split:

@@ -19,7 +19,7 @@ from stbench.reporting import SILENT, Reporter
 
 FloatArray = NDArray[np.float32]
 Sight = Literal["inputs", "truth", "everything"]
-SIGHTS: dict[str, Sight] = {"oracle": "truth", "ceiling": "everything"}
+SIGHTS: dict[str, Sight] = {"oracle": "truth", "ceiling": "everything", "reference": "everything"}
 """Kind of a method to what it sees of a slide; every other kind sees the inputs."""
 
 

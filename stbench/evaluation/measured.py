@@ -1,44 +1,66 @@
-"""Rows of ceilings that are measured on the truth of test slides."""
+"""Rows that are measured on the truth of test slides: ceilings, and references of domains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from stbench.catalogue import MethodCard, dataset_cards
 from stbench.data.slide import Slide
 from stbench.evaluation.record import TaskFacts
 from stbench.evaluation.scoring import ScoreBook
-from stbench.methods.controls.measured import MeasuredCeiling
+from stbench.methods.controls.measured import MeasuredCeiling, References
 from stbench.methods.registry import method_class
 from stbench.metrics import Ceiling, Score
+from stbench.metrics.score import RULES
 
 METRICS = ("pcc", "mse", "gsc", "ssc")
 NO_NEIGHBOUR = "needs a neighbouring cut of a test slide among the slides of the task, found none"
+NO_DOMAINS = "needs tissue domains on a test slide, found none"
 
 
-def measured(facts: TaskFacts, slides: Mapping[str, Slide], card: MethodCard) -> ScoreBook | None:
-    """Measure a ceiling on the test slides of a task.
+Measurement = dict[str, Any]
+"""What a record holds of scores, by the names of its fields."""
+
+
+def measured(facts: TaskFacts, slides: Mapping[str, Slide], card: MethodCard) -> Measurement | str:
+    """Measure a ceiling, or the references of domains, on the test slides of a task.
 
     Args:
         facts: the task.
         slides: its slides with the columns of the panel.
-        card: of the ceiling.
+        card: of what is measured.
 
     Returns:
-        Its scores, None where no test slide has what it takes.
+        Its scores; why there are none where no test slide has what it takes.
 
     Raises:
         DataError: a slide has no raw counts, or no total counts.
     """
-    method, book, any_ = method_class(card)(), ScoreBook(sampler=False), False
+    method = method_class(card)()
+    if isinstance(method, References):
+        return _references(method, facts, slides)
     assert isinstance(method, MeasuredCeiling)
+    return _ceiling(method, facts, slides)
+
+
+def _ceiling(method: MeasuredCeiling, facts: TaskFacts, slides: Mapping[str, Slide]) -> Measurement | str:
+    book, any_ = ScoreBook(sampler=False), False
     for slide_id in facts.test:
         neighbours = [slides[other] for other in neighbours_of(facts, slide_id)]
-        found = method.measure(slides[slide_id], neighbours, facts.normalization.partition(":")[0])
+        found = method.measure(slides[slide_id], neighbours, facts.scale)
         any_ |= found is not None
         book.put(slide_id, _scores(found, facts.n_genes))
-    return book if any_ else None
+    return book.scores() if any_ else NO_NEIGHBOUR
+
+
+def _references(method: References, facts: TaskFacts, slides: Mapping[str, Slide]) -> Measurement | str:
+    books: dict[str, ScoreBook] = {}
+    for slide_id in facts.test:
+        for row, scores in (method.measure(slides[slide_id], facts.scale) or {}).items():
+            books.setdefault(row, ScoreBook(sampler=False)).put(slide_id, scores)
+    return {"references": {row: book.metrics() for row, book in books.items()}, "rules": RULES} if books else NO_DOMAINS
 
 
 def neighbours_of(facts: TaskFacts, slide_id: str) -> list[str]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from stbench.catalogue import DatasetCard, MethodCard, method_cards, usual_controls
 from stbench.data.cohort import Cohort
+from stbench.data.gene_sets import read_gene_sets
 from stbench.data.normalize import check_normalization
 from stbench.data.opening import find_card
 from stbench.data.parts import PARTS, Split
@@ -231,6 +232,8 @@ def plan(
     for scale in request.normalization:
         check_normalization(scale)
     check_split(request)
+    if request.gene_sets is not None:
+        read_gene_sets(request.gene_sets)
     parse_patch(request.patch)
     device = choose_device(request.device)
     encoder_name = request.encoder or find_card(request.dataset).encoder
@@ -249,13 +252,14 @@ def _folds(request: Request, cohort: Cohort) -> tuple[Fold, ...]:
 
 
 def usual_beside(request: Request, data: DatasetCard) -> list[MethodCard]:
-    """Cards of what runs beside the methods of a request: controls, and ceilings of the data; or nothing.
+    """Cards of what runs beside the methods of a request: controls, ceilings and references of the data; or nothing.
 
     The ceiling of neighbouring cuts is left out where nobody knows which slides are such.
     """
     origin = origin_of(data)
     known = [card for card in ceilings_of(origin) if data.neighbours or card.name != SERIAL]
-    return [*usual_controls(origin), *known] if request.controls else []
+    references = [card for card in method_cards().values() if card.kind == "reference" and origin in card.origins]
+    return [*usual_controls(origin), *known, *references] if request.controls else []
 
 
 def ceilings_of(origin: Origin) -> list[MethodCard]:

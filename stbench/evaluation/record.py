@@ -98,6 +98,11 @@ class TaskFacts(_Part):
     data_digest: str = Field(description="hash of counts, positions and pictures used")
 
     @property
+    def scale(self) -> str:
+        """Name of the scale of expression."""
+        return self.normalization.partition(":")[0]
+
+    @property
     def origin(self) -> Origin:
         """Where the numbers come from; tables of one origin never show another."""
         return "simulated" if self.simulated else "semi-synthetic" if self.semi_synthetic else "real"
@@ -118,6 +123,14 @@ class Summary(_Part):
         default=False,
         description="whether it is of a normal law around a point, as wide as its residuals on validation slides",
     )
+
+
+class GeneSetFacts(_Part):
+    """Which gene sets were scored."""
+
+    sha256: Hash = Field(description="of the file that was given")
+    n_sets: int = Field(ge=0, description="sets in it")
+    n_used: int = Field(ge=0, description="those with enough genes in the panel; the others are left out")
 
 
 class DrawSummary(_Part):
@@ -142,7 +155,7 @@ class Record(_Part):
     task: TaskFacts
     method: CardName
     title: str
-    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling"]
+    kind: Literal["generative", "discriminative", "control", "oracle", "ceiling", "reference"]
     entry: str
     code: str | None = Field(
         default=None, description="sha256 of the source file of a third-party method; None for methods of stbench"
@@ -170,8 +183,15 @@ class Record(_Part):
     metrics_posterior_mean: dict[CardName, Summary] = Field(
         default={}, description="of the direct posterior mean, if offered"
     )
+    references: dict[str, dict[CardName, Summary]] = Field(
+        default={}, description="of kind reference: row to what is known of domains without a prediction"
+    )
     per_gene: dict[str, dict[str, list[float | None]]] = Field(
         default={}, description="metric to slide to one value per gene of the panel, of the declared prediction"
+    )
+    gene_sets: GeneSetFacts | None = Field(default=None, description="of metrics of gene sets; None without them")
+    per_set: dict[str, dict[str, dict[str, float]]] = Field(
+        default={}, description="metric to slide to gene set to its value, of the declared prediction, where defined"
     )
     rules: int = Field(default=1, description="stbench.metrics.score.RULES under which the scores were made")
     predictions: dict[Name, str] = Field(

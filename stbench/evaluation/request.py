@@ -147,6 +147,10 @@ class Request:
         None, "Table of genes: symbols take the place of ids and older symbols, e.g. HGNC's.",
         "--genes-table", group=TASK, role="shared", order=21.2, metavar="FILE", later=True,
     )  # fmt: skip
+    gene_sets: Path | None = option(
+        None, "Gene sets (GMT, or JSON as MSigDB writes it) whose scores and networks are scored too.", "--gene-sets",
+        group=RESULT, role="shared", order=29, metavar="FILE", later=True,
+    )  # fmt: skip
     encoder: str | None = option(
         None,
         "handcrafted-v1, mean-rgb, uni ... (stbench encode --list), timm:<architecture>, precomputed; default: the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from stbench.data.opening import open_dataset
 from stbench.data.secret import Secret, check_secret, read_secret
 from stbench.data.slide import Slide
 from stbench.errors import DataError
+from stbench.evaluation.gene_sets import GeneSetFile, sets_again
+from stbench.evaluation.given import sight_of
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
 from stbench.evaluation.measured import measured
@@ -36,12 +38,14 @@ from stbench.features.encoders import needs_pictures
 from stbench.methods.base import SlideInputs
 from stbench.methods.registry import find_method
 from stbench.metrics import score_slide
+from stbench.metrics.summary import uninstalled
 from stbench.reporting import SILENT, Reporter
 from stbench.text import count, listed
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
 _TABLES = ("patients", "genes_table")  # of a request, that a cohort was opened with
+_OF_DOMAINS = "domain-ari"  # a record holds it where its slides carry domains
 
 
 @dataclass
@@ -117,42 +121,48 @@ def _other_data(cohort: Cohort, facts: TaskFacts, how: str = "") -> DataError:
 
 def scored_slide(slide: Slide, facts: TaskFacts) -> TestSlide:
     """A validation or test slide for scores alone: positions, truth, depth and domains."""
-    scale = facts.normalization.partition(":")[0]
     inputs = SlideInputs(slide.id, facts.patients.get(slide.id), slide.xy[:, :0], slide.xy)
-    truth = normalize(slide.counts, slide.total_counts, scale)
-    return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains, facts.genes, scale)
+    truth = normalize(slide.counts, slide.total_counts, facts.scale)
+    return TestSlide(inputs, truth, slide.total_counts, slide.spot_ids, slide.domains, facts.genes, facts.scale)
 
 
-def rescore(folder: Path, truths: Truths, parameters: Parameters | None = None) -> Record:
+def rescore(
+    folder: Path, truths: Truths, parameters: Parameters | None = None, gene_sets: GeneSetFile | None = None
+) -> Record:
     """The record of a run with the scores that today's metrics give its stored predictions; nothing is written.
 
     Args:
         folder: what :func:`stbench.evaluation.run.run_method` wrote.
         truths: where the truth comes from.
         parameters: metric to keywords of its entry; only these metrics are scored then. None takes all as they are.
+        gene_sets: that predictions are scored by too; None takes those that the run was given, if any.
 
     Raises:
-        DataError: the record or a prediction is missing or damaged, or a prediction is not the one that was scored.
+        DataError: the record, a prediction or the gene sets are missing or damaged, or not those that were scored.
         UserError: the cohort is not there.
     """
     record = read_record(folder)
     if record.status != "done":
         return record
-    if record.kind == "ceiling" and not record.predictions and record.rules > 1:
+    if sight_of(record.kind) == "everything" and not record.predictions and record.rules > 1:
         return _measured_again(record, truths)
+    sets = gene_sets or sets_again(record)
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
     sampler = record.draws == 1 and bool(record.metrics_single_draw)
     book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
     for slide_id in record.task.test:
         stored = scored_prediction(folder, record, slide_id)
-        book.add(truth_of(folder, record, stored, truths), stored.prediction)
-    return record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
+        slide = truth_of(folder, record, stored, truths)
+        within = None if sets is None else sets.within(record.task.genes)
+        book.add(replace(slide, sets=within), stored.prediction)
+    facts = None if sets is None else sets.facts(record.task.genes)
+    return record.model_copy(update={**book.scores(), "gene_sets": facts, "schema_version": SCHEMA_VERSION})
 
 
 def _measured_again(record: Record, truths: Truths) -> Record:
-    """A ceiling that predicts nothing, as it is measured today."""
-    book = measured(record.task, truths.of(record), find_method(record.method))
-    return record if book is None else record.model_copy(update={**book.scores(), "schema_version": SCHEMA_VERSION})
+    """What predicts nothing, as it is measured today."""
+    found = measured(record.task, truths.of(record), find_method(record.method))
+    return record if isinstance(found, str) else record.model_copy(update={**found, "schema_version": SCHEMA_VERSION})
 
 
 def _spread(folder: Path, record: Record, truths: Truths) -> Spread:
@@ -239,13 +249,16 @@ def _digits(score: Summary) -> str:
     return "-" if score.mean is None else f"{score.mean:.4g}"
 
 
-def rescored(places: Sequence[Path], truths: Truths, reporter: Reporter = SILENT) -> list[Rescored]:
+def rescored(
+    places: Sequence[Path], truths: Truths, reporter: Reporter = SILENT, gene_sets: Path | None = None
+) -> list[Rescored]:
     """Every run at or below some folders, scored again, by task so that each cohort is read once; nothing is written.
 
     Args:
         places: folders, or a ``record.json`` in the folder of its run.
         truths: where the truth comes from.
         reporter: where progress goes.
+        gene_sets: file of gene sets; None takes those that each run was given, if any.
 
     Raises:
         DataError: a place holds no run, or a prediction is missing, damaged or not the one that was scored.
@@ -253,12 +266,23 @@ def rescored(places: Sequence[Path], truths: Truths, reporter: Reporter = SILENT
     """
     runs = [(path.parent, read_record(path)) for path in find_records([_with_runs(place) for place in places])]
     runs.sort(key=lambda run: (run[1].task.hash, str(run[0])))
-    made = []
+    sets = None if gene_sets is None else GeneSetFile.read(gene_sets)
+    made, lines = [], dict[str, None]()
     with reporter.track("scoring again", len(runs)) as advance:
         for folder, record in runs:
-            made.append(Rescored(folder, record, rescore(folder, truths)))
+            made.append(Rescored(folder, record, rescore(folder, truths, gene_sets=sets)))
+            lines |= dict.fromkeys(_notes(made[-1].after, sets))
             advance(note=folder.name)
+    for line in lines:
+        reporter.info(line)
     return made
+
+
+def _notes(record: Record, sets: GeneSetFile | None) -> list[str]:
+    """What its scores lack."""
+    said = sets.note(record.task.genes) if sets is not None and record.gene_sets is not None else ""
+    without = uninstalled() if _OF_DOMAINS in record.metrics else ""
+    return [line for line in (said, without) if line]
 
 
 def _with_runs(place: Path) -> Path:

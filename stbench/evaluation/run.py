@@ -15,7 +15,7 @@ from stbench.evaluation.describe import described, write_model_facts
 from stbench.evaluation.folder import FACTS, RunKey, claim, finished_record
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
-from stbench.evaluation.measured import NO_NEIGHBOUR, measured
+from stbench.evaluation.measured import measured
 from stbench.evaluation.model import is_damaged
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.pretrained import pretrained_of
@@ -203,7 +203,7 @@ def _keep_model(prepared: Prepared, record: Record) -> None:
 
 def encoder_of(card: MethodCard) -> str | None:
     """Encoder of a method's features; a control that does not ask for features never sees the image."""
-    blind = card.kind in ("control", "oracle", "ceiling") and FEATURES not in card.needs
+    blind = card.kind in ("control", "oracle", "ceiling", "reference") and FEATURES not in card.needs
     return NO_ENCODER if blind else card.encoder
 
 
@@ -218,13 +218,13 @@ def lacks_pictures(task: Task, card: MethodCard) -> str | None:
 
 def _scored(prepared: Prepared, report: Report) -> Record:
     """The record of a run that is done; predictions that are not there or damaged make it a failed one."""
-    job, start = prepared.job, time.perf_counter()
+    job, task, start = prepared.job, prepared.task, time.perf_counter()
     try:
         if not method_class(job.card).predicts:
             return _measured(prepared, report)
         digests, spread = _validated(prepared)
         book = ScoreBook(sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread)
-        for slide in prepared.task.test:
+        for slide in task.test:
             prediction = _read(job, slide.inputs.slide_id)
             digests[slide.inputs.slide_id] = digest_of(prediction)
             book.add(slide, prediction)
@@ -232,18 +232,21 @@ def _scored(prepared: Prepared, report: Report) -> Record:
         return _record(prepared, Report("failed", str(error), report.seconds, report.notes))
     seconds = {**report.seconds, "score": time.perf_counter() - start}
     done = Report("done", None, seconds, report.notes, report.peak_mb, report.peak_gpu_mb)
-    return _record(prepared, done, book, digests)
+    scores = book.scores() | {"draws": book.n_draws}
+    if task.gene_sets is not None:
+        scores["gene_sets"] = task.gene_sets.facts(task.facts.genes)
+    return _record(prepared, done, scores, digests)
 
 
 def _measured(prepared: Prepared, report: Report) -> Record:
-    """The record of a ceiling that predicts nothing."""
+    """The record of what predicts nothing."""
     task, start = prepared.task, time.perf_counter()
     slides = {id_: task.kept(id_) for id_ in task.facts.patients}
-    book = measured(task.facts, slides, prepared.job.card)
+    found = measured(task.facts, slides, prepared.job.card)
     seconds = {**report.seconds, "score": time.perf_counter() - start}
-    if book is None:
-        return _record(prepared, Report("refused", NO_NEIGHBOUR, seconds, report.notes))
-    return _record(prepared, Report("done", None, seconds, report.notes, report.peak_mb), book)
+    if isinstance(found, str):
+        return _record(prepared, Report("refused", found, seconds, report.notes))
+    return _record(prepared, Report("done", None, seconds, report.notes, report.peak_mb), found)
 
 
 def _validated(prepared: Prepared) -> tuple[dict[str, str], Spread]:
@@ -262,7 +265,10 @@ def _read(job: Job, slide_id: str) -> SlidePrediction:
 
 
 def _record(
-    prepared: Prepared, report: Report, book: ScoreBook | None = None, digests: Mapping[str, str] | None = None
+    prepared: Prepared,
+    report: Report,
+    scores: Mapping[str, Any] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Record:
     job, task = prepared.job, prepared.task
     key, card = job.folder.key, job.card
@@ -278,12 +284,11 @@ def _record(
         preset=job.preset,
         settings=key.settings,
         seed=key.seed,
-        draws=book.n_draws if book else key.draws,
         encoder=job.given.encoder,
         pretrained=pretrained_of(card, key.settings),
         command=prepared.command,
         request=dict(prepared.request),
-        **(book.scores() if book else {}),
+        **{"draws": key.draws, **(scores or {})},
         predictions=dict(digests or {}),
         seconds={step: round(seconds, 3) for step, seconds in (task.seconds | report.seconds).items()},
         peak_memory_mb=report.peak_mb,

@@ -16,7 +16,7 @@ from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_d
 from stbench.evaluation.task import TestSlide
 from stbench.metrics import Score, score_slide
 from stbench.metrics.score import RULES
-from stbench.metrics.summary import OverSlides, add_slide, over_slides
+from stbench.metrics.summary import OverSlides, add_slide, is_of_sets, over_slides
 
 FloatArray = NDArray[np.float32]
 Scorer = Callable[..., dict[str, Score]]
@@ -31,9 +31,11 @@ class _Track:
     spread: NDArray[np.float64] | None = None
     per_slide: dict[str, dict[str, Score]] = field(default_factory=dict)
     together: dict[str, OverSlides] = field(default_factory=over_slides)
+    sets: list[str] = field(default_factory=list)
 
     def add(self, slide: TestSlide, prediction: FloatArray, draws: FloatArray | None = None) -> None:
         facts = {**slide.facts(), "spread": self.spread}
+        self.sets = list(slide.sets or ())
         self.per_slide[slide.inputs.slide_id] = self.scorer(slide.expression, prediction, draws=draws, **facts)
         add_slide(self.together, slide.expression, prediction, facts)
 
@@ -63,12 +65,26 @@ class _Track:
         return summarise(self.values(metric), self.undefined(metric), self.constant(metric), dressed=dressed)
 
     def per_gene(self) -> dict[str, dict[str, list[float | None]]]:
+        return {name: slides for name, slides in self._one_by_one().items() if not is_of_sets(name)}
+
+    def per_set(self) -> dict[str, dict[str, dict[str, float]]]:
+        return {
+            name: {slide: _known(self.sets, values) for slide, values in slides.items()}
+            for name, slides in self._one_by_one().items()
+            if is_of_sets(name) and self.sets
+        }
+
+    def _one_by_one(self) -> dict[str, dict[str, list[float | None]]]:
         found: dict[str, dict[str, list[float | None]]] = {}
         for slide, scores in self.per_slide.items():
             for name, score in scores.items():
                 if score.per_gene is not None:
                     found.setdefault(name, {})[slide] = [_rounded(value) for value in score.per_gene]
         return found
+
+
+def _known(names: list[str], values: list[float | None]) -> dict[str, float]:
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
 
 def _where_any(counts: dict[str, int]) -> dict[str, int]:
@@ -130,6 +146,7 @@ class ScoreBook:
             "metrics_single_draw": self.metrics_single_draw(),
             "metrics_posterior_mean": self.metrics_posterior_mean(),
             "per_gene": self._mean.per_gene(),
+            "per_set": self._mean.per_set(),
             "rules": RULES,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from stbench.data.image import PatchSpec
 from stbench.data.normalize import normalize
 from stbench.data.slide import Slide
 from stbench.errors import UserError
+from stbench.evaluation.gene_sets import GeneSetFile
 from stbench.evaluation.given import Given, Secrets, Sight, SlideFacts
 from stbench.evaluation.record import TaskFacts
 from stbench.features.encoder import Encoder
@@ -44,6 +45,7 @@ class TaskSettings:
         weights: local weight file of the encoder, for those that need one, or its folder of feature files.
         patch: geometry of the patches; the cohort's default when None.
         validates: whether the slides that the split gives to validation validate; else they train.
+        gene_sets: file of gene sets that predictions are scored by too; no part of the task's identity.
     """
 
     genes: int
@@ -54,6 +56,7 @@ class TaskSettings:
     weights: Path | None = None
     patch: PatchSpec | None = None
     validates: bool = True
+    gene_sets: Path | None = None
 
     def of(self, fold: str) -> TaskSettings:
         """The same of another split."""
@@ -72,6 +75,7 @@ class TestSlide:
         domains: (n_spots,) names of tissue domains, empty where a spot has none; None when there are no such names.
         genes: (n_genes,) names of the panel; None where they are not known.
         scale: name of the scale of expression; None where it is not known.
+        sets: name to genes of the gene sets that the panel can score; None where none are asked for.
     """
 
     __test__ = False  # not a test case, whatever its name begins with
@@ -83,12 +87,13 @@ class TestSlide:
     domains: NDArray[np.str_] | None = None
     genes: Sequence[str] | None = None
     scale: str | None = None
+    sets: Mapping[str, Sequence[str]] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What metrics may ask for, as keywords of :func:`stbench.metrics.score_slide`."""
         inputs = self.inputs
         found = {"xy": inputs.xy, "log_depth": self.log_depth, "domains": self.domains, "patient": inputs.patient}
-        return {**found, "genes": self.genes, "scale": self.scale}
+        return {**found, "genes": self.genes, "scale": self.scale, "sets": self.sets}
 
     @property
     def log_depth(self) -> NDArray[np.float64]:
@@ -105,6 +110,7 @@ class Task:
         settings: what the user chose.
         patch: geometry of the patches.
         encoder: the task's encoder, of the task's slides.
+        gene_sets: that predictions are scored by too, None without.
         seconds: wall time so far of reading (``read``) and of features (``features``), which its runs share.
     """
 
@@ -116,6 +122,7 @@ class Task:
     _device: str = "cpu"
     _cache_dir: Path | None = None
     _reporter: Reporter = SILENT
+    gene_sets: GeneSetFile | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "features": 0.0}, init=False)
     _features: dict[str, tuple[str, KeptArrays]] = field(default_factory=dict)
     _expression: dict[str, KeptArrays] = field(default_factory=dict)
@@ -177,6 +184,7 @@ class Task:
             slide.domains,
             self.facts.genes,
             self.settings.normalization,
+            None if self.gene_sets is None else self.gene_sets.within(self.facts.genes),
         )
 
     def _slide_facts(self, slide: Slide, encoder: str) -> SlideFacts:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stbench.catalogue import MethodCard, code_of
 from stbench.errors import DataError, SettingError
+from stbench.evaluation.given import SIGHTS
 from stbench.evaluation.plan import Fold, Plan, PlannedRun
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import read_record
@@ -84,7 +85,7 @@ class GridPlan:
 
 def _weight(series: Series, genes: int) -> float:
     """A training step has a part that does not know the panel."""
-    share = _INITIATED if series.kind in ("oracle", "ceiling") else _CHEAP if series.control else 1.0
+    share = _INITIATED if series.kind in SIGHTS else _CHEAP if series.control else 1.0
     return (100.0 + genes) * share
 
 

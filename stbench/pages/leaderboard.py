@@ -68,6 +68,8 @@ def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
     for name in metrics:
         head += [title(name), *(_beside(name, others, shares) if name == PRIMARY else [])]
     for line in board.lines:
+        if line.is_reference and not any(name in line.numbers.get(first, {}) for name in metrics):
+            continue
         cells = [places.get(line.label, ""), _named(line, said[line.label], len(board.folds))]
         for name in metrics:
             text = _cell(line.numbers.get(first, {}).get(name), name)

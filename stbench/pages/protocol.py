@@ -12,7 +12,7 @@ from stbench.evaluation.record import PRIMARY, Record, TaskFacts
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.pages.facts import leaking
 from stbench.pages.patients import LEAST, Estimate, by_patient, estimate
-from stbench.pages.rows import CEILINGS, Group, Row, Standing, values_by_seed
+from stbench.pages.rows import CEILINGS, REFERENCES, Group, Row, Standing, values_by_seed
 from stbench.pages.sections import Section
 
 
@@ -61,6 +61,11 @@ class Line:
     folds: int
     rows: dict[str, list[Row]] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is what is known of domains without a prediction."""
+        return self.way in REFERENCES
 
     @property
     def method(self) -> str:
@@ -150,7 +155,7 @@ class Protocol:
 
 def scale_of(section: Section) -> str:
     """Name of the scale of a task."""
-    return section.task.normalization.partition(":")[0]
+    return section.task.scale
 
 
 def scales_of(sections: Sequence[Section]) -> list[str]:

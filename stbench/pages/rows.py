@@ -16,6 +16,14 @@ NO_ENCODER = "none"
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
 DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
 """Ways of predicting: the mean of the declared number of draws, one draw, the direct posterior mean."""
+REFERENCES = {
+    "measured": "measured panel",
+    "smoothed": "smoothed by one ring",
+    "half": "half of the counts",
+    "coordinates": "coordinates alone",
+    "depth": "quantiles of total counts",
+}
+"""What is known of domains without a prediction, by its name in records, to what is printed."""
 _SAID_IF_ON = ("smooth_labels", "calibrate")
 
 
@@ -38,6 +46,7 @@ _STANDINGS = {
     "control": Standing(CONTROLS),
     "oracle": Standing(CONTROLS, ranked=False, bracketed=True),
     "ceiling": Standing(CEILINGS, ranked=False),
+    "reference": Standing(CEILINGS, ranked=False, bracketed=True),
 }
 
 
@@ -78,7 +87,7 @@ class Row:
     Args:
         method: name of the method.
         said: what tells its runs from other runs of the method.
-        way: ``declared``, ``single draw`` or ``posterior mean``.
+        way: ``declared``, ``single draw`` or ``posterior mean``; of references the row of :data:`REFERENCES`.
         standing: its block, and whether it is ranked.
         cells: metric to cell.
         n_draws: draws of every slide behind the row, 0 for rows without draws.
@@ -101,7 +110,7 @@ class Row:
     @property
     def label(self) -> str:
         """What is printed: name and way of predicting, in brackets where an oracle sees the truth."""
-        shown = self.name
+        shown = REFERENCES.get(self.way, self.name)
         if self.way == POSTERIOR:
             shown = name_of(f"{self.method}-mean", self.said)
         elif self.n_draws:
@@ -224,7 +233,7 @@ def _brief(value: object) -> str:
 
 
 def rows_of(group: Group) -> list[Row]:
-    """Rows of one method: mean of the draws, one draw, direct posterior mean; never mixed in one row.
+    """Rows of one method: mean of the draws, one draw, direct posterior mean; never mixed in one row; or references.
 
     None where every run was refused or failed.
     """
@@ -236,6 +245,8 @@ def rows_of(group: Group) -> list[Row]:
         rules = min(run.rules for run in group.done)
         return Row(group.method, group.said, way, standing(record.kind), cells, n_draws, rules)
 
+    if record.references:
+        return [row(way, _cells([run.references[way] for run in group.done])) for way in record.references]
     declared = _cells([run.metrics for run in group.done])
     posterior = _cells([run.metrics_posterior_mean for run in group.done])
     single = _draw_cells({run.seed: run.metrics_single_draw for run in group.done})
@@ -294,9 +305,15 @@ def values_by_seed(group: Group, way: str, metric: str) -> dict[int, list[float 
             drawn = record.metrics_single_draw.get(metric)
             found[record.seed] = [mean_of(values) for values in drawn.per_slide.values()] if drawn else []
         else:
-            summaries = record.metrics if way == DECLARED else record.metrics_posterior_mean
+            summaries = _summaries(record, way)
             found[record.seed] = list(summaries[metric].per_slide.values()) if metric in summaries else []
     return found
+
+
+def _summaries(record: Record, way: str) -> dict[str, Summary]:
+    """Metrics of one way of predicting, but for single draws."""
+    ways = {DECLARED: record.metrics, POSTERIOR: record.metrics_posterior_mean}
+    return {**record.references, **ways}[way]
 
 
 def ordered(rows: Iterable[Row], block: str) -> list[Row]:

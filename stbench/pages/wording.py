@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from stbench.evaluation.exposure import contamination
 from stbench.evaluation.record import PRIMARY, Record
 from stbench.metrics.score import RULES
+from stbench.metrics.summary import is_of_sets
+from stbench.pages import downstream
 from stbench.pages.columns import title
 from stbench.pages.facts import limits
 from stbench.pages.marks import (
@@ -122,7 +124,12 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         *_late(board),
         *_widened(board),
         _draws(board),
-        *_counted(board, columns, "n_undefined", "Genes left out as constant (or, in partial PCC, a line in depth)"),
+        *_counted(
+            board,
+            [name for name in columns if not is_of_sets(name)],
+            "n_undefined",
+            "Genes left out as constant (or, in partial PCC, a line in depth)",
+        ),
         *_counted(
             board, [PRIMARY], "n_constant",
             "Genes predicted constant though the truth varies (0 in PCC, left out of GSC and SSC)",
@@ -131,6 +138,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         "*Controls* stand in the ranking; `[ ]` and ceilings see the truth and are never ranked; a ceiling bounds MSE "
         "and PCC alone.",
         *_share(board, columns),
+        *downstream.notes(board, columns),
     ]  # fmt: skip
     if any(number.mean is None for line in board.lines for number in line.numbers.get(scale, {}).values()):
         lines.append(f"`{NONE}` undefined, as GSC and SSC of a constant prediction and CRPS of one draw are.")
@@ -277,14 +285,14 @@ def troubled(board: Protocol) -> list[tuple[str, str]]:
 
 
 def troubles(board: Protocol) -> list[str]:
-    """Reasons of the runs that were refused or failed, each once."""
+    """Reasons of the runs that were refused or failed, each once; references are refused where there are no domains."""
     said = (
         f"`{'x' if record.status == 'failed' else NONE}` {group.name}, seed {record.seed}: {record.status}: "
         f"{record.reason}"
         for section in board.sections
         for group in section.groups
         for record in group.records
-        if record.status != "done"
+        if record.status == "failed" or (record.status == "refused" and record.kind != "reference")
     )
     return list(dict.fromkeys(said))
 

@@ -67,7 +67,7 @@ def worth_among(
 def _is_clean(record: Record, scale: str, encoder: str) -> bool:
     task = record.task
     known = None not in {task.patients[slide] for slide in task.test}
-    same = task.normalization.partition(":")[0] == scale and _kind(task.encoder) == _kind(encoder)
+    same = task.scale == scale and _kind(task.encoder) == _kind(encoder)
     return record.status == "done" and same and known and not leaking(task)
 
 

@@ -4,13 +4,15 @@ import pytest
 
 from stbench.catalogue import find_dataset, method_cards
 from stbench.evaluation.build import build_task
-from stbench.evaluation.measured import NO_NEIGHBOUR, neighbours_of
+from stbench.evaluation.measured import NO_DOMAINS, NO_NEIGHBOUR, neighbours_of
 from stbench.evaluation.record import read_record, write_record
 from stbench.evaluation.rescore import Truths, rescore
 from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings
 from stbench.methods.controls.measured import cut_of
-from stbench.metrics import count_split, seed_of, serial_sections
+from stbench.metrics import count_split, reference_rows, seed_of, serial_sections
+
+from .conftest import make_cohort
 
 CARDS = method_cards()
 
@@ -75,3 +77,28 @@ def test_serial_sections_take_the_neighbours_of_the_task(task, tmp_path, monkeyp
     found = record.metrics["pcc"].per_slide
     assert found[first] == expected.pcc.value
     assert all(found[id_] is None for id_ in task.facts.test if id_ != first)
+
+
+def with_domains(slide):
+    slide.adata.obs["domain"] = ["", *["a", "b"] * 12][: slide.n_spots]
+    return slide
+
+
+def test_references_are_rows_of_every_test_slide_with_domains(slides, card, settings, tmp_path):
+    """Slides of 16 spots are too few for domains: every row is there, undefined."""
+    task = build_task(make_cohort([with_domains(s) if s.id != "P3-s1" else s for s in slides]), card, settings)
+    record = run(task, "references", tmp_path)
+    assert (record.status, record.predictions, record.kind, record.metrics) == ("done", {}, "reference", {})
+    assert list(record.references) == ["measured", "smoothed", "half", "coordinates", "depth"]
+    expected = reference_rows(cut_of(task.kept("P3-s0")), task.kept("P3-s0").domains, seed=seed_of("P3-s0"))
+    for row, metrics in record.references.items():
+        assert {name: summary.per_slide["P3-s0"] for name, summary in metrics.items()} == {
+            name: score.value for name, score in expected[row].items()
+        }
+        assert "P3-s1" not in metrics["domain-ari"].per_slide
+    assert read_record(tmp_path / "references") == record
+
+
+def test_without_domains_there_are_no_references(task, tmp_path):
+    refused = run(task, "references", tmp_path)
+    assert (refused.status, refused.reason) == ("refused", NO_DOMAINS)

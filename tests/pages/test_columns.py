@@ -33,10 +33,10 @@ def made_up(monkeypatch):
 
 
 def test_the_usual_columns():
-    small = ["pcc", "mse", "gsc", "ssc"]
-    assert columns("run") == columns("curve") == small
+    small, sets = ["pcc", "mse", "gsc", "ssc"], ["gene-set-pcc", "gene-set-network"]
+    assert (columns("run"), columns("curve")) == (small + sets, small)
     assert columns("board") == [
-        "pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps",
+        "pcc", "pooled-pcc", "mse", "gsc", "ssc", "moran-bias", "partial-pcc", "variance-ratio", "crps", *sets,
     ]  # fmt: skip
     assert columns("board", {"ssc", "mse", "unknown"}) == ["mse", "ssc"]
 

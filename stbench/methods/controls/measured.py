@@ -1,4 +1,4 @@
-"""Ceilings that are measured on the truth of a slide: what the noise in its counts allows, without a prediction."""
+"""Rows that are measured on the truth of a slide, without a prediction: ceilings, and references for its domains."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import ClassVar
 from stbench.data.slide import Slide
 from stbench.errors import RunFailedError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
-from stbench.metrics import Ceiling, Cut, count_split, seed_of, serial_sections
+from stbench.metrics import Ceiling, Cut, Score, count_split, reference_rows, seed_of, serial_sections
 
 
-class MeasuredCeiling(Method):
-    """Learns and predicts nothing: its row holds what :meth:`measure` says of every test slide."""
+class Measured(Method):
+    """Learns and predicts nothing: its rows hold what the truth of every test slide says."""
 
     predicts: ClassVar[bool] = False
 
@@ -21,6 +21,10 @@ class MeasuredCeiling(Method):
 
     def predict(self, inputs: SlideInputs, draws: int, seed: int) -> FloatArray:
         raise RunFailedError(f"{type(self).__name__}: expected to be measured on the truth, found a slide to predict")
+
+
+class MeasuredCeiling(Measured):
+    """A ceiling: its row holds what :meth:`measure` says."""
 
     def measure(self, slide: Slide, neighbours: Sequence[Slide], scale: str) -> Ceiling | None:
         """The best values to be had on a slide.
@@ -52,6 +56,21 @@ class SerialSections(MeasuredCeiling):
     def measure(self, slide: Slide, neighbours: Sequence[Slide], scale: str) -> Ceiling | None:
         others = [cut_of(other) for other in neighbours]
         return serial_sections(cut_of(slide), others, scale) if others else None
+
+
+class References(Measured):
+    """What is known of domains without a prediction; see :func:`stbench.metrics.reference_rows`."""
+
+    def measure(self, slide: Slide, scale: str) -> dict[str, dict[str, Score]] | None:
+        """Row to metric to score of a test slide with the counts of the panel; None where it carries no domains.
+
+        Raises:
+            DataError: the slide has no raw counts, or no total counts.
+        """
+        if slide.domains is None or not (slide.domains != "").any():
+            return None
+        domains = slide.domains[slide.total_counts > 0]
+        return reference_rows(cut_of(slide), domains, scale, seed=seed_of(slide.id))
 
 
 def cut_of(slide: Slide) -> Cut:

@@ -79,7 +79,7 @@ def _of_line(board: Protocol, line: Line, scale: str) -> Iterator[GeneRow]:
 
 def _on(records: list[Record], scale: str) -> list[Record]:
     done = [record for record in records if record.status == "done"]
-    return [record for record in done if record.task.normalization.partition(":")[0] == scale]
+    return [record for record in done if record.task.scale == scale]
 
 
 def genes_csv(rows: list[GeneRow]) -> str:

@@ -57,7 +57,7 @@ def training(rows: dict[str, list[tuple[Run, Training]]]) -> Figure:
 def named(run: Run, *, several: bool) -> str:
     """A run among those of its row: its seed, its task where there are several."""
     seed = f"seed {run.record.seed}"
-    scale = run.record.task.normalization.partition(":")[0]
+    scale = run.record.task.scale
     return f"{run.record.task.protocol}, {scale}, {seed}" if several else seed
 
 

@@ -106,7 +106,7 @@ def _series(request: SweepRequest, single: Plan, bases: Sequence[str], variants:
     found = [series_of(runs[name], name, request) for name in request.methods]
     found += [varied(runs[one.method], one.name, one.method, request, one.overrides) for one in variants]
     taken = {series.name for series in found}
-    beside = {card.name for card in single.usual} - taken
+    beside = {card.name for card in single.usual if card.kind != "reference"} - taken
     usual = [run for run in single.runs if run.card.name in beside]
     return found + [series_of(run, run.card.name, request, control=True) for run in usual]
 
