@@ -16,6 +16,7 @@ from stbench.errors import SettingError
 from stbench.evaluation.apply import open_model
 from stbench.evaluation.asked import choose_device
 from stbench.evaluation.export import library
+from stbench.evaluation.gene_sets import GeneSetFile
 from stbench.evaluation.plan import plan
 from stbench.evaluation.predict import predict as predict_slides
 from stbench.evaluation.predict import wanted_by
@@ -119,7 +120,7 @@ def leaderboard(*runs: Runs | Record | Path | str, metrics: Sequence[str] | None
 def plot(
     *runs: Runs | Path | str, out: Path | str = "plots", kinds: Sequence[str] | None = None, genes: Sequence[str] = (),
     slide: str | None = None, data_root: Path | str | None = None, secret: Path | str | None = None,
-    reporter: Reporter = SILENT,
+    gene_sets: Path | str | None = None, gene_set: str | None = None, reporter: Reporter = SILENT,
 ) -> list[Path]:  # fmt: skip
     """Draw finished runs as ``stbench plot`` does.
 
@@ -131,6 +132,8 @@ def plot(
         slide: that is shown, the first test slide when None.
         data_root: folder that holds one folder per cohort.
         secret: file of the seed of generated slides that were made with one.
+        gene_sets: file of gene sets.
+        gene_set: the one whose genes alone the network shows.
         reporter: where progress and what is left out go.
 
     Returns:
@@ -142,7 +145,8 @@ def plot(
     places = [one.out if isinstance(one, Runs) else Path(one) for one in runs]
     root, seed = (None if path is None else Path(path) for path in (data_root, secret))
     material = Material.at(places, Truths(root, default_cache(), reporter, seed))
-    return Pictures(material, Path(out), slide, genes, reporter).draw(kinds)
+    sets = None if gene_sets is None else GeneSetFile.read(Path(gene_sets))
+    return Pictures(material, Path(out), slide, genes, reporter, sets, gene_set).draw(kinds)
 
 
 def report(

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from stbench.errors import DataError, UnknownNameError, UserError
+from stbench.errors import DataError, SettingError, UnknownNameError, UserError
+from stbench.evaluation.gene_sets import GeneSetFile
 from stbench.files import write_text
+from stbench.metrics.gene_sets import FEWEST
 from stbench.pages.figures import save_figure
 from stbench.pages.plots.calibration import calibration
+from stbench.pages.plots.domains import domain_figure
 from stbench.pages.plots.forest import forest
 from stbench.pages.plots.genes import gene_rows, genes_csv, told
 from stbench.pages.plots.maps import draw_map, gene_map
@@ -44,6 +47,8 @@ class Pictures:
         slide: that is shown, the first test slide when None.
         genes: that are shown; the best, the median and the worst predicted when empty.
         reporter: where progress and what is left out go.
+        sets: gene sets.
+        gene_set: the one whose genes alone the network shows; all of the panel when None.
     """
 
     material: Material
@@ -51,6 +56,8 @@ class Pictures:
     slide: str | None = None
     genes: Sequence[str] = ()
     reporter: Reporter = SILENT
+    sets: GeneSetFile | None = None
+    gene_set: str | None = None
     _views: dict[bool, SlideView] = field(default_factory=dict, init=False)
 
     def draw(self, kinds: Sequence[str] | None = None) -> list[Path]:
@@ -77,7 +84,7 @@ class Pictures:
             for kind in chosen:
                 try:
                     written += KINDS[kind](self)
-                except (DataError, UnknownNameError):
+                except (DataError, SettingError, UnknownNameError):
                     raise
                 except UserError as error:
                     if kinds:
@@ -108,6 +115,26 @@ class Pictures:
             check_gene(gene, view.task.genes)
         return genes
 
+    def set_genes(self, view: SlideView) -> list[str]:
+        """Genes of the set that was asked for, in the order of the panel; none where none was.
+
+        Raises:
+            SettingError: a set without a file of sets.
+            UnknownNameError: there is no such set.
+            NotPossibleError: the panel has too few of its genes.
+        """
+        if self.gene_set is None:
+            return []
+        if self.sets is None:
+            raise SettingError("--gene-set: expected --gene-sets FILE beside it, found none")
+        found = self.sets.named(self.gene_set, view.task.genes)
+        if len(found) < FEWEST:
+            raise NotPossibleError(
+                f"expected {FEWEST} genes of {self.gene_set} in the panel of {len(view.task.genes)}, found "
+                f"{len(found)}; run more --genes"
+            )
+        return found
+
     def save(self, figure: Figure, *names: str) -> list[Path]:
         """Both files of a figure, named by its kind and what it shows."""
         return save_figure(figure, self.out / "-".join(map(safe, names)))
@@ -129,7 +156,17 @@ def _maps(to: Pictures) -> Iterator[Path]:
 
 
 def _network(to: Pictures) -> Iterator[Path]:
-    yield from to.save(network(to.view()), "network", to.view().name)
+    view, name = to.view(), to.gene_set or ""
+    said = [name] if name else []
+    yield from to.save(network(view, to.set_genes(view), name), "network", view.name, *said)
+
+
+def _domains(to: Pictures) -> Iterator[Path]:
+    """Of the slide, or where none was named of the first test slide that carries domains."""
+    name = to.slide or to.material.with_domains()
+    same = name == to.view().name
+    view = to.view() if same else to.material.view(name, to.material.predicting)
+    yield from to.save(domain_figure(view, to.canvas if same else Canvas.of(view)), "domains", view.name)
 
 
 def _moran(to: Pictures) -> Iterator[Path]:
@@ -173,6 +210,7 @@ KINDS: dict[str, Callable[[Pictures], Iterator[Path]]] = {
     "maps": _maps,
     "network": _network,
     "moran": _moran,
+    "domains": _domains,
     "draws": _draws,
     "training": _training,
     "forest": _forest,

@@ -206,6 +206,19 @@ class Material:
             raise UnknownNameError("slide", name, known, hint="test and validation slides of the task")
         return task.test[0] if name is None else name
 
+    def with_domains(self) -> str:
+        """The first test slide that carries tissue domains.
+
+        Raises:
+            NotPossibleError: none does, or there are no predictions, or the cohort is not there.
+        """
+        record = self.predicting[0].record
+        for name in record.task.test:
+            slide = self._source(record, name)
+            if slide is not None and slide.domains is not None and (slide.domains != "").any():
+                return name
+        raise NotPossibleError("expected tissue domains (obs['domain']) on a test slide, found none")
+
     def check_genes(self, genes: Sequence[str]) -> None:
         """Raise UnknownNameError for a gene that is in no panel."""
         panels = {gene for run in self.runs for gene in run.record.task.genes}

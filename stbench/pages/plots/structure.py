@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stbench.metrics.score import centred
-from stbench.metrics.structure import CrowdedError, morans_i, spatial_weights
+from stbench.metrics.structure import CrowdedError, gsc, morans_i, spatial_weights
 from stbench.pages.figures import COLORS
 from stbench.pages.plots.material import NotPossibleError, Shown, SlideView
 from stbench.pages.plots.style import (
@@ -66,22 +66,29 @@ def gene_order(truth: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.asarray(leaves_list(tree), dtype=np.int64)
 
 
-def network(view: SlideView) -> Figure:
+def network(view: SlideView, genes: Sequence[str] = (), title: str = "") -> Figure:
     """Correlations between genes on one slide: measured and predicted, all in the order of the measured.
 
     Args:
         view: a slide and what was predicted of it.
+        genes: of the panel; all when empty.
+        title: what these genes are called.
     """
-    truth = correlations(view.truth.expression)
+    panel = list(genes) or view.task.genes
+    columns = [view.column(gene) for gene in panel]
+    maps = [view.truth.expression, *(one.prediction.mean for one in view.shown)]
+    true, *predicted = (np.take(values, columns, axis=1) for values in maps)
+    truth = correlations(true)
     order = gene_order(truth)
-    names = [view.task.genes[gene] for gene in order] if len(order) <= _MOST_NAMED else []
+    names = [panel[gene] for gene in order] if len(order) <= _MOST_NAMED else []
     side = max(_LEAST_INCHES, _INCHES_PER_GENE * len(names))
-    head = f"Correlations between genes on {view.title}"
+    head = f"Correlations between genes {f'of {title} ' if title else ''}on {view.title}"
     foot = f"{len(order)} genes in the order of average linkage on the measured correlations. GSC: correlation, over "
     foot += "pairs of genes, of predicted and measured correlations. Grey: a gene that does not vary."
-    titles = [("measured", ""), *((one.label, _score(one, view, "gsc", "GSC")) for one in view.shown)]
+    scores = [f"GSC {number(gsc(true, values).value)}" for values in predicted]
+    titles = [("measured", ""), *((one.label, score) for one, score in zip(view.shown, scores, strict=True))]
     figure, panels = grid(len(titles), 3, (side + 0.5, side + 0.5), head, foot)
-    matrices = [truth, *(correlations(one.prediction.mean) for one in view.shown)]
+    matrices = [truth, *map(correlations, predicted)]
     for axes, (title, score), matrix in zip(panels, titles, matrices, strict=True):
         drawn = axes.imshow(matrix[np.ix_(order, order)], cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest")
         axes.set_facecolor(ABSENT)  # seen where there is no correlation

@@ -18,6 +18,7 @@ from stbench.text import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import EllipseCollection
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 VALUES, SPREADS, SIGNED = "viridis", "cividis", "RdBu_r"
@@ -154,7 +155,9 @@ class Canvas:
         axes.spines[:].set_visible(False)
         axes.set_title(heading(title, last=score), fontsize=TITLE)
 
-    def spots(self, axes: Axes, values: ArrayLike, colours: str, between: tuple[float, float]) -> EllipseCollection:
+    def spots(
+        self, axes: Axes, values: ArrayLike, colours: str | Colormap, between: tuple[float, float]
+    ) -> EllipseCollection:
         """One disc per spot, as wide as a spot."""
         from matplotlib.collections import EllipseCollection
 
@@ -163,7 +166,7 @@ class Canvas:
             [self.diameter] * n, [self.diameter] * n, [0.0] * n, units="xy", offsets=self.xy,
             offset_transform=axes.transData, cmap=colours, clim=between, linewidths=0,
         )  # fmt: skip
-        drawn.set_array(np.asarray(values, dtype=np.float64))
+        drawn.set_array(np.ma.masked_invalid(np.asarray(values, dtype=np.float64)))
         drawn.set_rasterized(n > _MOST_SHAPES)
         axes.add_collection(drawn)
         return drawn

@@ -44,10 +44,11 @@ def test_everything_that_runs_allow(at, tmp_path, heard):
     stems += ["calibration-P3-s0", f"forest-{board}"]
     assert names(written) == [*(f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")), f"genes-{board}.csv"]
     assert sorted(names((tmp_path / "out").iterdir())) == sorted(names(written))
-    assert (
-        heard.lines[0]
-        == "training: left out, expected history.csv of a trained method beside its record.json, found none"
-    )
+    assert heard.lines == [
+        "domains: left out, expected tissue domains (obs['domain']) on a test slide, found none",
+        "training: left out, expected history.csv of a trained method beside its record.json, found none",
+        *heard.lines[2:],
+    ]
 
 
 def test_default_genes_are_the_best_the_median_and_the_worst(at):
@@ -97,7 +98,7 @@ def test_runs_without_predictions(at, tmp_path, heard):
         Pictures(material, tmp_path / "out").draw(["network"])
     written = Pictures(material, tmp_path / "out", reporter=heard).draw()
     assert {name.partition("-")[0] for name in names(written)} == {"forest", "genes"}
-    assert sum("left out, expected a run with predictions" in line for line in heard.lines) == 4
+    assert sum("left out, expected a run with predictions" in line for line in heard.lines) == 5
 
 
 def test_a_method_without_predictions_is_named(at, tmp_path, heard):
