@@ -1,4 +1,4 @@
-"""Leiden clusters against domains; igraph is an extra that the tests do not bring along."""
+"""Leiden clusters against domains, where igraph, an extra, is installed."""
 
 import importlib.util
 
