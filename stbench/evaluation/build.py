@@ -83,17 +83,17 @@ def build_task(
     _check_panel_apart(kept.values(), split)
     facts = _facts(cohort, card, settings, split, panel, list(kept.values()), encoder, patch)
     sets = None if settings.gene_sets is None else GeneSetFile.read(settings.gene_sets)
-    for line in _notes(sets, facts.genes, kept.values()):
+    for line in _notes(sets, facts, kept.values()):
         reporter.info(line)
     task = Task(facts, settings, patch, encoder, kept, device, cache_dir, reporter, sets)
     task.seconds["read"] = perf_counter() - start
     return task
 
 
-def _notes(sets: GeneSetFile | None, genes: Sequence[str], slides: Iterable[Slide]) -> list[str]:
-    """What scores will lack: gene sets that the panel is too small for, metrics of domains without their extra."""
-    said = "" if sets is None else sets.note(genes)
-    without = uninstalled() if any(slide.domains is not None for slide in slides) else ""
+def _notes(sets: GeneSetFile | None, facts: TaskFacts, slides: Iterable[Slide]) -> list[str]:
+    """What scores will lack: gene sets that the panel is too small for, metrics of real domains without their extra."""
+    said = "" if sets is None else sets.note(facts.genes)
+    without = uninstalled() if facts.origin == "real" and any(slide.domains is not None for slide in slides) else ""
     return [line for line in (said, without) if line]
 
 

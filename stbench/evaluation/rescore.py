@@ -281,7 +281,7 @@ def rescored(
 def _notes(record: Record, sets: GeneSetFile | None) -> list[str]:
     """What its scores lack."""
     said = sets.note(record.task.genes) if sets is not None and record.gene_sets is not None else ""
-    without = uninstalled() if _OF_DOMAINS in record.metrics else ""
+    without = uninstalled() if record.task.origin == "real" and _OF_DOMAINS in record.metrics else ""
     return [line for line in (said, without) if line]
 
 

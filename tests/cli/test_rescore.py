@@ -57,3 +57,28 @@ def test_one_bad_run_leaves_all_records(stbench, run):
     )
     assert RECORD.read_bytes() == before
     assert stbench("leaderboard", "mine", "other", "--rescore").code == 2
+
+
+def test_gene_sets_are_scored_in_a_run_or_afterwards(stbench, run):
+    genes = run.task.genes
+    Path("sets.gmt").write_text("ALL\tx\t" + "\t".join(genes) + "\nNONE\tx\tABSENT\n")
+    assert stbench(*RUN, "sets", "--gene-sets", "sets.gmt").code == 0
+    record = read_record(Path("sets/training-mean"))
+    assert (record.task, record.gene_sets.n_used, record.request["gene_sets"]) == (run.task, 1, "sets.gmt")
+    assert "--gene-sets sets.gmt" in record.command
+    ended = stbench("rescore", "mine", "--gene-sets", "sets.gmt")
+    assert ended.code == 0, ended.err
+    assert read_record(RECORD).metrics["gene-set-pcc"] == record.metrics["gene-set-pcc"]
+    Path("sets.gmt").write_text("ALL\tx\tG1\nALL\tx\tG2\n")
+    for words in (["run", *RUN[1:], "other", "--gene-sets", "sets.gmt"], ["rescore", "mine"]):
+        ended = stbench(*words)
+        assert ended.code == 2
+        assert "gene sets" in ended.reason
+    assert not Path("other").exists()
+
+
+def test_a_panel_too_small_for_every_set_is_one_line(stbench):
+    Path("sets.json").write_text('{"FEW": ["ABSENT"]}')
+    ended = stbench(*RUN, "mine", "--gene-sets", "sets.json")
+    assert ended.code == 0
+    assert ended.err.count("expected one with 5 genes in the panel of 5, found none of 1 in sets.json") == 1

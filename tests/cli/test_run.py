@@ -78,6 +78,7 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         test_dataset="some/slides",
         patients=Path("p.csv"),
         genes_table=Path("g.csv"),
+        gene_sets=Path("s.gmt"),
         validation_rule="none",
         seeds=(2, 5),
         draws=3,

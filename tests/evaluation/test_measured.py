@@ -13,6 +13,7 @@ from stbench.methods.controls.measured import cut_of
 from stbench.metrics import count_split, reference_rows, seed_of, serial_sections
 
 from .conftest import make_cohort
+from .test_gene_sets import Said
 
 CARDS = method_cards()
 
@@ -97,6 +98,14 @@ def test_references_are_rows_of_every_test_slide_with_domains(slides, card, sett
         }
         assert "P3-s1" not in metrics["domain-ari"].per_slide
     assert read_record(tmp_path / "references") == record
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_metrics_that_lack_their_extra_are_named_once_for_real_domains(slides, card, settings, monkeypatch, real):
+    monkeypatch.setattr("stbench.evaluation.build.uninstalled", lambda: "left out: some")
+    said, told = card.model_copy(update={"simulated": not real}), Said()
+    build_task(make_cohort([with_domains(slide) for slide in slides]), said, settings, reporter=told)
+    assert told.lines.count("left out: some") == real
 
 
 def test_without_domains_there_are_no_references(task, tmp_path):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 NO_DOMAIN = -1
 _COLOURS = ("#332288", "#ddcc77", "#44aa99", "#cc6677", "#88ccee", "#117733", "#aa4499", "#999933", "#882255")
 """Tol's muted colours, which the colour-blind tell apart; more domains than these take a rainbow."""
-_WIDTH, _TITLE_ROOM, _COLUMNS = 2.5, 0.85, 4  # inches
+_WIDTH, _TITLE_ROOM, _COLUMNS = 2.5, 0.75, 4  # inches
+_LEGEND = 1.2  # inches
 LABELS, MEASURED = "domains", "measured"
 
 
@@ -104,6 +105,7 @@ def domain_figure(view: SlideView, canvas: Canvas) -> Figure:
         canvas.spots(place, values, colours, (-0.5, len(names) - 0.5))
     canvas.scale_bar(axes[0])
     shown = [Patch(color=colours(number_), label=plain(name)) for number_, name in enumerate(names)]
+    figure.set_figwidth(figure.get_figwidth() + _LEGEND)
     figure.legend(handles=shown, loc="outside right center", fontsize=SMALL, frameon=False)
     return figure
 
