@@ -24,29 +24,35 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
 
 
 def _domains(board: Protocol, columns: Sequence[str]) -> list[str]:
-    where = sorted({slide for name in columns for slide, value in _values(board, name).items() if value is not None})
+    values = [_values(board, name, scale) for name in columns for scale in board.scales]
+    where = sorted({slide for some in values for slide, value in some.items() if value is not None})
     lines = [
         f"Domains and markers: of slides that carry domains ({listed(where) or 'none here'}); no row is ranked by them."
     ]
     if any(line.is_reference for line in board.lines):
         said = "`[measured panel]` to `[quantiles of total counts]`: what is known of the domains without a prediction"
         lines.append(f"{said}. None is an upper bound: smoothing the truth raises its agreement.")
-    unsteady = {slide: value for slide, value in _values(board, _SELF).items() if value is not None and value < STEADY}
+    unsteady = [
+        f"{slide} on {scale} ({value:.2f})"
+        for scale in board.scales
+        for slide, value in sorted(_values(board, _SELF, scale).items())
+        if value is not None and value < STEADY
+    ]
     if unsteady and any(name in columns for name in _RANKED):
-        said = listed(f"{slide} ({value:.2f})" for slide, value in sorted(unsteady.items()))
         lines.append(
-            f"Nothing is said by {listed(_RANKED)} of {said}: two clusterings of the measured expression, from two "
-            f"seeds, agree to that ARI; {STEADY:g} is needed."
+            f"Nothing is said by {listed(_RANKED)} of {listed(unsteady)}: two clusterings of the measured expression, "
+            f"from two seeds, agree to that ARI; {STEADY:g} is needed."
         )
     return lines
 
 
-def _values(board: Protocol, metric: str) -> dict[str, float | None]:
-    """Slide to a value of some row on the first scale; of all rows, where it is a property of the slide."""
+def _values(board: Protocol, metric: str, scale: str) -> dict[str, float | None]:
+    """Slide to a value of some row where there is one; of all rows, where it is a property of the slide."""
     found: dict[str, float | None] = {}
     for line in board.lines:
-        for row in line.rows.get(board.scales[0], []):
-            found |= row.cells.get(metric, Cell(None)).per_slide
+        for row in line.rows.get(scale, []):
+            per_slide = row.cells.get(metric, Cell(None)).per_slide
+            found |= {slide: value for slide, value in per_slide.items() if value is not None}
     return found
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import PRIMARY, Record
 from stbench.files import write_text
+from stbench.metrics.summary import of_domains
 from stbench.pages import markdown, wording
 from stbench.pages.archive import ENDING, write_archive
 from stbench.pages.columns import Place, columns, decimals, title
@@ -54,38 +56,54 @@ def _is_shown(board: Protocol, metric: str) -> bool:
 
 
 def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
-    """Ceilings, then methods and controls in one ranking, controls set apart; the other scale's PCC beside the first.
+    """Ceilings, then methods and controls in one ranking, controls set apart; columns as :func:`scales_shown` says.
 
     Args:
         board: what is compared.
-        metrics: columns of the first scale in order.
+        metrics: columns in order.
     """
-    first, *others = board.scales
     places = {line.label: str(place) for place, line in enumerate(ranked(board), start=1)}
     said, beaten = marks(board), samplers_not_better(board)
     shares = ceiling(board) is not None and PRIMARY in metrics
+    scales = {name: scales_shown(board, name) for name in metrics}
     head, lines = ["#", "row"], []
     for name in metrics:
-        head += [title(name), *(_beside(name, others, shares) if name == PRIMARY else [])]
-    for line in board.lines:
-        if line.is_reference and not any(name in line.numbers.get(first, {}) for name in metrics):
-            continue
+        head += [_headed(name, scale, board.scales[0]) for scale in scales[name]]
+        head += ["share"] if name == PRIMARY and shares else []
+    for line in lines_shown(board, metrics):
         cells = [places.get(line.label, ""), _named(line, said[line.label], len(board.folds))]
         for name in metrics:
-            text = _cell(line.numbers.get(first, {}).get(name), name)
-            cells.append(f"{text} {NOT_ABOVE}" if name == CRPS and line.label in beaten else text)
-            if name == PRIMARY:
-                cells += [_cell(line.numbers.get(scale, {}).get(PRIMARY), PRIMARY) for scale in others]
-                cells += [_share(board, line)] if shares else []
+            cells += [_cell(line.numbers.get(scale, {}).get(name), name) for scale in scales[name]]
+            cells[-1] += f" {NOT_ABOVE}" if name == CRPS and line.label in beaten else ""
+            cells += [_share(board, line)] if name == PRIMARY and shares else []
         lines.append(cells)
     lines += [[mark, name, *[mark] * (len(head) - 2)] for name, mark in wording.troubled(board)]
     return Table(head, lines, words=(1,))
 
 
-def _beside(metric: str, scales: Sequence[str], shares: bool) -> list[str]:
-    short = title(metric).split()[0]
-    head = [f"{short} {'dep' if scale == _DEPTH else scale} ↑" for scale in scales]
-    return [*head, "share"] if shares else head
+def lines_shown(board: Protocol, metrics: Sequence[str]) -> list[Line]:
+    """Rows of a table of some metrics: all but references that have none of them."""
+    return [
+        line
+        for line in board.lines
+        if not line.is_reference or any(name in numbers for numbers in line.numbers.values() for name in metrics)
+    ]
+
+
+def scales_shown(board: Protocol, metric: str) -> list[str]:
+    """Scales that a metric has a column of: all for PCC, for domains those it is defined on, the first for the rest."""
+    first = board.scales[:1]
+    if metric not in of_domains():
+        return board.scales if metric == PRIMARY else first
+    numbers = {scale: [line.numbers.get(scale, {}).get(metric) for line in board.lines] for scale in board.scales}
+    defined = [scale for scale, some in numbers.items() if any(n is not None and n.mean is not None for n in some)]
+    return defined or first
+
+
+def _headed(metric: str, scale: str, first: str) -> str:
+    """``PCC ↑`` on the first scale, ``PCC dep ↑`` on the depth-normalised one."""
+    name, arrow = re.fullmatch(r"(.*?)( [↑↓])?", title(metric)).groups("")  # type: ignore[union-attr]
+    return title(metric) if scale == first else f"{name} {'dep' if scale == _DEPTH else scale}{arrow}"
 
 
 def _named(line: Line, mark: str, folds: int) -> str:

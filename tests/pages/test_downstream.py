@@ -62,7 +62,7 @@ def test_a_truth_that_is_not_steady_ranks_nothing_and_the_page_says_so():
     some = [scored("one", [0.5, 0.6], steady=0.62), references(0.62)]
     (board,) = boards_of(sections(some))
     page = protocol_page(board, metrics=["pcc", *ARI])
-    assert "Nothing is said by domain-ari, domain-nmi of P0-1 (0.62)" in page
+    assert "Nothing is said by domain-ari, domain-nmi of P0-1 on log1p (0.62)" in page
     assert next(row for row in table_of(board, ["pcc", "domain-ari"]).rows if row[1] == "one")[3] == "-"
 
 
@@ -87,3 +87,19 @@ def test_gene_sets_are_counted_on_the_page():
     said = "Gene sets: 2 of 7 have 5 genes in the panel, the others are left out; sha256 of the file abababababababab."
     assert said in protocol_page(board)
     assert said not in protocol_page(board, metrics=["pcc"])
+
+
+def test_domains_have_a_column_of_every_scale_that_they_are_defined_on():
+    """Markers are undefined on log1p."""
+    runs = []
+    for scale, marker in (("log1p", None), ("cp10k-log1p", 0.4)):
+        slides = facts("P0").test
+        values = {"pcc": 0.5, "domain-ari": 0.2, "marker-overlap-20": marker}
+        metrics = {name: summarise(dict.fromkeys(slides, value)) for name, value in values.items()}
+        runs.append(record("one", [0, 0], "P0", scale=scale, metrics=metrics))
+    (board,) = boards_of(sections(runs))
+    table = table_of(board, ["pcc", "domain-ari", "marker-overlap-20"])
+    assert list(table.head[2:]) == [
+        "PCC ↑", "PCC dep ↑", "ARI of domains ↑", "ARI of domains dep ↑", "markers, top 20 dep ↑",
+    ]  # fmt: skip
+    assert [row[-1].split()[0] for row in table.rows] == ["0.40"]

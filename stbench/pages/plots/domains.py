@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from stbench.pages.plots.material import NotPossibleError, SlideView
 from stbench.pages.plots.style import ABSENT, SMALL, Canvas, grid, number, plain
 
 if TYPE_CHECKING:
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 NO_DOMAIN = -1
@@ -110,10 +109,10 @@ def domain_figure(view: SlideView, canvas: Canvas) -> Figure:
     return figure
 
 
-def palette(n: int) -> ListedColormap:
+def palette(n: int) -> Colormap:
     """One colour per domain, grey where there is none."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    some: Sequence[object] = _COLOURS[:n] if n <= len(_COLOURS) else colormaps["turbo"](np.linspace(0.03, 0.97, n))
-    return ListedColormap(list(some)).with_extremes(bad=ABSENT)
+    some = list(_COLOURS[:n]) if n <= len(_COLOURS) else [*map(tuple, colormaps["turbo"](np.linspace(0.03, 0.97, n)))]
+    return ListedColormap(some).with_extremes(bad=ABSENT)
