@@ -50,6 +50,14 @@ def test_damage_is_said_in_one_line(tmp_path, name, text, said):
     assert "\n" not in str(error.value)
 
 
+def test_letters_that_are_not_utf_8_are_said_in_one_line(tmp_path):
+    path = tmp_path / "sets.gmt"
+    path.write_bytes("A\tx\tGÈNE\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"expected gene sets, found: .*utf-8") as error:
+        read_gene_sets(path)
+    assert "\n" not in str(error.value)
+
+
 def test_what_is_no_file(tmp_path):
     for path in (tmp_path, tmp_path / "none.gmt"):
         with pytest.raises(DataError, match="expected gene sets"):

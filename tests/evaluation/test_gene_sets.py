@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stbench.data.gene_sets import read_gene_sets
 from stbench.errors import DataError, UnknownNameError
 from stbench.evaluation.build import build_task
 from stbench.evaluation.gene_sets import GeneSetFile
@@ -122,11 +121,3 @@ def test_a_set_is_found_by_name(file):
     assert sets.named("LAST", GENES[::-1]) == GENES[:5:-1]
     with pytest.raises(UnknownNameError, match=r"unknown gene set 'MOSTLY': did you mean MOST\?"):
         sets.named("MOSTLY", GENES)
-
-
-def test_what_is_no_file_of_sets_is_said_in_one_line(tmp_path):
-    path = tmp_path / "sets.gmt"
-    path.write_bytes("A\tx\tGÈNE\n".encode("latin-1"))
-    with pytest.raises(DataError, match="expected gene sets, found") as error:
-        read_gene_sets(path)
-    assert "\n" not in str(error.value)
