@@ -4,9 +4,11 @@ import pytest
 
 from stbench.evaluation.record import GeneSetFacts
 from stbench.evaluation.summaries import summarise
-from stbench.pages.leaderboard import columns_of, protocol_page, table_of
+from stbench.pages.leaderboard import columns_of, lines_shown, protocol_page, table_of
 from stbench.pages.plots.forest import forest
 from stbench.pages.protocol import boards_of
+from stbench.pages.report.board import domains_of
+from stbench.pages.report.values import values_of
 from stbench.pages.rows import REFERENCES
 from stbench.pages.sections import leaderboard_csv, sections
 
@@ -103,3 +105,14 @@ def test_domains_have_a_column_of_every_scale_that_they_are_defined_on():
         "PCC ↑", "PCC dep ↑", "ARI of domains ↑", "ARI of domains dep ↑", "markers, top 20 dep ↑",
     ]  # fmt: skip
     assert [row[-1].split()[0] for row in table.rows] == ["0.40"]
+
+
+def test_a_report_has_the_rows_of_the_table_and_its_lines_side_by_side(board):
+    """References stand among domains alone; each row there is dressed by the line of its own label."""
+    (domains,) = domains_of(board)
+    labels = [row[0].removesuffix(" !").removesuffix(" =") for row in domains.table.rows]
+    assert labels == [line.label for line in domains.lines]
+    assert "[measured panel]" in labels
+    assert [line.label for line in lines_shown(board, columns_of(board))] == ["one", "two"]
+    for part in values_of(board, ["pcc"]).tables:
+        assert [row[0] for row in part.content.rows] == ["one", "two"]

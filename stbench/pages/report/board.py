@@ -10,7 +10,7 @@ from stbench.evaluation.record import PRIMARY
 from stbench.pages import wording
 from stbench.pages.columns import decimals, title
 from stbench.pages.facts import facts_of, leaking, limits, measured_on, title_of
-from stbench.pages.leaderboard import columns_of, facts, table_of
+from stbench.pages.leaderboard import columns_of, facts, lines_shown, table_of
 from stbench.pages.marks import best_control, ceiling, ranked
 from stbench.pages.plots.genes import VERDICTS
 from stbench.pages.plots.material import Material
@@ -94,7 +94,7 @@ def board_page(
         figures=figures_of(board),
         forests=forests_of(board),
         ranking=table_of(board, shown).without("#"),
-        lines=board.lines,
+        lines=lines_shown(board, shown),
         places=places_of(board),
         marks=wording.found_marks(board),
         notes=[line for line in wording.notes(board, shown) if line not in [*above, *wording.said_marks(board)]],
@@ -151,7 +151,8 @@ def domains_of(board: Protocol) -> list[Domains]:
         numbers = [line.numbers.get(scale, {}) for line in own.lines]
         shown = [name for name in wanted if any(name in held and held[name].mean is not None for held in numbers)]
         if shown:
-            found.append(Domains(scale, table_of(own, shown).without("#"), own.lines, places_of(own)))
+            table, lines = table_of(own, shown).without("#"), lines_shown(own, shown)
+            found.append(Domains(scale, table, lines, places_of(own)))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from stbench.evaluation.record import PRIMARY
 from stbench.pages.columns import decimals, title
+from stbench.pages.leaderboard import lines_shown
 from stbench.pages.patients import by_patient
 from stbench.pages.protocol import Line, Protocol
 from stbench.pages.tables import NONE, Table
@@ -65,19 +66,20 @@ def values_of(board: Protocol, metrics: Sequence[str]) -> ByName:
     shown = [
         name for name in first if any(_slides(line, scale, name) for line in board.lines for scale in board.scales)
     ]
+    lines = lines_shown(board, shown)
     whats = ["patient", "slide"] if known else ["slide"]
     parts = [
-        Part(what, scale, [_table(board, what, scale, name) for name in shown])
+        Part(what, scale, [_table(board, lines, what, scale, name) for name in shown])
         for scale in board.scales for what in whats if shown
     ]  # fmt: skip
     return ByName([(name, title(name)) for name in shown], parts)
 
 
-def _table(board: Protocol, what: str, scale: str, metric: str) -> Table:
+def _table(board: Protocol, lines: Sequence[Line], what: str, scale: str, metric: str) -> Table:
     of_patients = what == "patient"
     names = sorted({str(name) for name in (board.patients.values() if of_patients else board.patients)})
     rows = []
-    for line in board.lines:
+    for line in lines:
         values: Values = _slides(line, scale, metric)
         found = (by_patient(values, board.patients) or {}) if of_patients else values
         rows.append([line.label, *(_text(found.get(name), metric) for name in names)])
