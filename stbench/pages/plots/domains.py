@@ -94,7 +94,7 @@ def domain_figure(view: SlideView, canvas: Canvas) -> Figure:
     names, panels = domain_maps(view)
     colours = palette(len(names))
     foot = f"{len(names)} domains; grey: spots without one, which are left out. Clusters: k-means on 20 principal "
-    foot += "components, as many as domains, in the colour of the domain that they share most spots with. "
+    foot += "components, as many as domains, with their colours, one to one, so that as many spots as can be agree. "
     foot += f"Expression: {view.scale}."
     inches = _WIDTH, _WIDTH * canvas.aspect + _TITLE_ROOM
     figure, axes = grid(len(panels), _COLUMNS, inches, f"Domains of {view.title}", foot)
