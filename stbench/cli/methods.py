@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stbench.cli.asks import Grouped, asks
-from stbench.cli.console import ConsoleReporter, complain, say, say_aligned, say_table
+from stbench.cli.console import ConsoleReporter, complain, draw, say, say_aligned, say_table
 from stbench.evaluation.check_request import ASKED, CheckRequest
 from stbench.evaluation.request import default_cache
 
 if TYPE_CHECKING:
-    from stbench.catalogue import MethodCard
     from stbench.evaluation.plan import Plan
     from stbench.proofs.contract import CheckResult
 
@@ -41,43 +40,16 @@ def list_() -> None:
 def show(name: Name) -> None:
     """Card, settings with the value of every preset, and where paper and released code differ."""
     from stbench.methods.registry import find_method
+    from stbench.pages.method import differences, facts, settings
 
     card = find_method(name)
-    facts = ("name", "title", "kind", "summary", "paper", "original", "licence", "entry", "encoder", "pretrained")
-    lines = [(fact, str(getattr(card, fact))) for fact in facts if getattr(card, fact)]
-    lines += [(fact, ", ".join(getattr(card, fact))) for fact in ("needs", "optional") if getattr(card, fact)]
-    lines += [("validation", _validation(card))] if card.validation else []
-    lines += [("draws", str(card.draws))] + [("note", note) for note in card.notes]
-    lines += [("ablations", f"{one.table}: {one.title}") for one in card.ablations]
-    say_aligned(lines)
-    _show_settings(card)
+    say_aligned(facts(card))
+    if (table := settings(card)).rows:
+        say("\nsettings (a preset's column shows what it changes)")
+        draw(table)
     if card.differences:
         say("\nwhere paper and released code differ")
-        columns = ("topic", "paper", "original", "switch", "default", "why")
-        say_table(columns, [[getattr(row, column) for column in columns] for row in card.differences], names=(3,))
-
-
-def _validation(card: MethodCard) -> str:
-    return "needed" if isinstance(card.validation, bool) else f"needed unless {card.validation} is given"
-
-
-def _show_settings(card: MethodCard) -> None:
-    from stbench.methods.registry import method_class, resolve_settings
-
-    method = method_class(card)
-    resolved = {preset: resolve_settings(card, method, preset, {}) for preset in card.presets}
-    default = method.Settings()
-    rows = []
-    for key, field in method.Settings.model_fields.items():
-        values = [_differing(getattr(settings, key), getattr(default, key)) for settings in resolved.values()]
-        rows.append([key, str(getattr(default, key)), field.description or "", *values])
-    if rows:
-        say("\nsettings (a preset's column shows what it changes)")
-        say_table(["--set", "default", "what", *resolved], rows)
-
-
-def _differing(value: Any, default: Any) -> str:
-    return "" if value == default else str(value)
+        draw(differences(card), names=(3,))
 
 
 @app.command("check", cls=Grouped)
