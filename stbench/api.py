@@ -127,7 +127,7 @@ def plot(
     Args:
         runs: what :func:`run` gave, or folders of runs.
         out: folder for the pictures.
-        kinds: of :data:`stbench.pages.plots.draw.KINDS`; all that the runs allow when None.
+        kinds: as ``stbench plot --kind`` (``maps``, ``network`` ...); all that the runs allow when None.
         genes: of the panel; the best, the median and the worst predicted when empty.
         slide: that is shown, the first test slide when None.
         data_root: folder that holds one folder per cohort.

@@ -1,12 +1,14 @@
 """Exceptions of stbench.
 
-Exception
-└── StbenchError            anything stbench raises on purpose
-    ├── UserError           one line for the user, exit code 2
-    │   ├── UnknownNameError    a name that is not registered; lists the nearest ones
-    │   ├── DataError           a file or a slide is not what its format promises
-    │   └── SettingError        a setting has the wrong name, type or range
-    └── RunFailedError      a method failed on a task; recorded as a failed row
+Which one is which::
+
+    Exception
+    └── StbenchError            anything stbench raises on purpose
+        ├── UserError           one line for the user, exit code 2
+        │   ├── UnknownNameError    a name that is not registered; lists the nearest ones
+        │   ├── DataError           a file or a slide is not what its format promises
+        │   └── SettingError        a setting has the wrong name, type or range
+        └── RunFailedError      a method failed on a task; recorded as a failed row
 """
 
 import difflib

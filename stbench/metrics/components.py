@@ -38,7 +38,7 @@ def pc1_share(true: ArrayLike, pred: ArrayLike) -> Score:
 
 
 def pc1_pcc(true: ArrayLike, pred: ArrayLike) -> Score:
-    """:func:`stbench.metrics.accuracy.pcc` of the first principal component of a prediction alone.
+    """:func:`stbench.metrics.pcc` of the first principal component of a prediction alone.
 
     The component is the best approximation of the prediction by one map with one weight per gene,
     ``s_1 u_1 v_1^T`` of its singular value decomposition without gene means. Range [-1, 1], higher is better; what PCC
