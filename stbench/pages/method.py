@@ -17,12 +17,22 @@ def facts(card: MethodCard) -> list[tuple[str, str]]:
     lines = [(fact, str(getattr(card, fact))) for fact in _FACTS if getattr(card, fact)]
     lines += [(fact, ", ".join(getattr(card, fact))) for fact in ("needs", "optional") if getattr(card, fact)]
     lines += [("validation", _validation(card))] if card.validation else []
-    lines += [("draws", str(card.draws))] + [("note", note) for note in card.notes]
+    lines += [("draws", str(card.draws)), *(("tuned", said) for said in _tuned(card))]
+    lines += [("note", note) for note in card.notes]
     return lines + [("ablations", f"{one.table}: {one.title}") for one in card.ablations]
 
 
 def _validation(card: MethodCard) -> str:
     return "needed" if isinstance(card.validation, bool) else f"needed unless {card.validation} is given"
+
+
+def _tuned(card: MethodCard) -> list[str]:
+    """Each preset that was chosen on some patients, and which."""
+    return [
+        f"preset {preset} on {cohort}: {', '.join(patients)}"
+        for preset, cohorts in card.tuned.items()
+        for cohort, patients in cohorts.items()
+    ]
 
 
 def settings(card: MethodCard) -> Table:

@@ -31,6 +31,13 @@ def test_show_explains_every_setting(stbench):
     assert "5.0" in out
 
 
+def test_show_says_what_presets_were_tuned_on(stbench):
+    lines = stbench("methods", "show", "bleep").out.splitlines()
+    assert [line.split() for line in lines if line.startswith("tuned")] == [
+        ["tuned", "preset", "small", "on", "her2st:", "patient_c"]
+    ]
+
+
 def test_show_a_file(stbench):
     out = stbench("methods", "show", f"{KNN}:Knn").out
     assert "k nearest neighbours" in out
