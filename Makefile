@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow check format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,11 +12,16 @@ help:
 	@echo "make test    the test suite"
 	@echo "make test-slow  what takes longer: kills, damaged files and full disks by the dozen"
 	@echo "make check   formatter, linter, type checker"
+	@echo "make docs    the manual as a site: build/manual/index.html"
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "stbench needs Python 3.11, 3.12 or 3.13: install one, or name it with make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 demo: .venv/.ready
@@ -39,5 +44,8 @@ format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -c docs -d build/doctrees . build/manual
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv build docs/reference runs
