@@ -45,6 +45,12 @@ def installed(tmp_path_factory):
     return target
 
 
+def forget():
+    """Have the environment looked through again."""
+    plugins.installed.cache_clear()
+    plugins._of_all_packages.cache_clear()
+
+
 @pytest.fixture
 def with_packages(installed, stbench):
     """Runs a command in this process, where the packages are installed meanwhile."""
@@ -52,11 +58,11 @@ def with_packages(installed, stbench):
     def run(*words):
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(installed)
-            plugins.installed.cache_clear()
+            forget()
             ended = stbench(*words)
         for name in MODULES:
             sys.modules.pop(name.replace("-", "_"), None)
-        plugins.installed.cache_clear()
+        forget()
         return ended
 
     return run
