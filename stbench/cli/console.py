@@ -67,16 +67,25 @@ def draw(content: Table, *, names: Collection[int] = (0,)) -> None:
         say(f"not shown at this width: {', '.join(content.head[place] for place in fitted.left)}")
 
 
-def say_aligned(lines: Sequence[tuple[str, str]]) -> None:
-    """Names and values in two columns on stdout; on a terminal a long value goes on below itself."""
+def say_aligned(lines: Sequence[tuple[str, str]], least: int = 0) -> int:
+    """Names and values in two columns on stdout; on a terminal a long value goes on below itself.
+
+    Args:
+        lines: names and values.
+        least: width of the names at least.
+
+    Returns:
+        The width of the names, for lines that follow.
+    """
     from textwrap import wrap
 
-    width = max((len(name) for name, _ in lines), default=0)
+    width = max((least, *(len(name) for name, _ in lines)))
     room = max(_console(sys.stdout).width - width - 2, _LEAST_ROOM)
     for name, value in lines:
         parts = wrap(value, room, break_long_words=False, break_on_hyphens=False) if len(value) > room else [value]
         for place, part in enumerate(parts):
             say(f"{name if place == 0 else '':<{width}}  {part}")
+    return width
 
 
 def complain(text: str) -> None:

@@ -111,15 +111,15 @@ def start(
 
     check_jobs(jobs)
     work = open_work(grid, out)
-    say_aligned([*grid.lines(), *_work_lines(work, jobs)])
+    width = say_aligned([*grid.lines(), *_work_lines(work, jobs)])
     if prepare:
         _prepare(work, grid.plan.request)
     if dry_run:
         problems = foreseen(grid.plan, ConsoleReporter())
-        say_aligned([*(("would fail", problem) for problem in problems)])
+        say_aligned([("would fail", problem) for problem in problems], width)
     if dry_run or (work.waiting and grid.plan.device == "cpu" and sys.stdin.isatty() and not yes):
         estimates = estimated(grid.plan, work.waiting)
-        say_aligned([("estimate", line) for line in estimates.lines()])
+        say_aligned([("estimate", line) for line in estimates.lines()], width)
         if dry_run:
             raise typer.Exit(2 if problems else 0)
         if estimates.seconds / jobs > _ASK_ABOVE_S:

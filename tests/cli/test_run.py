@@ -252,7 +252,7 @@ def test_a_network_is_loaded_once_and_not_by_a_dry_run(stbench, monkeypatch):
 def test_an_estimate_counts_every_cell_of_a_method(stbench):
     words = ["sweep-genes", "--methods", "flag", "--variant", "own=flag,hidden_dim=16", "--preset", "test", *TINY]
     ended = stbench(*words, "--genes", "4,6", "--seeds", "0,1", "--encoder", "mean-rgb", "--dry-run")
-    (line,) = [line for line in ended.out.splitlines() if line.startswith("estimate  flag: about")]
+    (line,) = [line for line in ended.out.splitlines() if line.split()[:3] == ["estimate", "flag:", "about"]]
     assert " each, 8 cells; about " in line
 
 
