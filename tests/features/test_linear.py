@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stbench.features import linear as module
-from stbench.features.linear import Linear, linear, quicken, weight_gradient
+from stbench.features.linear import Linear, gelu, gelu_backward_, linear, quicken, weight_gradient
 
 ROWS = 600
 
@@ -19,6 +19,8 @@ def gradients(mapped, leaves):
 def asked(monkeypatch):
     """The products that went to oneDNN."""
     found, product = [], module._product
+    monkeypatch.setattr(module, "_WINS", module._IS_HERE)
+    monkeypatch.setattr(module, "_LEAST_WORK", 512 * 8 * 8)
     monkeypatch.setattr(module, "_product", lambda *given: found.append(given) or product(*given))
     return found
 
@@ -38,10 +40,10 @@ def test_value_and_gradients_are_those_of_the_plain_map(asked, widths):
     assert len(asked) == 3  # the map, and the gradients of input and weight
 
 
-@pytest.mark.parametrize("change", ["few rows", "double", "autocast", "without oneDNN"])
+@pytest.mark.parametrize("change", ["few rows", "double", "autocast", "where it loses"])
 def test_everything_else_is_left_to_torch(asked, change, monkeypatch):
-    if change == "without oneDNN":
-        monkeypatch.setattr(module, "_IS_HERE", False)
+    if change == "where it loses":
+        monkeypatch.setattr(module, "_WINS", False)
     layer, x = Linear(8, 8), torch.randn(10 if change == "few rows" else ROWS, 8)
     if change == "double":
         layer, x = layer.double(), x.double()
@@ -61,6 +63,25 @@ def test_gelu_of_the_map_is_the_same_with_and_without_gradients(asked):
         torch.testing.assert_close(layer.gelu(x).double(), expected, rtol=1e-5, atol=1e-5)
     if module._IS_HERE:
         assert ["gelu" in given for given in asked] == [False, True]  # in one go where nothing is learnt
+
+
+def test_gelu_and_its_gradient_are_those_of_the_tanh_form(monkeypatch):
+    monkeypatch.setattr(module, "_PIECE", 100)
+    x = torch.linspace(-30, 30, 1001)
+    exact = x.double().requires_grad_()
+    expected = torch.nn.functional.gelu(exact, approximate="tanh")
+    (slope,) = torch.autograd.grad(expected.sum(), exact)
+    torch.testing.assert_close(gelu(x).double(), expected, rtol=1e-5, atol=1e-6)
+    grad = torch.full_like(x, 2)
+    torch.testing.assert_close(gelu_backward_(grad, x).double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grad.double(), 2 * slope, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
+def test_the_processor_says_who_made_it(vendor, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\n")
+    monkeypatch.setattr(module, "_PROCESSOR", tmp_path / "cpuinfo")
+    assert module._intel() is (vendor == "GenuineIntel")
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 9), (9, 5)])

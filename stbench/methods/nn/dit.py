@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.features.linear import Linear
+from stbench.methods.nn.lean import gelu_linear, modulated_linear, split_heads
 from stbench.methods.nn.time import sinusoid
 
 TIME_WIDTH = 256
@@ -94,14 +95,19 @@ class DitBlock(nn.Module):
         """Transform tokens h (S, G, D) under conditions c (S, D)."""
         modulation = self.modulation(nn.functional.silu(c))  # (S, 6 D)
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)  # (S, D)
-        h = torch.addcmul(h, gate1.unsqueeze(1), self._attend(modulate(self.norm(h), shift1, scale1)))
-        inner = self.mlp_in.gelu(modulate(self.norm(h), shift2, scale2))  # (S, G, inner)
-        return torch.addcmul(h, gate2.unsqueeze(1), self.mlp_out(inner))
+        qkv = modulated_linear(h, scale1, shift1, self.norm.eps, self.qkv)  # (S, G, 3 D)
+        h = torch.addcmul(h, gate1.unsqueeze(1), self._attend(qkv))
+        return torch.addcmul(h, gate2.unsqueeze(1), self._feed(h, scale2, shift2))
 
-    def _attend(self, h: Tensor) -> Tensor:
-        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (S, H, G, D/H)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v)  # (S, H, G, D/H)
+    def _attend(self, qkv: Tensor) -> Tensor:
+        mixed = nn.functional.scaled_dot_product_attention(*split_heads(qkv, self.heads))  # (S, H, G, D/H)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))  # (S, G, D)
+        return out
+
+    def _feed(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return gelu_linear(modulated_linear(h, scale, shift, self.norm.eps, self.mlp_in), self.mlp_out)
+        out: Tensor = self.mlp_out(self.mlp_in.gelu(modulate(self.norm(h), shift, scale)))  # (S, G, D)
         return out
 
 

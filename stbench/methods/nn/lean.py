@@ -1,7 +1,8 @@
-"""Parts of the graph transformer that keep little for the backward pass and form the rest anew.
+"""Parts of the transformers that keep little for the backward pass and form the rest anew.
 
-Values and gradients are those of the plain composition to the last bit. Edge states are N^2 times the width, so what
-is kept of them decides how large a window fits.
+Values and gradients are those of the plain composition to the last bit, but for GELU's tanh form, which rounds
+otherwise. Edge states are N^2 times the width and gene tokens G times it, so what is kept of them decides how large a
+window fits.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stbench.features.linear import Linear, linear, weight_gradient
+from stbench.features.linear import Linear, gelu, gelu_backward_, linear, weight_gradient
 
 _PIECE = 2**18  # entries that dropout scales at a time; torch makes floats of the mask first, best in a cache
 
@@ -178,3 +179,79 @@ class _GatedLinear(torch.autograd.Function):
         del activated
         torch.ops.aten.gelu_backward.grad_input(inner.mul_(value), gate, grad_input=grad_gate)
         return grad_input, None, None, grad_weight, rows.sum(dim=0).to(weight.dtype)
+
+
+def modulated_linear(h: Tensor, scale: Tensor, shift: Tensor, eps: float, layer: nn.Linear) -> Tensor:
+    """(S, G, o) linear map of (1 + scale) LayerNorm(h) + shift, for tokens h (S, G, D), scale and shift (S, D)."""
+    out: Tensor = _ModulatedLinear.apply(h, scale.unsqueeze(1), shift.unsqueeze(1), eps, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def gelu_linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    """(..., o) linear map of GELU (tanh form) of x (..., i)."""
+    out: Tensor = _GeluLinear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value (S, H, G, D/H) of their joint map (S, G, 3 D)."""
+    query, key, value = _Heads.apply(qkv, heads)  # type: ignore[no-untyped-call]
+    return query, key, value
+
+
+class _ModulatedLinear(torch.autograd.Function):
+    """Keeps h and its moments, not what was normalised and modulated."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, eps: float, weight: Tensor, bias: Tensor) -> Tensor:
+        normed, mean, rstd = torch.native_layer_norm(_wide(h), h.shape[-1:], None, None, eps)
+        ctx.save_for_backward(h, mean, rstd, scale, shift, weight)
+        ctx.eps = eps
+        return linear(torch.addcmul(shift, normed, 1 + scale), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        h, mean, rstd, scale, shift, weight = ctx.saved_tensors
+        wide, rows = _wide(h), grad.flatten(0, -2)
+        normed, _, _ = torch.native_layer_norm(wide, h.shape[-1:], None, None, ctx.eps)
+        modulated = torch.addcmul(shift, normed, 1 + scale).to(grad.dtype)
+        grad_weight = weight_gradient(modulated.flatten(0, -2), rows).to(weight.dtype)
+        del modulated
+        inner = linear(grad, weight.T.to(grad.dtype)).to(wide.dtype)
+        grad_shift = inner.sum_to_size(shift.shape).to(shift.dtype)
+        grad_scale = normed.mul_(inner).sum_to_size(scale.shape).to(scale.dtype)
+        del normed
+        grad_h, _, _ = torch.ops.aten.native_layer_norm_backward(
+            inner.mul_(1 + scale), wide, h.shape[-1:], mean, rstd, None, None, [True, False, False]
+        )
+        return grad_h.to(h.dtype), grad_scale, grad_shift, None, grad_weight, rows.sum(dim=0).to(weight.dtype)
+
+
+class _GeluLinear(torch.autograd.Function):
+    """Keeps x, not its GELU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return linear(gelu(x), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        rows = grad.flatten(0, -2)
+        inner = linear(grad, weight.T.to(grad.dtype))
+        activated = gelu_backward_(inner, x)
+        grad_weight = weight_gradient(activated.flatten(0, -2).to(grad.dtype), rows).to(weight.dtype)
+        return inner.to(x.dtype), grad_weight, rows.sum(dim=0).to(weight.dtype)
+
+
+class _Heads(torch.autograd.Function):
+    """Its gradient is laid out at once as the joint map wants it; torch's own copies it three times."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
+        return qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return torch.stack([grad.transpose(1, 2) for grad in grads], dim=2).flatten(-3), None  # (S, G, 3 D)

@@ -53,6 +53,31 @@ def test_genes_have_no_order_of_their_own(spots):
     torch.testing.assert_close(transformer(x[:, order], c)[0], out[:, order])
 
 
+def plain_block(block, h, c):
+    parts = block.modulation(torch.nn.functional.silu(c)).unsqueeze(1).chunk(6, dim=-1)
+    normed = (1 + parts[1]) * torch.nn.functional.layer_norm(h, (D,), eps=1e-6) + parts[0]
+    q, k, v = block.qkv(normed).unflatten(-1, (3, 4, -1)).permute(2, 0, 3, 1, 4)
+    mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
+    h = h + parts[2] * block.out(mixed)
+    normed = (1 + parts[4]) * torch.nn.functional.layer_norm(h, (D,), eps=1e-6) + parts[3]
+    inner = torch.nn.functional.gelu(block.mlp_in(normed), approximate="tanh")
+    return h + parts[5] * block.mlp_out(inner)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_block_that_keeps_little_is_the_plain_one(spots, autocast):
+    transformer, (x, c) = new(), spots
+    block, h = transformer.blocks[0], transformer.tokens(x).detach().requires_grad_()
+    leaves, close = [h, c.requires_grad_(), *block.parameters()], 0.05 if autocast else 1e-4
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        found, expected = block(h, c), plain_block(block, h, c)
+    torch.testing.assert_close(found, expected, rtol=close, atol=close)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(out.square().sum(), leaves) for out in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=close, atol=close * float(theirs.abs().max()))
+
+
 @torch.no_grad()
 def test_the_condition_reaches_the_output(spots):
     transformer, (x, c) = new(), spots
@@ -68,7 +93,7 @@ def test_attention_equals_its_definition(spots):
     for part in torch.arange(D).split(D // 4):
         scores = q[..., part] @ k[..., part].transpose(1, 2) / (D // 4) ** 0.5
         heads.append(scores.softmax(dim=-1) @ v[..., part])
-    torch.testing.assert_close(block._attend(h), block.out(torch.cat(heads, dim=-1)))
+    torch.testing.assert_close(block._attend(block.qkv(h)), block.out(torch.cat(heads, dim=-1)))
 
 
 @torch.no_grad()
