@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stbench.features.linear import Linear, linear
 from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import Backbone
+from stbench.methods.nn.lean import PackedDropout, gelu_dropped_linear
 
 _COLOURS = 3
-_CHUNK = 512  # patches flattened at a time
+_CHUNK = 128  # patches flattened at a time; as numbers they are four times as large
 
 
 class Block(nn.Module):
@@ -26,18 +30,18 @@ class Block(nn.Module):
         hidden = round(settings.mlp_ratio * dim)
         self.heads, self.head_dim = settings.heads, settings.head_dim
         self.attention_norm = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * inner, bias=False)
-        self.out = nn.Linear(inner, dim)
+        self.qkv = Linear(dim, 3 * inner, bias=False)
+        self.out = Linear(inner, dim)
         self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp_in = nn.Linear(dim, hidden)
-        self.mlp_out = nn.Linear(hidden, dim)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.mlp_in = Linear(dim, hidden)
+        self.mlp_out = Linear(hidden, dim)
+        self.dropout = PackedDropout(settings.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, dim) to the same."""
         x = x + self.dropout(self.out(self._attend(self.attention_norm(x))))
-        hidden = self.dropout(F.gelu(self.mlp_in(self.mlp_norm(x))))  # (B, N, hidden)
-        return x + self.dropout(self.mlp_out(hidden))
+        hidden = self.mlp_in(self.mlp_norm(x))  # (B, N, hidden)
+        return x + self.dropout(gelu_dropped_linear(hidden, self.dropout, self.mlp_out))
 
     def _attend(self, x: Tensor) -> Tensor:
         q, k, v = (
@@ -70,10 +74,10 @@ class HisToGeneNetwork(nn.Module):
             self.image_encoder = Backbone(settings.backbone, trained=settings.backbone_trained)
             n_inputs = self.image_encoder.dim
         self.pixel_scale = 1 / 255 if settings.pixel_scale == "unit" else 1.0
-        self.patch_embedding = nn.Linear(n_inputs, dim)
+        self.patch_embedding = Linear(n_inputs, dim)
         self.x_embed = nn.Embedding(n_x, dim)
         self.y_embed = nn.Embedding(n_y, dim)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = PackedDropout(settings.dropout)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self.gene_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_genes))
 
@@ -90,8 +94,9 @@ class HisToGeneNetwork(nn.Module):
         if self.image_encoder is not None:
             vectors = self.image_encoder.in_chunks(patches)  # (B N, n)
             return self.patch_embedding(vectors).view(B, N, -1)  # (B, N, dim)
-        parts = [self.patch_embedding(self._flattened(part)) for part in torch.split(patches, _CHUNK)]
-        return torch.cat(parts).view(B, N, -1)  # (B, N, dim)
+        layer = self.patch_embedding
+        embedded: Tensor = _Embedded.apply(patches, self.pixel_scale, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+        return embedded.view(B, N, -1)  # (B, N, dim)
 
     def position_tokens(self, positions: Tensor) -> Tensor:
         """(B, N, dim) position part of the tokens at (B, N, 2) rows of the tables."""
@@ -113,6 +118,26 @@ class HisToGeneNetwork(nn.Module):
         tokens = self.tokens(spots, positions)  # (B, N, dim)
         return self.gene_head(self.hidden(tokens))  # (B, N, G)
 
-    def _flattened(self, patches: Tensor) -> Tensor:
-        """(b, 3 P^2) pixel values with x slowest, then y, then colour, the order of the released code."""
-        return patches.transpose(1, 2).flatten(1).float() * self.pixel_scale
+
+class _Embedded(torch.autograd.Function):
+    """Linear map of pixel values; keeps the patches as bytes."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, scale: float, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(patches)
+        ctx.scale, ctx.dtype = scale, weight.dtype
+        return torch.cat([linear(_flattened(part, scale), weight, bias) for part in torch.split(patches, _CHUNK)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor, Tensor]:
+        (patches,) = ctx.saved_tensors
+        rows, found = torch.split(grad, _CHUNK), grad.new_zeros(grad.shape[1], patches[0].numel(), dtype=ctx.dtype)
+        for part, row in zip(torch.split(patches, _CHUNK), rows, strict=True):
+            found.addmm_(row.T.to(ctx.dtype), _flattened(part, ctx.scale))
+        return None, None, found, grad.sum(dim=0).to(ctx.dtype)
+
+
+def _flattened(patches: Tensor, scale: float) -> Tensor:
+    """(b, 3 P^2) pixel values with x slowest, then y, then colour, the order of the released code."""
+    values = patches.transpose(1, 2).flatten(1).float()
+    return values if scale == 1 else values.mul_(scale)

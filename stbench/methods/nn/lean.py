@@ -193,6 +193,30 @@ def gelu_linear(x: Tensor, layer: nn.Linear) -> Tensor:
     return out
 
 
+class PackedDropout(nn.Dropout):
+    """Torch's dropout, draw for draw, that keeps a boolean per entry for the backward pass instead of a factor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        keep = self.kept(x)
+        if keep is None:
+            return x
+        dropped: Tensor = _Packed.apply(x, keep, self.p)  # type: ignore[no-untyped-call]
+        return dropped
+
+    def kept(self, like: Tensor) -> Tensor | None:
+        """Which entries are kept, as booleans of a tensor's shape; None where nothing is dropped."""
+        if not self.training or self.p == 0:
+            return None
+        return torch.empty_like(like).bernoulli_(1 - self.p).bool()
+
+
+def gelu_dropped_linear(x: Tensor, dropout: PackedDropout, layer: nn.Linear) -> Tensor:
+    """(..., o) linear map of dropout of GELU of x (..., i)."""
+    out: Tensor = _GeluDroppedLinear.apply(x, dropout.kept(x), dropout.p, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return out
+
+
 def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value (S, H, G, D/H) of their joint map (S, G, 3 D)."""
     query, key, value = _Heads.apply(qkv, heads)  # type: ignore[no-untyped-call]
@@ -255,3 +279,41 @@ class _Heads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return torch.stack([grad.transpose(1, 2) for grad in grads], dim=2).flatten(-3), None  # (S, G, 3 D)
+
+
+def _pack_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
+    """What torch's dropout makes of a tensor, in its place."""
+    return x if keep is None else x.mul_(keep.to(x.dtype).div_(1 - p))
+
+
+class _Packed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor, p: float) -> Tensor:
+        ctx.save_for_backward(keep)
+        ctx.p = p
+        return _pack_(x.clone(), keep, p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _pack_(grad.clone(), ctx.saved_tensors[0], ctx.p), None, None
+
+
+class _GeluDroppedLinear(torch.autograd.Function):
+    """Keeps x and the booleans, neither its GELU nor what dropout leaves of that."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor | None, p: float, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, keep, weight)
+        ctx.p = p
+        return linear(_pack_(nn.functional.gelu(x), keep, p), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
+        x, keep, weight = ctx.saved_tensors
+        rows = grad.flatten(0, -2)
+        activated = _pack_(nn.functional.gelu(x), keep, ctx.p)
+        grad_weight = weight_gradient(activated.flatten(0, -2).to(grad.dtype), rows).to(weight.dtype)
+        del activated
+        inner = _pack_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p)
+        grad_x = torch.ops.aten.gelu_backward(inner.to(x.dtype), x)
+        return grad_x, None, None, grad_weight, rows.sum(dim=0).to(weight.dtype)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
+from stbench.features.linear import Linear
+from stbench.methods.nn.lean import PackedDropout, gelu_dropped_linear
+
 MASKED = -65504.0  # replaces the logit of a masked key, so that a row without any valid key is uniform, as released
 _ROWS = 512  # queries at a time where attention weights have to exist
 
@@ -25,9 +28,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(dim), attention
         self.mlp_norm = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim), nn.Dropout(dropout)
-        )
+        self.mlp = FeedForward(dim, hidden, dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """(B, n, D) of tokens x (B, n, D), keys (B, m, D) or None, mask (B, m) or None; without B over a slide."""
@@ -37,6 +38,20 @@ class Block(nn.Module):
     def attended(self, x: Tensor, keys: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The block without its feed-forward part; queries and keys share one norm."""
         return x + self.attention(self.norm(x), None if keys is None else self.norm(keys), mask)
+
+
+class FeedForward(nn.Sequential):
+    """Two maps, GELU between them, dropout after each; of what lies between the first map's output alone is kept."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        first, second = Linear(dim, hidden), Linear(hidden, dim)
+        super().__init__(first, nn.GELU(), PackedDropout(dropout), second, PackedDropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same."""
+        first, _, inner, second, outer = self
+        dropped: Tensor = outer(gelu_dropped_linear(first(x), inner, second))
+        return dropped
 
 
 class WindowAttention(nn.Module):
@@ -55,7 +70,7 @@ class WindowAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, rows: int, columns: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), _out(dim, heads, dropout)
+        self.qkv, self.out = Linear(dim, 3 * dim, bias=False), _out(dim, heads, dropout)
         self.table = nn.Parameter(torch.zeros(heads, rows * columns))
         self.register_buffer("index", offset_index(rows, columns), persistent=False)
 
@@ -92,7 +107,7 @@ class SlideAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, weight_dropout: float) -> None:
         super().__init__()
         self.heads, self.weight_dropout = heads, weight_dropout
-        self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), _out(dim, heads, dropout)
+        self.qkv, self.out = Linear(dim, 3 * dim, bias=False), _out(dim, heads, dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
         """(N, D) of the normalised spots x (N, D) of one slide; ``keys`` and ``mask`` are None."""
@@ -113,7 +128,7 @@ class CrossAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.kv = nn.Linear(dim, dim, bias=False), nn.Linear(dim, 2 * dim, bias=False)
+        self.q, self.kv = Linear(dim, dim, bias=False), Linear(dim, 2 * dim, bias=False)
         self.out = _out(dim, heads, dropout)
 
     def forward(self, x: Tensor, keys: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -126,7 +141,7 @@ class CrossAttention(nn.Module):
 
 def _out(dim: int, heads: int, dropout: float) -> nn.Module:
     """Output map; a single head has none, as released."""
-    return nn.Identity() if heads == 1 else nn.Sequential(nn.Linear(dim, dim), nn.Dropout(dropout))
+    return nn.Identity() if heads == 1 else nn.Sequential(Linear(dim, dim), PackedDropout(dropout))
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
