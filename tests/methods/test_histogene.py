@@ -225,6 +225,25 @@ def test_attention_never_falls_back_to_storing_the_scores():
     assert found.blocks[0].qkv.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("scale", ["raw", "unit"])
+def test_patches_embedded_column_by_column_are_those_of_the_whole_map(scale, monkeypatch):
+    monkeypatch.setattr("stbench.methods.histogene.network._CHUNK", 7 * 3 * 32 * 5)  # 5 of 32 columns of 7 patches
+    torch.manual_seed(0)
+    module = HisToGeneNetwork(settings("paper", patch_px=32, pixel_scale=scale), len(GENES), 0, 3, 3)
+    patches = torch.randint(256, (1, 7, 32, 32, 3), dtype=torch.uint8)
+    layer, values = (
+        module.patch_embedding,
+        patches[0].transpose(1, 2).flatten(1) * (1 / 255 if scale == "unit" else 1.0),
+    )
+    found, expected = module.image_tokens(patches)[0], layer(values)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    leaves = [layer.weight, layer.bias]
+    for ours, theirs in zip(
+        *(torch.autograd.grad(out.square().sum(), leaves) for out in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+
+
 @torch.no_grad()
 def test_pixels_are_flattened_column_by_column():
     found = HisToGeneNetwork(settings(input="patches", patch_px=2), n_genes=6, n_features=0, n_x=9, n_y=9)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stbench.features.linear import Linear
 from stbench.methods.bleep.settings import BleepSettings
 from stbench.methods.nn.backbone import Backbone
 
@@ -21,8 +22,8 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, n_inputs: int, dim: int, dropout: float) -> None:
         super().__init__()
-        self.projection = nn.Linear(n_inputs, dim)
-        self.fc = nn.Linear(dim, dim)
+        self.projection = Linear(n_inputs, dim)
+        self.fc = Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
         self.layer_norm = nn.LayerNorm(dim)
 

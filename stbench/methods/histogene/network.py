@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stbench.features.linear import Linear, linear
+from stbench.features.linear import Linear
 from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import Backbone
 from stbench.methods.nn.lean import PackedDropout, gelu_dropped_linear
 
 _COLOURS = 3
-_CHUNK = 128  # patches flattened at a time; as numbers they are four times as large
+_CHUNK = 2**21  # pixel values made numbers at a time, which are four times as large
 
 
 class Block(nn.Module):
@@ -120,24 +121,30 @@ class HisToGeneNetwork(nn.Module):
 
 
 class _Embedded(torch.autograd.Function):
-    """Linear map of pixel values; keeps the patches as bytes."""
+    """Linear map of pixel values; keeps the patches as bytes, and makes numbers of a few of their columns at a time."""
 
     @staticmethod
     def forward(ctx: Any, patches: Tensor, scale: float, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(patches)
-        ctx.scale, ctx.dtype = scale, weight.dtype
-        return torch.cat([linear(_flattened(part, scale), weight, bias) for part in torch.split(patches, _CHUNK)])
+        ctx.scale, ctx.weight = scale, (weight.shape, weight.dtype)
+        out = bias.expand(len(patches), -1)
+        for values, inputs in _columns(patches, scale):
+            out = torch.addmm(out, values.to(weight.dtype), weight[:, inputs].T)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        (patches,) = ctx.saved_tensors
-        rows, found = torch.split(grad, _CHUNK), grad.new_zeros(grad.shape[1], patches[0].numel(), dtype=ctx.dtype)
-        for part, row in zip(torch.split(patches, _CHUNK), rows, strict=True):
-            found.addmm_(row.T.to(ctx.dtype), _flattened(part, ctx.scale))
-        return None, None, found, grad.sum(dim=0).to(ctx.dtype)
+        shape, dtype = ctx.weight
+        found, grad = grad.new_empty(shape, dtype=dtype), grad.to(dtype)
+        for values, inputs in _columns(ctx.saved_tensors[0], ctx.scale):
+            torch.mm(grad.T, values.to(dtype), out=found[:, inputs])
+        return None, None, found, grad.sum(dim=0)
 
 
-def _flattened(patches: Tensor, scale: float) -> Tensor:
-    """(b, 3 P^2) pixel values with x slowest, then y, then colour, the order of the released code."""
-    values = patches.transpose(1, 2).flatten(1).float()
-    return values if scale == 1 else values.mul_(scale)
+def _columns(patches: Tensor, scale: float) -> Iterator[tuple[Tensor, slice]]:
+    """(b, k) pixel values of some columns and their places among all, x slowest, then y, then colour, as released."""
+    column = patches[0, :, 0].numel()
+    size = max(1, _CHUNK // (len(patches) * column))
+    for first in range(0, patches.shape[2], size):
+        values = patches[:, :, first : first + size].transpose(1, 2).flatten(1).float()
+        yield (values if scale == 1 else values.mul_(scale)), slice(first * column, (first + size) * column)

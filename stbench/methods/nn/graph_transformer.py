@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from stbench.features.linear import Linear
 from stbench.methods.nn.lean import GatedFeedForward, LeanDropout, Norm
 from stbench.methods.nn.settings import GraphSettings
 
@@ -65,8 +66,8 @@ def _piece(g: Tensor) -> int:
     return g.shape[1] if whole else max(1, _CACHED // (4 * g[:, 0].numel()))
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    return nn.Linear(inputs, outputs, bias=False)
+def _linear(inputs: int, outputs: int) -> Linear:
+    return Linear(inputs, outputs, bias=False)
 
 
 class EdgeMaps(nn.Module):
@@ -102,7 +103,7 @@ class EdgeStream(nn.Module):
         self.norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.gate = _linear(C, scores)
         self.bias = _linear(C, scores)
-        self.out = nn.Linear(scores, C)
+        self.out = Linear(scores, C)
         self.dropout = LeanDropout(sizes.dropout)
         self.feed_norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.feed = GatedFeedForward(C, sizes.dropout)
@@ -173,7 +174,7 @@ class GraphBlock(nn.Module):
         self.node = NodeMaps(sizes.node_condition, C, scores)
         self.stream = EdgeStream(sizes, scores) if sizes.edge_stream else None
         self.alpha, self.beta, self.gamma, self.delta = (nn.Parameter(torch.tensor(0.1)) for _ in range(4))
-        self.out = nn.Linear(C, C)
+        self.out = Linear(C, C)
         self.dropout = LeanDropout(sizes.dropout)
         self.feed_norm = Norm(C, adaptive=sizes.adaptive_norm)
         self.feed = GatedFeedForward(C, sizes.dropout)
@@ -246,10 +247,10 @@ class GraphTransformer(nn.Module):
         super().__init__()
         self.sizes = sizes
         C, G = sizes.hidden, sizes.n_genes
-        self.nodes_in = nn.Sequential(nn.Linear(G, C), nn.GELU(), nn.Linear(C, C))
+        self.nodes_in = nn.Sequential(Linear(G, C), nn.GELU(), Linear(C, C))
         self.nodes_out = nn.Sequential(nn.LayerNorm(C), nn.Linear(C, G))
         self.time_in = nn.Sequential(nn.Linear(C, C), nn.SiLU(), nn.Linear(C, C)) if sizes.adaptive_norm else None
-        self.edges_in = nn.Sequential(nn.Linear(1, C), nn.GELU(), nn.Linear(C, C)) if sizes.edge_stream else None
+        self.edges_in = nn.Sequential(nn.Linear(1, C), nn.GELU(), Linear(C, C)) if sizes.edge_stream else None
         self.edges_out = nn.Sequential(nn.LayerNorm(C), nn.Linear(C, 1)) if sizes.edge_stream else None
         self.blocks = nn.ModuleList(GraphBlock(sizes) for _ in range(sizes.layers))
 

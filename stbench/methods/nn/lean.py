@@ -102,7 +102,7 @@ class LeanDropout(nn.Module):
         return dropped
 
 
-def _scale_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
+def scale_kept_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
     """What dropout makes of a tensor, in its place."""
     if keep is None:
         return x
@@ -118,7 +118,7 @@ class _Modulated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
-        normed, mean, rstd = torch.native_layer_norm(_wide(h), h.shape[-1:], None, None, eps)
+        normed, mean, rstd = torch.native_layer_norm(widened(h), h.shape[-1:], None, None, eps)
         ctx.save_for_backward(h, mean, rstd, scale)
         ctx.eps = eps
         return (1 + scale) * normed + shift
@@ -126,7 +126,7 @@ class _Modulated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         h, mean, rstd, scale = ctx.saved_tensors
-        wide = _wide(h)
+        wide = widened(h)
         normed, _, _ = torch.native_layer_norm(wide, h.shape[-1:], None, None, ctx.eps)
         grad_scale = (grad * normed).sum_to_size(scale.shape)
         del normed
@@ -137,7 +137,8 @@ class _Modulated(torch.autograd.Function):
         return grad_h.to(h.dtype), grad_scale.to(scale.dtype), grad_shift.to(scale.dtype), None
 
 
-def _wide(h: Tensor) -> Tensor:
+def widened(h: Tensor) -> Tensor:
+    """What a norm computes on: float32 where the input is a half type."""
     return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
 
 
@@ -146,11 +147,11 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, keep: Tensor, p: float) -> Tensor:
         ctx.save_for_backward(keep)
         ctx.p = p
-        return _scale_(x.clone(), keep, p)
+        return scale_kept_(x.clone(), keep, p)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _scale_(grad.clone(), ctx.saved_tensors[0], ctx.p), None, None
+        return scale_kept_(grad.clone(), ctx.saved_tensors[0], ctx.p), None, None
 
 
 class _GatedLinear(torch.autograd.Function):
@@ -161,7 +162,7 @@ class _GatedLinear(torch.autograd.Function):
         ctx.save_for_backward(value_gate, keep, weight)
         ctx.p = p
         value, gate = value_gate.chunk(2, dim=-1)  # (..., 2 C)
-        product = _scale_(value * nn.functional.gelu(gate), keep, p)  # (..., 2 C)
+        product = scale_kept_(value * nn.functional.gelu(gate), keep, p)  # (..., 2 C)
         return linear(product, weight, bias)
 
     @staticmethod
@@ -169,10 +170,10 @@ class _GatedLinear(torch.autograd.Function):
         value_gate, keep, weight = ctx.saved_tensors
         value, gate = value_gate.chunk(2, dim=-1)
         activated, rows = nn.functional.gelu(gate), grad.flatten(0, -2)
-        product = _scale_(value * activated, keep, ctx.p)
+        product = scale_kept_(value * activated, keep, ctx.p)
         grad_weight = weight_gradient(product.flatten(0, -2).to(grad.dtype), rows).to(weight.dtype)
         del product
-        inner = _scale_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p).to(value_gate.dtype)
+        inner = scale_kept_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p).to(value_gate.dtype)
         grad_input = torch.empty_like(value_gate)
         grad_value, grad_gate = grad_input.chunk(2, dim=-1)
         torch.mul(inner, activated, out=grad_value)
@@ -198,22 +199,22 @@ class PackedDropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
-        keep = self.kept(x)
-        if keep is None:
+        factor = self.factor(x)
+        if factor is None:
             return x
-        dropped: Tensor = _Packed.apply(x, keep, self.p)  # type: ignore[no-untyped-call]
+        dropped: Tensor = _Packed.apply(x, factor, self.p)  # type: ignore[no-untyped-call]
         return dropped
 
-    def kept(self, like: Tensor) -> Tensor | None:
-        """Which entries are kept, as booleans of a tensor's shape; None where nothing is dropped."""
+    def factor(self, like: Tensor) -> Tensor | None:
+        """What each entry of a tensor is to be multiplied with; None where nothing is dropped."""
         if not self.training or self.p == 0:
             return None
-        return torch.empty_like(like).bernoulli_(1 - self.p).bool()
+        return torch.empty_like(like).bernoulli_(1 - self.p).div_(1 - self.p)
 
 
 def gelu_dropped_linear(x: Tensor, dropout: PackedDropout, layer: nn.Linear) -> Tensor:
     """(..., o) linear map of dropout of GELU of x (..., i)."""
-    out: Tensor = _GeluDroppedLinear.apply(x, dropout.kept(x), dropout.p, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _GeluDroppedLinear.apply(x, dropout.factor(x), dropout.p, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -228,7 +229,7 @@ class _ModulatedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, scale: Tensor, shift: Tensor, eps: float, weight: Tensor, bias: Tensor) -> Tensor:
-        normed, mean, rstd = torch.native_layer_norm(_wide(h), h.shape[-1:], None, None, eps)
+        normed, mean, rstd = torch.native_layer_norm(widened(h), h.shape[-1:], None, None, eps)
         ctx.save_for_backward(h, mean, rstd, scale, shift, weight)
         ctx.eps = eps
         return linear(torch.addcmul(shift, normed, 1 + scale), weight, bias)
@@ -236,7 +237,7 @@ class _ModulatedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, mean, rstd, scale, shift, weight = ctx.saved_tensors
-        wide, rows = _wide(h), grad.flatten(0, -2)
+        wide, rows = widened(h), grad.flatten(0, -2)
         normed, _, _ = torch.native_layer_norm(wide, h.shape[-1:], None, None, ctx.eps)
         modulated = torch.addcmul(shift, normed, 1 + scale).to(grad.dtype)
         grad_weight = weight_gradient(modulated.flatten(0, -2), rows).to(weight.dtype)
@@ -274,46 +275,47 @@ class _Heads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int) -> tuple[Tensor, ...]:
-        return qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[no-untyped-call]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return torch.stack([grad.transpose(1, 2) for grad in grads], dim=2).flatten(-3), None  # (S, G, 3 D)
 
 
-def _pack_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:
-    """What torch's dropout makes of a tensor, in its place."""
-    return x if keep is None else x.mul_(keep.to(x.dtype).div_(1 - p))
+def _unpacked(keep: Tensor, p: float, dtype: torch.dtype) -> Tensor:
+    return keep.to(dtype).div_(1 - p)
 
 
 class _Packed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor, p: float) -> Tensor:
-        ctx.save_for_backward(keep)
+    def forward(ctx: Any, x: Tensor, factor: Tensor, p: float) -> Tensor:
+        ctx.save_for_backward(factor.bool())
         ctx.p = p
-        return _pack_(x.clone(), keep, p)
+        return factor.mul_(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _pack_(grad.clone(), ctx.saved_tensors[0], ctx.p), None, None
+        return _unpacked(ctx.saved_tensors[0], ctx.p, grad.dtype).mul_(grad), None, None
 
 
 class _GeluDroppedLinear(torch.autograd.Function):
     """Keeps x and the booleans, neither its GELU nor what dropout leaves of that."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor | None, p: float, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, keep, weight)
+    def forward(ctx: Any, x: Tensor, factor: Tensor | None, p: float, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, None if factor is None else factor.bool(), weight)
         ctx.p = p
-        return linear(_pack_(nn.functional.gelu(x), keep, p), weight, bias)
+        activated = nn.functional.gelu(x)
+        return linear(activated if factor is None else factor.mul_(activated), weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
         x, keep, weight = ctx.saved_tensors
-        rows = grad.flatten(0, -2)
-        activated = _pack_(nn.functional.gelu(x), keep, ctx.p)
+        rows, activated = grad.flatten(0, -2), nn.functional.gelu(x)
+        inner = linear(grad, weight.T.to(grad.dtype)).to(x.dtype)
+        if keep is not None:
+            factor = _unpacked(keep, ctx.p, x.dtype)
+            activated, inner = activated.mul_(factor), inner.mul_(factor)
         grad_weight = weight_gradient(activated.flatten(0, -2).to(grad.dtype), rows).to(weight.dtype)
-        del activated
-        inner = _pack_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p)
-        grad_x = torch.ops.aten.gelu_backward(inner.to(x.dtype), x)
+        grad_x = torch.ops.aten.gelu_backward(inner, x)
         return grad_x, None, None, grad_weight, rows.sum(dim=0).to(weight.dtype)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stbench.features.linear import Linear
 from stbench.methods.nn.dit import TimeEmbedding
 from stbench.methods.nn.lean import LeanDropout
+from stbench.methods.stflow.gated import GatedMap
 from stbench.methods.stflow.geometry import SpotGraph
 from stbench.methods.stflow.settings import StFlowSettings
 
@@ -37,44 +39,6 @@ class BlockOutput:
     expression: Tensor
 
 
-class GatedMap(nn.Module):
-    """Two linear maps with a nonlinearity and a norm between them.
-
-    Args:
-        n_in: width of the input.
-        n_hidden: width after the first map; ``swiglu`` gates one half of it with the other.
-        n_out: width of the output.
-        activation: ``swiglu``, ``gelu`` or ``relu``.
-        dropout: after the nonlinearity and after the second map.
-    """
-
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, activation: str, dropout: float) -> None:
-        super().__init__()
-        inner = n_hidden // 2 if activation == "swiglu" else n_hidden
-        self.activation = activation
-        self.first = nn.Linear(n_in, n_hidden)
-        self.norm = nn.LayerNorm(inner)
-        self.second = nn.Linear(inner, n_out)
-        self.dropout = LeanDropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., n_in) to (..., n_out)."""
-        return self.outer(self.inner(self.first(x)))  # (..., n_out)
-
-    def inner(self, hidden: Tensor) -> Tensor:
-        """From the first map's output to the second map's input."""
-        if self.activation == "swiglu":
-            gate, value = hidden.chunk(2, dim=-1)  # (..., n_hidden/2)
-            hidden = nn.functional.silu(gate) * value  # (..., n_hidden/2)
-        else:
-            hidden = nn.functional.gelu(hidden) if self.activation == "gelu" else nn.functional.relu(hidden)
-        return self.norm(self.dropout(hidden))
-
-    def outer(self, inner: Tensor) -> Tensor:
-        """(..., n_out) of the second map's input (..., inner)."""
-        return self.dropout(self.second(inner))
-
-
 class LocalAttention(nn.Module):
     """Attention over a spot's neighbours; the score of a pair is a small network, not a product.
 
@@ -89,7 +53,7 @@ class LocalAttention(nn.Module):
         self.edge_distance = settings.edge_distance
         make = partial(GatedMap, activation=settings.activation, dropout=settings.dropout)
         self.norm = nn.LayerNorm(d)
-        self.qkv = nn.Linear(d, 3 * d)
+        self.qkv = Linear(d, 3 * d)
         self.edge = make(2 + settings.edge_distance, e, e)
         self.parts = [d // self.heads, d // self.heads, e // self.heads, n_genes]
         scoring = "swiglu" if settings.activation == "swiglu" else "gelu"  # never relu, as released
@@ -224,7 +188,7 @@ class StFlowNetwork(nn.Module):
     def __init__(self, settings: StFlowSettings, n_genes: int, n_features: int) -> None:
         super().__init__()
         self.settings = settings
-        self.image = nn.Linear(n_features, settings.hidden_dim)
+        self.image = Linear(n_features, settings.hidden_dim)
         self.time = TimeEmbedding(settings.hidden_dim, settings.time_scale)
         self.blocks = nn.ModuleList(Block(settings, n_genes) for _ in range(settings.layers))
 

@@ -44,12 +44,14 @@ class FeedForward(nn.Sequential):
     """Two maps, GELU between them, dropout after each; of what lies between the first map's output alone is kept."""
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
-        first, second = Linear(dim, hidden), Linear(hidden, dim)
+        first, second = Linear(dim, hidden), Linear(hidden, dim)  # in the order of their random weights
         super().__init__(first, nn.GELU(), PackedDropout(dropout), second, PackedDropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to the same."""
         first, _, inner, second, outer = self
+        assert isinstance(inner, PackedDropout)
+        assert isinstance(second, Linear)
         dropped: Tensor = outer(gelu_dropped_linear(first(x), inner, second))
         return dropped
 

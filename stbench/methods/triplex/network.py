@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from stbench.features.linear import Linear
 from stbench.methods.nn.backbone import Backbone
 from stbench.methods.triplex.blocks import Block, CrossAttention, SlideAttention, WindowAttention
 from stbench.methods.triplex.positions import SIDE
@@ -198,7 +199,7 @@ class TriplexNetwork(nn.Module):
         self.backbone = Backbone(s.backbone, trained=trained) if s.input == "patches" else None
         self.extractor = Backbone(s.backbone, trained=False) if s.neighbours == "patches" else None
         n_context = self.extractor.dim if self.extractor is not None else n_context
-        self.target_in = nn.Linear(self.backbone.dim if self.backbone is not None else n_target, dim)
+        self.target_in = Linear(self.backbone.dim if self.backbone is not None else n_target, dim)
         self.neighbour_in, self.slide_in = _projection(n_context, dim), _projection(n_context, dim)
         self.neighbour_encoder = NeighbourEncoder(
             dim, s.neighbour_depth, s.neighbour_heads, int(dim * s.neighbour_mlp), s.neighbour_dropout
@@ -216,8 +217,8 @@ class TriplexNetwork(nn.Module):
         self.fusion_encoder = FusionEncoder(
             dim, s.fusion_depth, s.fusion_heads, int(dim * s.fusion_mlp), s.fusion_dropout
         )
-        self.head, self.target_head = nn.Linear(dim, n_genes), nn.Linear(dim, n_genes)
-        self.neighbour_head, self.slide_head = nn.Linear(dim, n_genes), nn.Linear(dim, n_genes)
+        self.head, self.target_head = Linear(dim, n_genes), Linear(dim, n_genes)
+        self.neighbour_head, self.slide_head = Linear(dim, n_genes), Linear(dim, n_genes)
 
     def slide_tokens(self, context: Tensor, cells: Tensor) -> Tensor:
         """(N, D) a token per spot of a slide from all (N, d) features and (N, 2) grid cells of it."""
@@ -252,4 +253,4 @@ class TriplexNetwork(nn.Module):
 
 def _projection(width: int, dim: int) -> nn.Module:
     """To the width of the tokens; nothing where it is theirs, as released."""
-    return nn.Identity() if width == dim else nn.Linear(width, dim)
+    return nn.Identity() if width == dim else Linear(width, dim)

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from stbench.methods.nn.lean import GatedFeedForward, LeanDropout, Norm, kept_entries
+from stbench.methods.nn.lean import (
+    GatedFeedForward,
+    LeanDropout,
+    Norm,
+    PackedDropout,
+    gelu_dropped_linear,
+    kept_entries,
+)
 
 SHAPES = [(3, 5, 12), (2, 4, 4, 12)]
 
@@ -117,3 +124,27 @@ def test_less_is_kept_than_by_the_plain_composition():
     _, lean = kept(lambda: feed(h))
     _, plain = kept(lambda: plain_feed(feed, h, nn.functional.dropout))
     assert lean < 0.65 * plain
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_packed_dropout_is_torchs_own_to_the_last_bit(training):
+    x, layer, ours = given((3, 5, 12)), nn.Linear(12, 4), PackedDropout(0.3).train(training)
+    plain = nn.Dropout(0.3).train(training)
+    for packed, expected in (
+        (ours, plain),
+        (lambda h: gelu_dropped_linear(h, ours, layer), lambda h: layer(plain(nn.functional.gelu(h)))),
+    ):
+        torch.manual_seed(7)
+        found = outcome(nn.Identity(), packed(x), x)
+        torch.manual_seed(7)
+        for one, other in zip(found, outcome(nn.Identity(), expected(x), x), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_map_after_packed_dropout_learns_as_the_plain_one():
+    x, layer, dropout = given((3, 5, 12)), nn.Linear(12, 4), PackedDropout(0.3)
+    torch.manual_seed(7)
+    found = outcome(layer, gelu_dropped_linear(x, dropout, layer), x)
+    torch.manual_seed(7)
+    for one, other in zip(found, outcome(layer, layer(dropout(nn.functional.gelu(x))), x), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
