@@ -58,7 +58,8 @@ class _GatedNorm(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, keep: Tensor | None, p: float, weight: Tensor, bias: Tensor, eps: float
     ) -> Tensor:
-        product = _dropped_product(hidden, keep, p)
+        gate, value = hidden.chunk(2, dim=-1)
+        product = scale_kept_(nn.functional.silu(gate).mul_(value), keep, p)
         normed, mean, rstd = torch.native_layer_norm(widened(product), product.shape[-1:], weight, bias, eps)
         ctx.save_for_backward(hidden, keep, mean, rstd, weight, bias)
         ctx.p = p
@@ -68,18 +69,14 @@ class _GatedNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, keep, mean, rstd, weight, bias = ctx.saved_tensors
         gate, value = hidden.chunk(2, dim=-1)
-        product = widened(_dropped_product(hidden, keep, ctx.p))
+        activated = nn.functional.silu(gate)
+        product = widened(scale_kept_(activated * value, keep, ctx.p))
         inner, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
             grad, product, product.shape[-1:], mean, rstd, weight, bias, [True, True, True]
         )
         inner = scale_kept_(inner, keep, ctx.p).to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
         grad_gate, grad_value = grad_hidden.chunk(2, dim=-1)
-        torch.mul(inner, nn.functional.silu(gate), out=grad_value)
+        torch.mul(inner, activated, out=grad_value)
         torch.ops.aten.silu_backward.grad_input(inner.mul_(value), gate, grad_input=grad_gate)
         return grad_hidden, None, None, grad_weight, grad_bias, None
-
-
-def _dropped_product(hidden: Tensor, keep: Tensor | None, p: float) -> Tensor:
-    gate, value = hidden.chunk(2, dim=-1)
-    return scale_kept_(nn.functional.silu(gate).mul_(value), keep, p)
