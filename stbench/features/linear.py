@@ -1,9 +1,9 @@
 """Linear maps of many rows on a CPU through oneDNN, which torch itself asks only for other types.
 
 torch's own single-precision products come from MKL, which on an AMD processor leaves half of its vector width unused:
-there oneDNN is 2.2 times as fast (benchmarks/README.md). On Intel's it is not: a step of FLAG takes 1.2 times as long.
-Values agree up to the order of summation. On Intel's processors, on other devices, and where a product is small, the
-maps are torch's own.
+there oneDNN is 2.2 times as fast (benchmarks/README.md). On Intel's it is about as fast, but for gradients of weights,
+which take it up to twice as long and are torch's own there. Values agree up to the order of summation. On other devices
+and where a product is small, the maps are torch's own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _intel() -> bool:
 
 
 _IS_HERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
-_WINS = _IS_HERE and not _intel()
+_WINS_BACK = _IS_HERE and not _intel()
 
 
 class Linear(nn.Linear):
@@ -40,8 +40,8 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
     def gelu(self, x: Tensor) -> Tensor:
-        """GELU (tanh form) of the map; oneDNN joins the two, which wins everywhere."""
-        if torch.is_grad_enabled() or not (_IS_HERE and _fits(x, self.weight, self.out_features)):
+        """GELU (tanh form) of the map; oneDNN joins the two."""
+        if torch.is_grad_enabled() or not _suits(x, self.weight, self.out_features):
             return gelu(self(x))
         return _product(x, self.weight, self.bias, "gelu", "tanh")
 
@@ -64,7 +64,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def weight_gradient(rows: Tensor, grad: Tensor) -> Tensor:
     """(o, i) gradient of a weight from the map's input rows (n, i) and the gradient of its output (n, o)."""
-    if not _suits(rows, grad, grad.shape[1]):
+    if not (_WINS_BACK and _suits(rows, grad, grad.shape[1])):
         return grad.T @ rows
     if grad.shape[1] > rows.shape[1]:  # the shorter side as rows is the faster of the two
         return _product(rows.T, grad.T).T
@@ -132,12 +132,9 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, after: str =
 
 
 def _suits(x: Tensor, weight: Tensor, outputs: int) -> bool:
-    return _WINS and _fits(x, weight, outputs)
-
-
-def _fits(x: Tensor, weight: Tensor, outputs: int) -> bool:
     return (
-        x.is_cpu
+        _IS_HERE
+        and x.is_cpu
         and x.dtype == weight.dtype == torch.float32
         and x.numel() * outputs >= _LEAST_WORK
         and bool(torch.backends.mkldnn.enabled)

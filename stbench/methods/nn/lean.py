@@ -232,7 +232,7 @@ class _ModulatedLinear(torch.autograd.Function):
         normed, mean, rstd = torch.native_layer_norm(widened(h), h.shape[-1:], None, None, eps)
         ctx.save_for_backward(h, mean, rstd, scale, shift, weight)
         ctx.eps = eps
-        return linear(torch.addcmul(shift, normed, 1 + scale), weight, bias)
+        return linear(torch.addcmul(shift, normed, 1 + scale, out=normed), weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
