@@ -95,8 +95,8 @@ class DitBlock(nn.Module):
         """Transform tokens h (S, G, D) under conditions c (S, D)."""
         modulation = self.modulation(nn.functional.silu(c))  # (S, 6 D)
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=-1)  # (S, D)
-        qkv = modulated_linear(h, scale1, shift1, self.norm.eps, self.qkv)  # (S, G, 3 D)
-        h = torch.addcmul(h, gate1.unsqueeze(1), self._attend(qkv))
+        attended = self._attend(modulated_linear(h, scale1, shift1, self.norm.eps, self.qkv))  # (S, G, D)
+        h = torch.addcmul(h, gate1.unsqueeze(1), attended)
         return torch.addcmul(h, gate2.unsqueeze(1), self._feed(h, scale2, shift2))
 
     def _attend(self, qkv: Tensor) -> Tensor:
