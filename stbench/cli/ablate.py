@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stbench.studies.ablation.results import Ablated
 
 
-@asks(AblateRequest, without=("controls",))
+@asks(AblateRequest, without=("controls", "tuned"))
 def ablate(
     request: AblateRequest,
     out: Out = None,

@@ -11,7 +11,7 @@ from stbench.evaluation.request import default_cache
 from stbench.studies.sweep.request import SweepRequest
 
 
-@asks(SweepRequest)
+@asks(SweepRequest, without=("tuned",))
 def sweep_genes(
     request: SweepRequest,
     out: Out = None,

@@ -146,6 +146,19 @@ class DrawSummary(_Part):
     )
 
 
+class Tuned(_Part):
+    """How the settings of a run were chosen, on slides that its task trains and validates on."""
+
+    study: Hash = Field(description="identity of the study: what was tried, on what, and what came out")
+    trial: int = Field(ge=0, description="the trial that was chosen; 0 is the preset's own settings")
+    trials: int = Field(ge=1, description="how many there were")
+    objective: CardName = Field(description="metric held against the best control's on every inner fold")
+    value: float = Field(description="mean over inner folds of what the trial gains on the best control")
+    default: float | None = Field(description="the same of the preset's own settings, None where they failed")
+    slides: list[Name] = Field(description="slides whose counts the inner folds held, to fit or to score")
+    settings: Said = Field(description="settings over the preset's")
+
+
 class Record(_Part):
     """One method on one task."""
 
@@ -169,6 +182,9 @@ class Record(_Part):
         default={},
         description="setting that names pretrained weights to their name and the sha256 of their file, name/sha256; "
         "method: those it comes with; the encoder's stand in its key",
+    )
+    tuned: Tuned | None = Field(
+        default=None, description="how its settings were chosen in a study; None: they are the preset's and the user's"
     )
     command: str = Field(description="command that repeats the run")
     request: Annotated[Said, AfterValidator(_asked)] = Field(

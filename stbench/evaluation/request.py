@@ -177,6 +177,10 @@ class Request:
         None, "File of the secret seed of a generated cohort, made if it is not there; keep it until the board closes.",
         "--secret", group=TASK, role="place", order=27.5, metavar="FILE", stand_in="FILE",
     )  # fmt: skip
+    tuned: Path | None = option(
+        None, "Folder that stbench tune wrote: a row with the settings it chose beside every method's own.", "--tuned",
+        group=METHOD, role="cells", order=14.5, metavar="FOLDER",
+    )  # fmt: skip
     controls: bool = option(
         True, "Run the usual controls too, and the ceilings of the data.", "--controls/--no-controls",
         group=METHOD, role="cells", order=28,

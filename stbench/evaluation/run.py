@@ -19,7 +19,7 @@ from stbench.evaluation.measured import measured
 from stbench.evaluation.model import is_damaged
 from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
 from stbench.evaluation.pretrained import pretrained_of
-from stbench.evaluation.record import Record, write_record
+from stbench.evaluation.record import Record, Tuned, write_record
 from stbench.evaluation.scoring import ScoreBook
 from stbench.evaluation.spread import Residuals, Spread
 from stbench.evaluation.task import NO_ENCODER, Task
@@ -41,12 +41,14 @@ class Prepared:
         job: what a worker is handed.
         command: what the user typed, kept in the record.
         request: everything the user asked for, kept in the record.
+        tuned: how the settings were chosen, kept in the record.
     """
 
     task: Task
     job: Job
     command: str
     request: Mapping[str, Any]
+    tuned: Tuned | None = None
 
 
 def declared_draws(card: MethodCard, asked: int | None) -> int:
@@ -127,9 +129,10 @@ def prepare(
     resume: bool = False,
     command: str = "",
     request: Mapping[str, Any] | None = None,
+    tuned: Tuned | None = None,
     reporter: Reporter = SILENT,
 ) -> Prepared | Record:
-    """Claim the folder of a run; the arguments are those of :func:`run_method`.
+    """Claim the folder of a run; the arguments are those of :func:`run_method`, and how its settings were chosen.
 
     Returns:
         What is left to do, or the record of a run that is finished or refused from the start.
@@ -160,7 +163,7 @@ def prepare(
     facts["scale"] = task.facts.normalization
     scale = task.settings.normalization
     job = Job(place, card, preset, device, tuple(task.facts.genes), scale, facts, given)
-    prepared = Prepared(task, job, command, dict(request or {}))
+    prepared = Prepared(task, job, command, dict(request or {}), tuned)
     if finished is not None:
         reporter.info(f"{place.path / FACTS} is damaged; it is written again")
         _keep_model(prepared, finished)
@@ -286,6 +289,7 @@ def _record(
         seed=key.seed,
         encoder=job.given.encoder,
         pretrained=pretrained_of(card, key.settings),
+        tuned=prepared.tuned,
         command=prepared.command,
         request=dict(prepared.request),
         **{"draws": key.draws, **(scores or {})},

@@ -12,7 +12,7 @@ from stbench.catalogue import MethodCard
 from stbench.errors import DataError
 from stbench.evaluation.model import is_damaged
 from stbench.evaluation.record import FILE_NAME as RECORD
-from stbench.evaluation.record import PRIMARY, Record, read_record
+from stbench.evaluation.record import PRIMARY, Record, Tuned, read_record
 from stbench.evaluation.task import TaskSettings
 from stbench.files import write_text
 from stbench.reading import read_json
@@ -30,12 +30,14 @@ class MethodRun:
         preset: name of the preset.
         overrides: setting to text, over the preset.
         draws: samples per slide, None for the card's own number.
+        tuned: how the overrides were chosen, None where they are the user's.
     """
 
     card: MethodCard
     preset: str
     overrides: Mapping[str, str]
     draws: int | None = None
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ class Desk:
         cache_dir: folder of the caches.
         device: torch device.
         encoders: names of those that the cells will ask for; each picture is decoded once for all of them.
+        tasks: how many built tasks are kept, for cells that go to and fro between them.
     """
 
     cohort: Cohort
@@ -41,7 +42,8 @@ class Desk:
     cache_dir: Path | None
     device: str
     encoders: tuple[str, ...] = ()
-    _built: tuple[TaskSettings, Task | StbenchError] | None = field(default=None, init=False)
+    tasks: int = 1
+    _built: dict[TaskSettings, Task | StbenchError] = field(default_factory=dict, init=False)
     _said: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,7 @@ class Desk:
             resume=True,
             command=cell.command,
             request=cell.request,
+            tuned=run.tuned,
             reporter=reporter,
         )
 
@@ -90,15 +93,16 @@ class Desk:
             task.given()
 
     def task(self, settings: TaskSettings, reporter: Reporter) -> Task:
-        """The task of some settings; the one built last is kept, and so is why there is none.
+        """The task of some settings; those built last are kept, and so is why there is none.
 
         Raises:
             StbenchError: the task is not possible.
         """
-        if self._built is None or self._built[0] != settings:
-            self._built = None  # before the next one is built: two tasks need not fit into memory
-            self._built = settings, self._build(settings, reporter)
-        built = self._built[1]
+        if settings not in self._built:
+            while len(self._built) >= self.tasks:  # before the next one is built: one more need not fit into memory
+                del self._built[next(iter(self._built))]
+            self._built[settings] = self._build(settings, reporter)
+        built = self._built[settings]
         if isinstance(built, StbenchError):
             raise built
         return built

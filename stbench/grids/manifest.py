@@ -17,7 +17,7 @@ from stbench.catalogue.entries import problem_of
 from stbench.data.opening import find_card
 from stbench.errors import DataError, UserError
 from stbench.evaluation.plan import ceilings_of, origin_of
-from stbench.evaluation.record import Name
+from stbench.evaluation.record import Name, Tuned
 from stbench.evaluation.request import Request
 from stbench.files import read_sealed, write_sealed
 from stbench.methods.registry import method_class
@@ -25,7 +25,7 @@ from stbench.reading import check_own
 from stbench.text import first_line
 
 SCHEMA_VERSION = 2
-MANIFESTS = ("grid.json", "sweep.json", "ablation.json")
+MANIFESTS = ("grid.json", "sweep.json", "ablation.json", "tuning.json")
 _FOLLOWS = {"cohort", "train", "validation", "test", "folds"}  # from the dataset and the split
 ODD = re.compile(r"[^A-Za-z0-9.=_-]+")  # what a file name does without
 _OF_RUNS = {"failures.json", "errors.log"}
@@ -46,6 +46,7 @@ class Series(_Part, Coded):
     overrides: dict[str, str] = Field(description="setting to text, over the preset")
     settings: dict[str, Any] = Field(description="every resolved setting")
     draws: int
+    tuned: dict[str, Tuned] = Field(default={}, description="fold to how its settings over the preset's were chosen")
 
     @property
     def title(self) -> str:
@@ -189,6 +190,7 @@ class Manifest(_Part):
             "seeds": sorted(seeds),
             "control_seed": self.control_seed,
             "controls": self.request["controls"] or asked.request["controls"],
+            "tuned": asked.request.get("tuned") or self.request.get("tuned"),
             "data_root": asked.request["data_root"],
             "device": asked.request["device"],
         }
@@ -256,7 +258,8 @@ def differing(place: str, mine: dict[str, Any], theirs: dict[str, Any]) -> list[
 
 def _said(series: Series) -> dict[str, Any]:
     settings = {f"setting {name}": value for name, value in series.settings.items()}
-    return {"method": series.method, **settings, "draws": series.draws}
+    tuned = {f"tuned in {fold}": one.settings for fold, one in series.tuned.items()}
+    return {"method": series.method, **settings, **tuned, "draws": series.draws}
 
 
 def read_manifest(out: Path, kind: type[M]) -> M | None:

@@ -17,14 +17,17 @@ from stbench.evaluation.record import read_record
 from stbench.evaluation.request import Request
 from stbench.evaluation.run import declared_draws, encoder_of
 from stbench.evaluation.task import NO_ENCODER
+from stbench.evaluation.tuned import check_choices, read_choices
 from stbench.grids.cells import Cell, Listener, MethodRun, Outcome, finished
 from stbench.grids.crew import call_early
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute, reporter_of
 from stbench.grids.lock import only_one
 from stbench.grids.manifest import ODD, FoldSlides, Manifest, Series, damage_of, join, write_manifest
-from stbench.methods.registry import method_class, resolve_settings
+from stbench.methods.registry import as_text, method_class, resolve_settings
 
+TUNED = "-tuned"
+"""Ends the name of the folder of a method's runs with tuned settings."""
 _CHEAP, _INITIATED = 0.01, 0.001  # weight of a control against a method; who sees the truth comes last
 
 
@@ -64,23 +67,33 @@ class GridPlan:
             for seed in ([manifest.control_seed] if series.control else asked.seeds)
         ]
 
+    def desk_of(self, cell: Cell) -> Desk:
+        """Who builds the task of a cell that is carried out on its own."""
+        return Desk.of(self.plan)
+
     def _cell(self, manifest: Manifest, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Cell:
         asked, card = self.plan.request, self.cards[series.name]
         columns = {"genes": str(genes), "seed": str(seed), "fold": fold.name, "scale": scale}
         # one run makes all its records; a cell of a larger grid is repeated on its own
-        said = asked if manifest.KIND == "run" else _alone(asked, series, fold, scale, genes, seed)
+        said = asked if manifest.KIND == "run" else alone(asked, series, fold, scale, genes, seed)
         return Cell(
             folder=address(manifest, series, fold.name, scale, genes, seed),
             row=series.name,
             column=columns[self.columns],
             task=self.plan.task(fold, genes, scale),
-            run=MethodRun(card, asked.preset, series.overrides, asked.draws),
+            run=_method_run(card, asked, series, fold.name),
             seed=seed,
             command=said.command(),
-            request=_without_places(said),
+            request=without_places(said),
             weight=_weight(series, genes),
             asked=not series.control,
         )
+
+
+def _method_run(card: MethodCard, asked: Request, series: Series, fold: str) -> MethodRun:
+    tuned = series.tuned.get(fold)
+    chosen = {} if tuned is None else {name: as_text(value) for name, value in tuned.settings.items()}
+    return MethodRun(card, asked.preset, {**series.overrides, **chosen}, asked.draws, tuned)
 
 
 def _weight(series: Series, genes: int) -> float:
@@ -89,13 +102,13 @@ def _weight(series: Series, genes: int) -> float:
     return (100.0 + genes) * share
 
 
-def _without_places(request: Request) -> dict[str, Any]:
+def without_places(request: Request) -> dict[str, Any]:
     """A request as a record keeps it: not where the data lie."""
     places = {name for name, one in request.options().items() if one.role == "place"}
     return {name: value for name, value in request.dump().items() if name not in places}
 
 
-def _alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Request:
+def alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, seed: int) -> Request:
     """What repeats one cell."""
     shared = {name: getattr(asked, name) for name, one in Request.options().items() if one.role == "shared"}
     return Request(
@@ -188,7 +201,9 @@ def run_grid(plan: Plan) -> GridPlan:
         raise SettingError(
             f"--genes: expected one panel size, found {len(asked.genes)}; stbench sweep-genes runs several"
         )
-    series = [series_of(run, typed, asked) for run, typed in zip(plan.runs, typed_names(plan), strict=True)]
+    runs = list(zip(plan.runs, typed_names(plan), strict=True))
+    series = [series_of(run, typed, asked) for run, typed in runs]
+    series += [] if asked.tuned is None else _tuned_series(plan, asked.tuned, runs)
     manifest = Manifest(
         request=asked.dump(),
         cohort=plan.cohort.name,
@@ -199,7 +214,27 @@ def run_grid(plan: Plan) -> GridPlan:
     )
     axes = {"seed": len(asked.seeds), "fold": len(plan.folds), "scale": len(asked.normalization)}
     longest = max(axes, key=lambda axis: axes[axis])
-    return GridPlan(plan, manifest, {run.card.name: run.card for run in plan.runs}, longest)
+    cards = {typed: run.card for run, typed in runs}
+    return GridPlan(plan, manifest, {one.name: cards[one.method] for one in series}, longest)
+
+
+def _tuned_series(plan: Plan, folder: Path, runs: Sequence[tuple[PlannedRun, str]]) -> list[Series]:
+    """A series beside every method that was named, with the settings that a study chose for it in every fold.
+
+    Raises:
+        UserError: it is no study, or one of another task, of other folds or without one of the methods.
+    """
+    asked, choices = plan.request, read_choices(folder)
+    named = [(run, typed) for run, typed in runs if run.requested]
+    folds = {fold.name: fold.split for fold in plan.folds}
+    check_choices(folder, choices, asked, folds, [run.card.name for run, _ in named])
+    return [
+        series_of(
+            run, typed, asked, name=f"{run.card.name}{TUNED}", variant=True,
+            tuned={fold: choices[fold, run.card.name].tuned for fold in folds},
+        )
+        for run, typed in named
+    ]  # fmt: skip
 
 
 def choose_folder(grid: GridPlan, asked: Path | None) -> Path:

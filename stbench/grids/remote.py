@@ -13,7 +13,6 @@ from typing import Any
 
 from stbench.errors import SettingError, UnknownNameError
 from stbench.grids.cells import Cell, Listener, Outcome, heaviest_first, outcome_of, record_of
-from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
 from stbench.grids.lock import among_others, only_one
 from stbench.grids.manifest import join, write_manifest
@@ -50,7 +49,7 @@ def carry_out_cell(grid: GridPlan, work: Work, cell: Cell, listener: Listener) -
         record = record_of(work.out, cell)
         if record is not None and record.status != "failed":
             return outcome_of(record)
-        return execute([cell], Desk.of(grid.plan), work.out, 1, listener)[cell.folder]
+        return execute([cell], grid.desk_of(cell), work.out, 1, listener)[cell.folder]
 
 
 def carry_out_on_dask(grid: GridPlan, work: Work, address: str, listener: Listener) -> Mapping[str, Outcome]:

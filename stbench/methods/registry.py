@@ -87,7 +87,7 @@ def resolve_settings(card: MethodCard, method: type[Method], preset: str, overri
     for key in overrides:
         if key not in method.Settings.model_fields:
             raise UnknownNameError(f"setting of {card.name}", key, method.Settings.model_fields)
-    values = {**card.presets.get(preset, {}), **{key: _value(text) for key, text in overrides.items()}}
+    values = {**card.presets.get(preset, {}), **{key: read_value(text) for key, text in overrides.items()}}
     try:
         settings = method.Settings.model_validate(values)
     except ValidationError as error:
@@ -118,7 +118,13 @@ def check_preset(preset: str, cards: list[MethodCard]) -> None:
         raise UnknownNameError("preset", preset, known)
 
 
-def _value(text: str) -> Any:
+def as_text(value: Any) -> str:
+    """A value of a setting as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_value(text: str) -> Any:
+    """The value of a setting that a text codes: what it says as JSON, else itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

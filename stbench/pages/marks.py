@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stbench.catalogue import method_cards
 from stbench.evaluation.exposure import contamination
 from stbench.evaluation.public import is_public
-from stbench.evaluation.record import PRIMARY, Record
+from stbench.evaluation.record import PRIMARY
 from stbench.pages.columns import direction
 from stbench.pages.patients import difference, group_of_best, holm, paired_p
 from stbench.pages.protocol import Line, Protocol
 from stbench.pages.rows import CONTROLS, DECLARED, METHODS
+from stbench.pages.tuned import chosen_on
 
 BEST, NOT_ABOVE, TUNED, IMPOSSIBLE, DRESSED, SAW, MAY_HAVE_SEEN = "=", "!", "T", "?", "n", "C", "c"
 COUNT_SPLIT, SAMPLER_BAR = "ceiling-count-split", "linear-gaussian"
@@ -60,7 +60,7 @@ def against(board: Protocol, line: Line) -> str:
     """Marks that keep a row out of the ranking."""
     if not line.standing.ranked:
         return ""
-    tuned = any(tuned_on(record) for record in line.records)
+    tuned = any(chosen_on(record) for record in line.records)
     labels = any(contamination(record).labels for record in line.records)
     return (TUNED if tuned else "") + (SAW if labels else "") + (IMPOSSIBLE if _is_impossible(board, line) else "")
 
@@ -69,15 +69,6 @@ def seen(line: Line) -> str:
     """Whether pretrained weights behind a row saw slides of the cohort (``C``), or may have (``c``)."""
     found = {contamination(record).mark for record in line.records}
     return SAW if SAW in found else MAY_HAVE_SEEN if MAY_HAVE_SEEN in found else ""
-
-
-def tuned_on(record: Record) -> list[str]:
-    """Patients of test slides whose slides the preset of a run was chosen on, as the card of its method says."""
-    card, task = method_cards().get(record.method), record.task
-    if card is None or card.entry != record.entry:
-        return []
-    looked_at = card.tuned.get(record.preset, {}).get(task.dataset, [])
-    return sorted({patient for slide in task.test if (patient := task.patients.get(slide)) in looked_at})
 
 
 def _is_impossible(board: Protocol, line: Line) -> bool:

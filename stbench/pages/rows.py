@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary
+from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary, Tuned
 from stbench.evaluation.summaries import mean_of, std_of
 from stbench.pages.agreement import check_agreement
 from stbench.pages.columns import DRAW_SD
@@ -188,14 +188,15 @@ def groups(records: Iterable[Record]) -> list[Group]:
 
 
 def _identity(record: Record) -> str:
-    parts = [record.method, record.entry, record.settings, record.draws, record.encoder]
+    parts: list[object] = [record.method, record.entry, record.settings, record.draws, record.encoder]
+    parts += [] if record.tuned is None else [record.tuned.study]
     return json.dumps(parts, sort_keys=True)
 
 
 def _said(record: Record, everybody: Sequence[Record]) -> tuple[str, ...]:
     """Whatever tells a run from the other runs of its method."""
-    others = [other for other in everybody if other.method == record.method]
-    said = []
+    others = [other for other in everybody if other.method == record.method and bool(other.tuned) == bool(record.tuned)]
+    said = [] if record.tuned is None else [_study(record.tuned, others)]
     if len({other.entry for other in others}) > 1:
         said.append(record.entry)
     if len({other.preset for other in others}) > 1:
@@ -206,10 +207,16 @@ def _said(record: Record, everybody: Sequence[Record]) -> tuple[str, ...]:
     shown = [
         name for name in record.settings if name in asked or _varies(name, record, others) or _always_said(name, record)
     ]
+    shown = [name for name in shown if record.tuned is None or name in asked]  # others differ from fold to fold
     said += [f"{name}={_brief(record.settings[name])}" for name in shown]
     bound = record.encoder not in (NO_ENCODER, record.task.encoder)
     said += [record.encoder.partition("/")[0]] if bound else []
     return tuple(said)
+
+
+def _study(tuned: Tuned, others: Sequence[Record]) -> str:
+    several = len({other.tuned.study for other in others if other.tuned is not None}) > 1
+    return f"tuned in {tuned.study[:8]}" if several else "tuned"
 
 
 def _asked(record: Record) -> set[str]:

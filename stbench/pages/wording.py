@@ -26,12 +26,12 @@ from stbench.pages.marks import (
     marks,
     ranked,
     samplers_not_better,
-    tuned_on,
 )
 from stbench.pages.patients import LEAST, Difference, difference
 from stbench.pages.protocol import Line, Protocol, intervals_of
 from stbench.pages.rows import CEILINGS, METHODS, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
+from stbench.pages.tuned import chosen_on, studies
 from stbench.text import count, listed
 
 _BESIDE = {"read": "of reading slides", "features": "of features", "score": "of scoring", "write": "of writing"}
@@ -120,6 +120,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         _means(board),
         *said_marks(board),
         *_tuned(board),
+        *studies(board.records),
         *_exposed(board),
         *_late(board),
         *_widened(board),
@@ -201,7 +202,7 @@ def _tuned(board: Protocol) -> list[str]:
     """Which rows were tuned on which patients."""
     found: dict[str, list[str]] = {}
     for line in board.lines:
-        patients = {patient for record in line.records for patient in tuned_on(record)}
+        patients = {patient for record in line.records for patient in chosen_on(record)}
         if patients:
             found.setdefault(listed(sorted(patients)), []).append(line.method)
     return [f"`{TUNED}` {who}: {listed(dict.fromkeys(methods))}." for who, methods in found.items()]
