@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stbench.catalogue.ablations import Ablation, check_tables
+from stbench.catalogue.search import Search
 
 PRESETS = ("paper", "official", "small", "fast")
 METHOD_NEEDS = (
@@ -93,6 +94,7 @@ class MethodCard(Card):
         default={},
         description="preset to cohort to patients whose slides it was chosen on, by whichever method's score",
     )
+    search: Search | None = Field(default=None, description="the space it is tuned in; None: it cannot be tuned")
     differences: list[Difference] = []
     ablations: Annotated[list[Ablation], AfterValidator(check_tables)] = Field(
         default=[], description="of a third-party method; those that a paper reports stand in papers/"

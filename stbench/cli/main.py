@@ -30,6 +30,7 @@ from stbench.cli import (
     rescore,
     run,
     sweep,
+    tune,
 )
 from stbench.cli.asks import Grouped
 from stbench.cli.console import complain
@@ -66,6 +67,7 @@ app.command("predict", cls=Grouped)(predict.predict)
 app.command("compare", cls=Grouped)(compare.compare)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
+app.command("tune", cls=Grouped)(tune.tune)
 app.command("cell", cls=Grouped)(cell.cell)
 app.command("curse", cls=Grouped)(curse.curse)
 app.command("encode", cls=Grouped)(encode.encode)

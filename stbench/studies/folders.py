@@ -17,8 +17,11 @@ from stbench.studies.ablation.plan import plan_ablation
 from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.sweep.grid import SweepManifest, plan_sweep
 from stbench.studies.sweep.request import SweepRequest
+from stbench.studies.tuning.manifest import TuningManifest
+from stbench.studies.tuning.plan import plan_tuning
+from stbench.studies.tuning.request import TuneRequest
 
-KINDS: tuple[type[Manifest], ...] = (Manifest, SweepManifest, AblationManifest)
+KINDS: tuple[type[Manifest], ...] = (Manifest, SweepManifest, AblationManifest, TuningManifest)
 
 
 def grid_in(out: Path, cache_dir: Path, asked: Request | None = None, reporter: Reporter = SILENT) -> GridPlan:
@@ -43,6 +46,8 @@ def grid_in(out: Path, cache_dir: Path, asked: Request | None = None, reporter: 
         return plan_sweep(request, cache_dir, reporter)
     if isinstance(request, AblateRequest):
         return plan_ablation(request, cache_dir, reporter)
+    if isinstance(request, TuneRequest):
+        return plan_tuning(request, out, cache_dir, reporter)
     return run_grid(plan(request, cache_dir, reporter))
 
 

@@ -1,0 +1,141 @@
+"""What a study found: the trials of its folder by outer fold and method, and their numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stbench.errors import DataError, UserError
+from stbench.evaluation.record import Record, find_records, read_record
+from stbench.evaluation.summaries import mean_of
+from stbench.grids.manifest import FoldSlides, Series, read_manifest
+from stbench.grids.plan import fold_folder
+from stbench.studies.tuning.ledger import Ledger, Trial
+from stbench.studies.tuning.manifest import TuningManifest
+from stbench.studies.tuning.plan import CONTROLS
+from stbench.studies.tuning.sampling import importance_of
+from stbench.studies.tuning.study import best_of, spent_all
+from stbench.text import csv_cell
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The trials of one method in one outer fold.
+
+    Args:
+        fold: the outer fold.
+        series: the method.
+        trials: in order.
+        importance: knob to its share of what differs between trials; empty where there are few.
+        cut: whether the minutes ended it before the trials did.
+    """
+
+    fold: FoldSlides
+    series: Series
+    trials: Sequence[Trial]
+    importance: dict[str, float]
+    cut: bool
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial that was chosen, None where all failed or none ended."""
+        return best_of(self.trials)
+
+    @property
+    def default(self) -> float | None:
+        """The gain of the preset's own settings."""
+        return self.trials[0].value if self.trials else None
+
+    @property
+    def seconds(self) -> float:
+        """Of fitting, predicting and scoring, all trials together."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def number(self, state: str) -> int:
+        """How many trials are in a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a study's folder holds.
+
+    Args:
+        manifest: what its trials follow from.
+        tunings: method by method, outer fold by outer fold.
+        example: a record of a control on an inner fold, None where none ended.
+    """
+
+    manifest: TuningManifest
+    tunings: list[Tuning]
+    example: Record | None
+
+    def of(self, series: Series) -> list[Tuning]:
+        """Those of a method, a fold each."""
+        return [one for one in self.tunings if one.series.name == series.name]
+
+    def importance(self, series: Series) -> dict[str, float]:
+        """Knob to its mean share over the outer folds with trials enough, the largest first."""
+        found = [one.importance for one in self.of(series) if one.importance]
+        shares = {name: mean_of([one.get(name, 0.0) for one in found]) or 0.0 for one in found for name in one}
+        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+
+
+def read_study(out: Path) -> Results:
+    """Read the folder of a study.
+
+    Raises:
+        UserError: it belongs to no study, or its journal cannot be read.
+    """
+    manifest = read_manifest(out, TuningManifest)
+    if manifest is None:
+        raise UserError(f"expected a study in {out}, found none; give the folder that stbench tune wrote")
+    ledger = Ledger(out)
+    pairs = [(fold, series) for series in manifest.series for fold in manifest.folds]
+    return Results(manifest, [_tuning(ledger, manifest, *pair) for pair in pairs], _example(out, manifest))
+
+
+def _tuning(ledger: Ledger, manifest: TuningManifest, fold: FoldSlides, series: Series) -> Tuning:
+    name, asked = f"{fold.name}/{series.name}", manifest.asked
+    trials = ledger.trials(name)
+    cut = len(trials) < asked.trials and spent_all(trials, asked.minutes)
+    return Tuning(fold, series, trials, importance_of(ledger.frozen(name)), cut)
+
+
+def _example(out: Path, manifest: TuningManifest) -> Record | None:
+    for fold in manifest.folds:
+        try:
+            return read_record(find_records([out / fold_folder(fold.name) / CONTROLS])[0])
+        except DataError:
+            continue
+    return None
+
+
+def trials_csv(results: Results) -> str:
+    """One line per trial.
+
+    Columns ``method``, ``fold`` (the outer one), ``trial``, ``state`` (complete, pruned, failed, running), ``chosen``,
+    ``value`` (mean over inner folds of what it gains on the best control in the objective), ``inner`` (the gain in each
+    inner fold, blanks between), ``seconds``, ``settings`` (JSON, over the preset's), ``reason``.
+    """
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(["method", "fold", "trial", "state", "chosen", "value", "inner", "seconds", "settings", "reason"])
+    for tuning in results.tunings:
+        for line in _lines(tuning):
+            write(line)
+    return text.getvalue()
+
+
+def _lines(tuning: Tuning) -> Iterator[list[object]]:
+    for trial in tuning.trials:
+        yield [
+            csv_cell(tuning.series.name), csv_cell(tuning.fold.name), trial.number, trial.state,
+            int(trial == tuning.best), "" if trial.value is None else repr(trial.value),
+            " ".join(repr(gain) for gain in trial.inner), trial.seconds,
+            json.dumps({**tuning.series.overrides, **trial.overrides}), csv_cell(trial.reason),
+        ]  # fmt: skip
