@@ -25,6 +25,7 @@ from stbench.evaluation.public import marked, read_published
 from stbench.evaluation.record import Record
 from stbench.evaluation.request import BOARDS, Request, default_cache
 from stbench.evaluation.rescore import Truths
+from stbench.evaluation.tuned import choices_in
 from stbench.grids.cells import Cell, Outcome, SilentListener, record_of
 from stbench.grids.plan import carry_out, choose_folder, open_work, run_grid
 from stbench.pages import leaderboard as pages
@@ -33,6 +34,10 @@ from stbench.pages.plots.draw import Pictures
 from stbench.pages.plots.material import Material
 from stbench.pages.report.write import OUT, write_report
 from stbench.reporting import SILENT, Reporter
+from stbench.studies.tuning.plan import choose_study, plan_tuning
+from stbench.studies.tuning.report import write_study
+from stbench.studies.tuning.request import TuneRequest
+from stbench.studies.tuning.study import Hands, carry_out_study
 from stbench.text import listed
 
 if TYPE_CHECKING:
@@ -83,6 +88,56 @@ def run(
     records = [record for cell in work.cells if (record := record_of(work.out, cell)) is not None]
     wrong = {folder: f"{end.status}: {end.reason}" for folder, end in outcomes.items() if end.status != "done"}
     return Runs(work.out, records, wrong)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What :func:`tune` leaves; ``run(..., tuned=study.out)`` takes it.
+
+    Args:
+        out: folder of the trials and of what was chosen.
+        settings: outer fold and method to the chosen settings over the preset's, none where all trials failed.
+        gains: outer fold and method to what preset and chosen trial gain on the best control, mean over inner folds, in
+            the objective of the method's card; the preset's is None where it failed.
+        troubles: methods in an outer fold all of whose trials failed, with the reasons.
+    """
+
+    out: Path
+    settings: Mapping[tuple[str, str], Mapping[str, Any]]
+    gains: Mapping[tuple[str, str], tuple[float | None, float]]
+    troubles: Sequence[str]
+
+
+def tune(
+    method: str | Sequence[str], *, out: Path | str | None = None, jobs: int = 1, reporter: Reporter = SILENT,
+    **options: Any,
+) -> Tuned:  # fmt: skip
+    """Tune methods on inner folds of the slides that an outer fold trains on, as ``stbench tune`` does.
+
+    Args:
+        method: registered name or ``path/to/file.py:Class``, or several.
+        out: folder; the same call continues what lies in it. ``runs/`` and a name of the settings when None.
+        jobs: worker processes, and so trials of a method at once.
+        reporter: gets a line for every trial.
+        options: the command's options with underscores (``trials``, ``minutes``, ``dataset``, ``split`` ...).
+
+    Returns:
+        What was chosen; the folder also holds a page, every trial as CSV and a figure.
+
+    Raises:
+        UserError: an option or a card's space is wrong, slides are too few, or the folder belongs to something else.
+    """
+    names = [method] if isinstance(method, str) else list(method)
+    request = TuneRequest.of_words({"method": names, **options})
+    if jobs < 1:
+        raise SettingError(f"jobs: expected at least 1 worker, found {jobs}")
+    planned = plan_tuning(request, Path(), default_cache(), reporter)
+    study = choose_study(planned, None if out is None else Path(out))
+    troubles = carry_out_study(study, Hands(jobs, SilentListener(), reporter))
+    write_study(study.out)
+    chosen = {place: one.tuned for place, one in choices_in(study.out).items()}
+    gains = {place: (one.default, one.value) for place, one in chosen.items()}
+    return Tuned(study.out, {place: one.settings for place, one in chosen.items()}, gains, troubles)
 
 
 class _Telling(SilentListener):

@@ -56,6 +56,24 @@ def test_a_run_is_that_of_the_command(tmp_path, capsys):
     assert 'id="data-maps"' in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+def test_a_study_and_a_run_that_takes_it(tmp_path):
+    lines = []
+    asked = {"dataset": "simulated", "genes": 5, "simulate": TINY, "split": "lopo-P02", "preset": "small"}
+    study = stbench.tune("ridge-slide", out=tmp_path / "study", trials=2, inner=1, reporter=said(lines), **asked)
+    assert (study.out, study.troubles) == (tmp_path / "study", [])
+    place = ("lopo-P02", "ridge-slide")
+    default, value = study.gains[place]
+    assert value >= default
+    assert [line for line in lines if "trial 2 of 2" in line]
+    runs = stbench.run("ridge-slide", out=tmp_path / "runs", controls=False, tuned=study.out, **asked)
+    plain, tuned = sorted(runs.records, key=lambda record: record.tuned is not None)
+    assert plain.tuned is None
+    assert tuned.tuned.settings == study.settings[place]
+    assert set(tuned.tuned.slides) == {*tuned.task.train, *tuned.task.validation}
+    with pytest.raises(SettingError, match="jobs: expected at least 1 worker, found 0"):
+        stbench.tune("ridge-slide", jobs=0)
+
+
 def test_what_goes_wrong_in_a_cell_is_said_and_ends_nothing(tmp_path):
     (tmp_path / "bad.py").write_text(
         "from stbench.methods.controls.ridge import Ridge\n"

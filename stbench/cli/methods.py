@@ -40,13 +40,16 @@ def list_() -> None:
 def show(name: Name) -> None:
     """Card, settings with the value of every preset, and where paper and released code differ."""
     from stbench.methods.registry import find_method
-    from stbench.pages.method import differences, facts, settings
+    from stbench.pages.method import differences, facts, settings, space
 
     card = find_method(name)
     say_aligned(facts(card))
     if (table := settings(card)).rows:
         say("\nsettings (a preset's column shows what it changes)")
         draw(table)
+    if card.search is not None:
+        say(f"\nwhat stbench tune tries, by {card.search.objective}")
+        draw(space(card.search))
     if card.differences:
         say("\nwhere paper and released code differ")
         draw(differences(card), names=(3,))

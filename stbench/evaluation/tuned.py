@@ -96,6 +96,12 @@ def read_choice(path: Path) -> Choice:
     return choice
 
 
+def choices_in(folder: Path) -> dict[tuple[str, str], Choice]:
+    """Fold and method to what a study chose, as far as it got; raises DataError where one is not what it wrote."""
+    found = [read_choice(path) for path in sorted(folder.glob(f"*/*/{FILE}"))]
+    return {(choice.fold, choice.method): choice for choice in found}
+
+
 def read_choices(folder: Path) -> dict[tuple[str, str], Choice]:
     """Fold and method to what a study chose.
 
@@ -103,10 +109,10 @@ def read_choices(folder: Path) -> dict[tuple[str, str], Choice]:
         SettingError: the folder holds none.
         DataError: one of them is not what the study wrote.
     """
-    found = [read_choice(path) for path in sorted(folder.glob(f"*/*/{FILE}"))]
+    found = choices_in(folder)
     if not found:
         raise SettingError(f"--tuned: expected the folder of a study at {folder}, found no {FILE} in it; stbench tune")
-    return {(choice.fold, choice.method): choice for choice in found}
+    return found
 
 
 def check_choices(

@@ -203,7 +203,7 @@ def run_grid(plan: Plan) -> GridPlan:
         )
     runs = list(zip(plan.runs, typed_names(plan), strict=True))
     series = [series_of(run, typed, asked) for run, typed in runs]
-    series += [] if asked.tuned is None else _tuned_series(plan, asked.tuned, runs)
+    series += [] if asked.tuned is None else _tuned_series(plan, Path(asked.tuned), runs)
     manifest = Manifest(
         request=asked.dump(),
         cohort=plan.cohort.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stbench.catalogue import MethodCard
+from stbench.catalogue.search import Search
 from stbench.methods.registry import method_class, resolve_settings
 from stbench.pages.tables import Table
 
@@ -54,6 +55,12 @@ def settings(card: MethodCard) -> Table:
 
 def _differing(value: Any, default: Any) -> str:
     return "" if value == default else str(value)
+
+
+def space(search: Search) -> Table:
+    """A row per knob that ``stbench tune`` tries: its range, and the reason for it."""
+    rows = [[name, knob.text, knob.why] for name, knob in search.knobs.items()]
+    return Table(["--set", "range", "why"], rows, words=range(3))
 
 
 def differences(card: MethodCard) -> Table:

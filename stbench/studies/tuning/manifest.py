@@ -13,6 +13,8 @@ from stbench.evaluation.request import Request
 from stbench.grids.manifest import FoldSlides, Manifest, Series, differing
 from stbench.studies.tuning.request import TuneRequest
 
+_FOLLOWS = "inner folds"
+
 
 class TuningManifest(Manifest):
     """Everything that defines the trials of a study; its series are the methods that are tuned."""
@@ -48,7 +50,12 @@ class TuningManifest(Manifest):
 
     def _shared(self) -> dict[str, Any]:
         inner = {fold: [one.model_dump(exclude={"name"}) for one in folds] for fold, folds in self.inner.items()}
-        return {**super()._shared(), "inner folds": inner}
+        return {**super()._shared(), _FOLLOWS: inner}
+
+    def differences(self, asked: Self) -> list[str]:
+        """As of any grid; inner folds follow from the rest, and are said where nothing else differs."""
+        lines = super().differences(asked)
+        return [line for line in lines if not line.startswith(_FOLLOWS)] or lines
 
     def _differences_of_series(self, asked: Self) -> list[str]:
         both = [name for name in self.search if name in asked.search]

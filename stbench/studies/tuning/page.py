@@ -53,7 +53,7 @@ def _what(results: Results) -> list[str]:
         f"every method in every outer fold: {count(asked.trials, 'trial')}{limit}, seeds {listed(asked.seeds)}, preset "
         f"{asked.preset}; the first trial is the preset's own settings",
         f"a trial is given up below the median of {LEAST_BEFORE_PRUNING} or more complete ones after as many inner "
-        f"folds; from trial {DRAWN_AT_RANDOM + 1} on settings are proposed by TPE, before at random in their ranges",
+        f"folds; settings are drawn at random until {DRAWN_AT_RANDOM} are known, then proposed by TPE",
         f"controls: {listed(one.name for one in manifest.bars)}, with the preset's settings",
     ]
     lines += [manifest.caveat] if manifest.caveat else []

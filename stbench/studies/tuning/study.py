@@ -26,6 +26,7 @@ from stbench.reporting import Reporter
 from stbench.studies.tuning.ledger import Ledger, State, Trial, means_of
 from stbench.studies.tuning.plan import TuningPlan, study_name
 from stbench.studies.tuning.sampling import falls_short, propose
+from stbench.text import count, listed
 
 LOCK = ".study"
 
@@ -116,7 +117,8 @@ class _Bar:
 
 
 def _bars(plan: TuningPlan, fold: Fold, bench: _Bench) -> list[_Bar]:
-    cells = plan.bars_of(fold)
+    cells, say = plan.bars_of(fold), bench.hands.reporter.info
+    say(f"{fold.name}: {count(len(plan.study.bars), 'control')} on {count(len(plan.inner_folds(fold)), 'inner fold')}")
     outcomes = bench.run(cells)
     objectives = {search.objective for search in plan.study.search.values()}
     found = []
@@ -133,6 +135,8 @@ def _bars(plan: TuningPlan, fold: Fold, bench: _Bench) -> list[_Bar]:
                 f"{_grouped(reasons)}; choose another --split, --genes or --encoder"
             )
         found.append(_Bar(records[0].task.hash, scores))
+    for name in sorted(objectives):
+        say(f"{fold.name}: best control by {name}: {listed(f'{bar.best(name):.3f}' for bar in found)}")
     return found
 
 
