@@ -33,7 +33,8 @@ class Cohort:
         tested: slides of another cohort that test and do nothing else, by the ids they have here.
         test_name: name of that other cohort; empty without one.
         secret: SHA-256 of the secret seed that generated data were made with; None where there is none.
-        per_fold: training slides to a reader, for a cohort that is made anew for every fold; None for all others.
+        per_fold: training slides and all slides of the fold to a reader, for a cohort that is made anew for every fold;
+            None for all others.
         folder: where its files lie, None for generated slides.
         notes: what was found while slides were listed, one line each.
     """
@@ -48,7 +49,7 @@ class Cohort:
     tested: tuple[str, ...] = ()
     test_name: str = ""
     secret: str | None = None
-    per_fold: Callable[[tuple[str, ...]], Callable[[str], Slide]] | None = None
+    per_fold: Callable[[tuple[str, ...], tuple[str, ...]], Callable[[str], Slide]] | None = None
     folder: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -80,7 +81,7 @@ class Cohort:
         """
         if self.per_fold is None:
             return self
-        return replace(self, reader=self.per_fold(tuple(sorted(train))), per_fold=None)
+        return replace(self, reader=self.per_fold(tuple(sorted(train)), self.ids), per_fold=None)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def scrambled(cohort: Cohort, slide_ids: Collection[str]) -> Cohort:
         return mixed
 
     made = cohort.per_fold
-    per_fold = None if made is None else lambda train: over(made(train))
+    per_fold = None if made is None else lambda *fold: over(made(*fold))
     return replace(cohort, reader=over(cohort.load), per_fold=per_fold)
 
 

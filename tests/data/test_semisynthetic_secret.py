@@ -178,3 +178,12 @@ def test_who_knows_the_noisy_values_and_many_draws_of_them_cannot_beat_the_ceili
     errors = [np.square(seen(N_DRAWS + number) @ fitted - y).mean(axis=0) for number in range(N_DRAWS)]
     bound = np.array([bayes(gene, SMALL.share) for gene in y.T])
     assert (np.mean(errors, axis=0) > 0.97 * bound).all()
+
+
+def test_a_fold_of_some_slides_reads_no_other(base_slides, tmp_path):
+    reads = []
+    made = opened(base_slides, tmp_path, reads=reads)
+    kept = replace(made, refs=tuple(ref for ref in made.refs if ref.id != "C2")).of_fold(TRAIN)
+    assert kept.load("C1").features is not None
+    assert "C2" not in reads
+    assert {*reads} == {one.id for one in base_slides} - {"C2"}

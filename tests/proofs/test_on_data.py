@@ -199,13 +199,13 @@ def test_slides_made_for_a_fold_are_scrambled_as_the_fold_has_them(per_fold):
     slides = {id_: make_slide(id_, "P0") for id_ in ("a", "b")}
     refs, given = tuple(SlideRef(id_, "P0") for id_ in slides), []
 
-    def made(train):
-        given.append(train)
+    def made(train, ids):
+        given.append((train, ids))
         return slides.__getitem__
 
     cohort = Cohort("c", "made", refs, slides.__getitem__, per_fold=made if per_fold else None)
     found = scrambled(cohort, ["b"]).of_fold(["a"])
-    assert given == ([("a",)] if per_fold else [])
+    assert given == ([(("a",), ("a", "b"))] if per_fold else [])
     np.testing.assert_array_equal(found.load("a").counts.toarray(), slides["a"].counts.toarray())
     np.testing.assert_array_equal(found.load("b").counts.toarray(), moved(slides["b"]).counts.toarray())
 

@@ -67,14 +67,17 @@ def open_semisynthetic(
     )
     made = replace(base, name=f"{base.name}-{NAME}", about=about)
 
-    def reader(keyed: SemisyntheticSettings, train: tuple[str, ...] | None = None) -> Callable[[str], Slide]:
+    def reader(
+        keyed: SemisyntheticSettings, base: Cohort, train: tuple[str, ...] | None = None
+    ) -> Callable[[str], Slide]:
         return _Store(keyed, base, cache_dir / NAME / _digest(keyed, base, folder), reporter, train).slide
 
     if secret is None:
-        return replace(made, reader=reader(settings))
+        return replace(made, reader=reader(settings, base))
 
-    def per_fold(train: tuple[str, ...]) -> Callable[[str], Slide]:
-        return reader(settings.keyed(secret.derived("fold", *train)), train)
+    def per_fold(train: tuple[str, ...], ids: tuple[str, ...]) -> Callable[[str], Slide]:
+        kept = replace(base, refs=tuple(ref for ref in base.refs if ref.id in ids))  # no other one is read
+        return reader(settings.keyed(secret.derived("fold", *train)), kept, train)
 
     return replace(made, reader=_no_fold, secret=secret.sha256, per_fold=per_fold)
 

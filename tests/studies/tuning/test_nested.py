@@ -145,3 +145,14 @@ def test_a_study_of_a_split_file(here, study, tmp_path):
     choice = read_choice(tmp_path / "out/mine/stiff/settings.toml")
     assert choice.fold == str(tmp_path / "mine.json")
     assert choice.tuned.slides == ["P02S1", "P03S1", "P04S1"]
+
+
+def test_what_is_made_from_all_slides_is_said_to_be(cache, write_her2st, tmp_path, monkeypatch):
+    for section in ("A1", "B1", "C1", "D1"):
+        write_her2st(tmp_path / "her2st", section)
+    asked = {"dataset": "her2st-semisynthetic", "simulate": ["n_genes=5"], "encoder": None, "data_root": tmp_path}
+    plan = plan_tuning(request(split="lopo-patient_a", **asked), tmp_path / "out", cache)
+    assert plan.study.caveat.startswith("features of this cohort are made from the counts of all its slides")
+    assert ("note", plan.study.caveat) in plan.lines()
+    secret = plan_tuning(request(split="lopo-patient_a", secret=tmp_path / "s", **asked), tmp_path / "out", cache)
+    assert secret.study.caveat == ""
