@@ -27,6 +27,7 @@ def tune(request: TuneRequest, out: Out = None, jobs: Jobs = 1, dask: Dask = Non
     No slide that an outer fold tests is read. Leaves settings.toml for every method in every outer fold, which
     stbench run --tuned takes. The same command continues; trials, minutes and methods may be added to a folder.
     """
+    from stbench.evaluation.estimate import estimated
     from stbench.studies.tuning.plan import choose_study, plan_tuning
     from stbench.studies.tuning.report import write_study
 
@@ -34,6 +35,7 @@ def tune(request: TuneRequest, out: Out = None, jobs: Jobs = 1, dask: Dask = Non
     plan = choose_study(plan_tuning(request, Path(), default_cache(), ConsoleReporter()), out)
     say_aligned([*plan.lines(), ("out", str(plan.out))])
     if dry_run:
+        say_aligned([("estimate", line) for line in estimated(plan.plan, plan.foreseen()).lines()])
         raise typer.Exit(0)
     failed = _carry_out(plan, jobs, dask)
     _show(plan.out)

@@ -8,6 +8,7 @@ import pytest
 from stbench.evaluation.record import read_record
 from stbench.evaluation.tuned import read_choice
 from stbench.grids.lock import only_one
+from stbench.studies.tuning import study as studying
 from stbench.studies.tuning.study import LOCK
 
 from ..studies.tuning.conftest import METHODS, STIFF, TINY, few_controls, here, trials
@@ -181,6 +182,7 @@ def test_a_dry_run_writes_nothing(stbench):
     ended = stbench(*TUNE, "--dry-run")
     assert ended.code == 0
     assert "fits         8 at most" in ended.out
+    assert "estimate  stiff: seconds each, 8 cells" in ended.out
     assert not Path("study").exists()
 
 
@@ -189,3 +191,41 @@ def test_a_folder_of_its_own_below_runs(stbench, here):
     assert stbench(*words, "--split", "lopo-P01").code == 0
     (folder,) = Path("runs").iterdir()
     assert trials(folder)
+
+
+def test_an_interruption_leaves_a_page_and_goes_on(stbench, here, monkeypatch):
+    bench = studying._Bench.run
+    with monkeypatch.context() as patched:
+
+        def interrupted(self, cells):
+            if any("lopo-P02/stiff/trial-001" in cell.folder for cell in cells):
+                raise KeyboardInterrupt
+            return bench(self, cells)
+
+        patched.setattr(studying._Bench, "run", interrupted)
+        ended = stbench(*TUNE)
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == "stbench: interrupted; the same command with --out study continues"
+    assert "| stiff | lopo-P03 | PCC ↑ | - | - | - | - | none ended |" in next(Path("study").glob("*.md")).read_text()
+    here.clear()
+    assert stbench(*TUNE).code == 0
+    assert "lopo-P02/stiff/trial-001/inner-1-seed0" in here
+    assert not [folder for folder in here if folder.startswith("lopo-P01/")]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the cluster's own
+def test_on_a_cluster(stbench, tuned, cache):
+    distributed = pytest.importorskip("distributed")
+    here = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with distributed.LocalCluster(processes=True, **here) as cluster:
+        words = [word if word != "study" else "there" for word in TUNE]
+        ended = stbench(*words, "--split", "lopo-P01", "--jobs", "2", "--dask", cluster.scheduler_address)
+    assert ended.code == 0, ended.err
+    assert [trial[1] for trial in trials(Path("there"))] == ["complete", "complete"]
+    first, other = (trials(Path(folder))[0] for folder in ("there", "study"))
+    assert first[3] == other[3] == {}
+    ours, theirs = (
+        read_record(Path(folder, "lopo-P01/stiff/trial-000/inner-1-seed0")) for folder in ("there", "study")
+    )
+    assert (ours.metrics, ours.predictions) == (theirs.metrics, theirs.predictions)

@@ -99,6 +99,13 @@ class TuningPlan(GridPlan):
                     found += [cell for step in self.trial_of(fold, series, trial) for cell in step]
         return found
 
+    def foreseen(self) -> list[Cell]:
+        """As many cells as trials can have, all with the preset's own settings."""
+        first = Trial(0, "running", {}, {})
+        pairs = [(fold, series) for series in self.manifest.series for fold in self.plan.folds]
+        cells = [cell for pair in pairs for step in self.trial_of(*pair, first) for cell in step]
+        return cells * self.request.trials
+
     def bars_of(self, fold: Fold) -> list[Cell]:
         """Cells of the controls on every inner fold of an outer one."""
         seed = self.request.seeds[0]
