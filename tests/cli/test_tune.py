@@ -206,7 +206,9 @@ def test_an_interruption_leaves_a_page_and_goes_on(stbench, here, monkeypatch):
         ended = stbench(*TUNE)
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "stbench: interrupted; the same command with --out study continues"
-    assert "| stiff | lopo-P03 | PCC ↑ | - | - | - | - | none ended |" in next(Path("study").glob("*.md")).read_text()
+    assert (
+        "| stiff | lopo-P03 | PCC ↑ | - | - | - | - | - | none ended |" in next(Path("study").glob("*.md")).read_text()
+    )
     here.clear()
     assert stbench(*TUNE).code == 0
     assert "lopo-P02/stiff/trial-001/inner-1-seed0" in here

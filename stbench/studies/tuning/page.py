@@ -57,19 +57,20 @@ def _what(results: Results) -> list[str]:
         f"controls: {listed(one.name for one in manifest.bars)}, with the preset's settings",
     ]
     lines += [manifest.caveat] if manifest.caveat else []
-    return lines + (limits(results.example.task) if results.example else [])
+    return lines + (limits(results.task) if results.task else [])
 
 
 def chosen(results: Results) -> Table:
     """What was chosen for every method in every outer fold, and what that gained."""
-    head = ["method", "outer fold", "objective", "default", "tuned", "bought", "trial", "settings"]
-    return Table(head, [_choice(results, one) for one in results.tunings], words=(0, 1, 2, 7))
+    head = ["method", "outer fold", "objective", "best control", "default", "tuned", "bought", "trial", "settings"]
+    return Table(head, [_choice(results, one) for one in results.tunings], words=(0, 1, 2, 8))
 
 
 def _choice(results: Results, tuning: Tuning) -> list[str]:
     best, default = tuning.best, tuning.default
     objective = results.manifest.search[tuning.series.name].objective
-    said = [tuning.series.name, tuning.fold.name, title(objective)]
+    bar = results.bar(tuning)
+    said = [tuning.series.name, tuning.fold.name, title(objective), NONE if bar is None else f"{bar:.4f}"]
     if best is None or best.value is None:
         return [*said, NONE, NONE, NONE, NONE, "all failed" if tuning.number("failed") else "none ended"]
     bought = NONE if default is None else f"{best.value - default:+.4f}"
@@ -90,8 +91,8 @@ def _short(text: str) -> str:
 
 def _reading(results: Results) -> list[str]:
     lines = [
-        "default, tuned: mean over inner folds of what the preset and the chosen trial gain on the best control of the "
-        "same inner fold, in the objective; above 0 is better than every control",
+        "best control: its score, mean over inner folds; default, tuned: what the preset and the chosen trial gain on "
+        "it, above 0 is better than every control, whether high or low values of the objective are",
         "bought is the largest of several on the slides that chose it, so it flatters: what tuning is worth on slides "
         "that nothing was chosen on stands in a board, where `(tuned)` rows stand beside the others",
     ]
@@ -181,7 +182,7 @@ def _dots(panel: Axes, tuning: Tuning, color: str) -> None:
 
 
 def _caption(results: Results) -> str:
-    task = None if results.example is None else results.example.task
+    task = results.task
     data = results.manifest.cohort if task is None else f"{task.origin.capitalize()} data: {task.dataset}"
     spent = duration(sum(one.seconds for one in results.tunings))
     return (

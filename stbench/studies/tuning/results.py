@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stbench.errors import DataError, UserError
-from stbench.evaluation.record import Record, find_records, read_record
+from stbench.evaluation.record import Record, TaskFacts, find_records, read_record
 from stbench.evaluation.summaries import mean_of
 from stbench.grids.manifest import FoldSlides, Series, read_manifest
 from stbench.grids.plan import fold_folder
@@ -18,7 +18,7 @@ from stbench.studies.tuning.ledger import Ledger, Trial
 from stbench.studies.tuning.manifest import TuningManifest
 from stbench.studies.tuning.plan import CONTROLS
 from stbench.studies.tuning.sampling import importance_of
-from stbench.studies.tuning.study import best_of, spent_all
+from stbench.studies.tuning.study import best_control, best_of, spent_all
 from stbench.text import csv_cell
 
 
@@ -67,12 +67,26 @@ class Results:
     Args:
         manifest: what its trials follow from.
         tunings: method by method, outer fold by outer fold.
-        example: a record of a control on an inner fold, None where none ended.
+        controls: outer fold to the records of controls on its inner folds.
     """
 
     manifest: TuningManifest
     tunings: list[Tuning]
-    example: Record | None
+    controls: dict[str, list[Record]]
+
+    @property
+    def task(self) -> TaskFacts | None:
+        """Facts of an inner fold, None before there are some."""
+        return next((record.task for records in self.controls.values() for record in records), None)
+
+    def bar(self, tuning: Tuning) -> float | None:
+        """What the best control scores in the method's objective, mean over inner folds."""
+        metric = self.manifest.search[tuning.series.name].objective
+        scores: dict[str, list[float]] = {}
+        for record in self.controls[tuning.fold.name]:
+            if metric in record.metrics and (score := record.metrics[metric].mean) is not None:
+                scores.setdefault(record.task.hash, []).append(score)
+        return mean_of([best_control(metric, values) for values in scores.values()])
 
     def of(self, series: Series) -> list[Tuning]:
         """Those of a method, a fold each."""
@@ -96,7 +110,8 @@ def read_study(out: Path) -> Results:
         raise UserError(f"expected a study in {out}, found none; give the folder that stbench tune wrote")
     ledger = Ledger(out)
     pairs = [(fold, series) for series in manifest.series for fold in manifest.folds]
-    return Results(manifest, [_tuning(ledger, manifest, *pair) for pair in pairs], _example(out, manifest))
+    controls = {fold.name: _controls(out / fold_folder(fold.name) / CONTROLS) for fold in manifest.folds}
+    return Results(manifest, [_tuning(ledger, manifest, *pair) for pair in pairs], controls)
 
 
 def _tuning(ledger: Ledger, manifest: TuningManifest, fold: FoldSlides, series: Series) -> Tuning:
@@ -106,13 +121,12 @@ def _tuning(ledger: Ledger, manifest: TuningManifest, fold: FoldSlides, series: 
     return Tuning(fold, series, trials, importance_of(ledger.frozen(name)), cut)
 
 
-def _example(out: Path, manifest: TuningManifest) -> Record | None:
-    for fold in manifest.folds:
-        try:
-            return read_record(find_records([out / fold_folder(fold.name) / CONTROLS])[0])
-        except DataError:
-            continue
-    return None
+def _controls(folder: Path) -> list[Record]:
+    try:
+        records = [read_record(path) for path in find_records([folder])]
+    except DataError:  # before they ended
+        return []
+    return [record for record in records if record.status == "done"]
 
 
 def trials_csv(results: Results) -> str:

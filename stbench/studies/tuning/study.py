@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -112,8 +112,12 @@ class _Bar:
     scores: Mapping[str, Mapping[str, float]]  # metric to control to value
 
     def best(self, metric: str) -> float:
-        values = self.scores[metric].values()
-        return max(values) if direction(metric) == "higher" else min(values)
+        return best_control(metric, self.scores[metric].values())
+
+
+def best_control(metric: str, scores: Iterable[float]) -> float:
+    """The best of some scores, as the card of the metric has it."""
+    return max(scores) if direction(metric) == "higher" else min(scores)
 
 
 def _bars(plan: TuningPlan, fold: Fold, bench: _Bench) -> list[_Bar]:

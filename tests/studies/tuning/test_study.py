@@ -174,6 +174,7 @@ def test_two_at_a_time_that_are_killed_go_on_with_both(study, here, tmp_path, mo
     assert [one[0] for one in running] == [2, 3]
     study(tmp_path, jobs=2, trials=4)
     assert [one[3] for one in trials(tmp_path)[2:]] == [one[3] for one in running]
+    assert [one[1] for one in trials(tmp_path)] == ["complete"] * 4
     assert len(here) == len(set(here))
 
 
