@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stbench.catalogue import usual_controls
@@ -53,8 +53,8 @@ class TuningPlan(GridPlan):
         out: folder of the study.
     """
 
-    inner: Mapping[str, Inner] = None  # type: ignore[assignment]
-    spaces: Mapping[str, Mapping[str, Knob]] = None  # type: ignore[assignment]
+    inner: Mapping[str, Inner] = field(default_factory=dict)
+    spaces: Mapping[str, Mapping[str, Knob]] = field(default_factory=dict)
     out: Path = Path()
 
     @property
@@ -80,14 +80,8 @@ class TuningPlan(GridPlan):
         for series in self.manifest.series:
             knobs = [f"{name} {knob.text}" for name, knob in self.spaces[series.name].items()]
             lines.append((f"tunes {series.name}", f"by {self.study.search[series.name].objective}; {'; '.join(knobs)}"))
-        most = (
-            asked.trials
-            * len(asked.seeds)
-            * len(self.manifest.series)
-            * sum(len(i.splits) for i in self.inner.values())
-        )
         caveat = self.study.caveat
-        return [*lines, ("fits", f"{most} at most"), *([("note", caveat)] if caveat else [])]
+        return [*lines, ("fits", f"{len(self.foreseen())} at most"), *([("note", caveat)] if caveat else [])]
 
     def cells(self, manifest: Manifest) -> list[Cell]:
         """Every cell asked for so far: the controls', and those of the trials in the journal."""

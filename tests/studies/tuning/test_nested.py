@@ -11,13 +11,14 @@ from stbench.cli.main import main
 from stbench.data.parts import Split, WithoutValidation
 from stbench.data.slide import SlideRef
 from stbench.errors import DataError, UnknownNameError
+from stbench.evaluation.record import read_record
 from stbench.evaluation.tuned import read_choice
 from stbench.files import write_text
 from stbench.studies.tuning.inner import inner_folds, without_test
 from stbench.studies.tuning.plan import plan_tuning
 
 from ...evaluation.conftest import make_cohort, make_slide
-from .conftest import TINY, request, trials
+from .conftest import STIFF, TINY, request, trials
 from .test_study import predictions
 
 FOLD = "lopo-simulated: P01"  # as the layout names patients
@@ -102,9 +103,19 @@ def counts_of(folder, patient):
     return path
 
 
+def predicted(folder, study):
+    """Slide to the hash of what the tuned method predicts of it in the outer fold."""
+    words = ["--encoder", "mean-rgb", "--genes", "4", "--split", FOLD, "--preset", "small", "--no-controls"]
+    out = study.with_name(f"{study.name}-run")
+    said = ["run", "--method", STIFF, "--dataset", str(folder), *words, "--tuned", str(study), "--out", str(out)]
+    assert main(said) == 0
+    return read_record(out / "stiff-tuned").predictions
+
+
 def test_other_counts_of_the_patient_that_tests_change_nothing_to_the_bit(folder, here, study, tmp_path):
     asked = {"dataset": str(folder), "simulate": (), "trials": 6, "split": FOLD}
     study(tmp_path / "one", **asked)
+    first = predicted(folder, tmp_path / "one")
     path = counts_of(folder, "P01")
     adata = read_h5ad(path)
     before = adata.X.toarray()
@@ -117,6 +128,9 @@ def test_other_counts_of_the_patient_that_tests_change_nothing_to_the_bit(folder
     chosen = "lopo-simulated-P01/stiff/settings.toml"
     assert (tmp_path / "one" / chosen).read_bytes() == (tmp_path / "two" / chosen).read_bytes()
     assert len(predictions(tmp_path / "one")) > 6
+    second = predicted(folder, tmp_path / "two")
+    assert first == second
+    assert len(first) == 2  # the slides that validate and test
 
 
 def test_other_counts_of_a_patient_that_trains_change_trials(folder, here, study, tmp_path):
