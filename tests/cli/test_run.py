@@ -88,6 +88,7 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         normalization=("log2p1", "log1p"),
         preset="small",
         overrides=("k=3", "ridge.alpha=1"),
+        tuned=Path("study"),
         simulate=("paper", "seed=1"),
         secret=Path("FILE"),
         controls=False,

@@ -1,6 +1,7 @@
 """`stbench tune` and `stbench run --tuned`, on a tiny simulated cohort."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from stbench.evaluation.record import read_record
 from stbench.evaluation.tuned import read_choice
 from stbench.grids.lock import only_one
+from stbench.studies.tuning import plan as planning
 from stbench.studies.tuning import study as studying
+from stbench.studies.tuning.request import TuneRequest
 from stbench.studies.tuning.study import LOCK
 
 from ..studies.tuning.conftest import METHODS, STIFF, TINY, few_controls, here, trials
@@ -231,3 +234,15 @@ def test_on_a_cluster(stbench, tuned, cache):
         read_record(Path(folder, "lopo-P01/stiff/trial-000/inner-1-seed0")) for folder in ("there", "study")
     )
     assert (ours.metrics, ours.predictions) == (theirs.metrics, theirs.predictions)
+
+
+def test_a_command_says_every_choice(stbench, monkeypatch):
+    asked = TuneRequest(
+        methods=("ridge", "bleep"), trials=7, minutes=1.5, inner=2, split="patient-kfold-3", preset="paper",
+        seeds=(1, 2), genes=(9,), overrides=("ridge.clip=3",), dataset="her2st",
+    )  # fmt: skip
+    understood = []
+    monkeypatch.setattr(planning, "plan_tuning", lambda request, *_: understood.append(request) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stbench(*shlex.split(asked.command())[1:])
+    assert understood == [asked]
