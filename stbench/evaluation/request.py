@@ -179,7 +179,7 @@ class Request:
     )  # fmt: skip
     tuned: Path | None = option(
         None, "Folder that stbench tune wrote: a row with the settings it chose beside every method's own.", "--tuned",
-        group=METHOD, role="cells", order=14.5, metavar="FOLDER",
+        group=METHOD, role="cells", order=14.7, metavar="FOLDER",
     )  # fmt: skip
     controls: bool = option(
         True, "Run the usual controls too, and the ceilings of the data.", "--controls/--no-controls",

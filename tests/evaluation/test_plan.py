@@ -15,6 +15,7 @@ from stbench.evaluation.plan import SERIAL, plan, usual_beside
 from stbench.evaluation.request import Request, default_cache, parse_patch
 from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.sweep.request import SweepRequest
+from stbench.studies.tuning.request import TuneRequest
 from stbench.text import pairs
 
 NEIGHBOURS, RIDGE = "spatial-neighbours", "ridge"
@@ -111,7 +112,7 @@ def test_a_request_comes_back_from_what_is_kept():
 
 def test_every_option_is_said_once():
     """One list of options: every field has its flag, its help, its group and its place among a command's words."""
-    for kind in (Request, SweepRequest, AblateRequest):
+    for kind in (Request, SweepRequest, AblateRequest, TuneRequest):
         options = kind.options().values()
         flags = [flag for one in options for flag in one.flags]
         assert len(set(flags)) == len(flags)
