@@ -154,7 +154,9 @@ class Tuned(_Part):
     trials: int = Field(ge=1, description="how many there were")
     objective: CardName = Field(description="metric held against the best control's on every inner fold")
     value: float = Field(description="mean over inner folds of what the trial gains on the best control")
-    default: float | None = Field(description="the same of the preset's own settings, None where they failed")
+    default: float | None = Field(
+        default=None, description="the same of the preset's own settings, None where they failed"
+    )
     slides: list[Name] = Field(description="slides whose counts the inner folds held, to fit or to score")
     settings: Said = Field(description="settings over the preset's")
 

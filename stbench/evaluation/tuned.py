@@ -66,7 +66,7 @@ def write_choice(choice: Choice, folder: Path) -> Path:
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
     """JSON of texts, numbers and lists is TOML, too; what is None is left out."""
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value is not None]
 
 
 def _seal_of(choice: Choice) -> str:
@@ -84,7 +84,6 @@ def read_choice(path: Path) -> Choice:
         check_regular(path)
         said = tomllib.loads(path.read_text(encoding="utf-8"))
         seal = said.pop(_SEAL, None)
-        said.get("tuned", {}).setdefault("default", None)
         choice = Choice.model_validate(said)
         if seal != _seal_of(choice):
             raise DataError(CHANGED)

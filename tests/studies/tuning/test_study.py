@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stbench.errors import DataError, UserError
-from stbench.evaluation.record import read_record
-from stbench.evaluation.tuned import read_choice, read_choices
+from stbench.evaluation.record import Tuned, read_record
+from stbench.evaluation.tuned import Choice, read_choice, read_choices, write_choice
 from stbench.grids.lock import only_one
 from stbench.studies.tuning import study as studying
 from stbench.studies.tuning.ledger import JOURNAL, Ledger
@@ -270,9 +270,17 @@ def test_settings_that_somebody_changed(study, here, tmp_path):
     path.write_text(path.read_text().replace("trials = 2", "trials = 3"))
     with pytest.raises(DataError, match="other content than was written"):
         read_choice(path)
-    path.write_text("[task\n")
-    with pytest.raises(DataError, match="expected what stbench tune wrote in"):
-        read_choice(path)
+    for text in ("[task\n", "", "tuned = [1]\n", "fold = 3\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="expected what stbench tune wrote in"):
+            read_choice(path)
+
+
+def test_settings_come_back_as_they_were_written(tmp_path):
+    said = {"study": "a" * 64, "trial": 1, "trials": 2, "objective": "pcc", "value": 1e-5, "slides": ["é 🐭"]}
+    settings = {"lr": 1e-05, "big": 1e22, "k": 3, "on": True, "text": 'a "b" \\n', "some": [1, 2]}
+    choice = Choice(method="m", fold="lopo-é", test=["x"], task={"genes": [4]}, tuned=Tuned(**said, settings=settings))
+    assert read_choice(write_choice(choice, tmp_path)) == choice
 
 
 def test_what_stays_by_hand_is_not_tried(study, here, tmp_path):
