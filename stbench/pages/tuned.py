@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from stbench.catalogue import dataset_cards, method_cards
 from stbench.evaluation.record import Record
+from stbench.pages.protocol import Line
 from stbench.text import count, few, listed
 
 
@@ -41,11 +42,23 @@ def _of_study(record: Record) -> set[str]:
     return {patient for slide in slides if (patient := record.task.patients.get(slide)) is not None}
 
 
-def studies(records: Iterable[Record]) -> list[str]:
-    """How the settings of tuned rows were found, and how it is known that their test slides had no part in it."""
-    tuned = [record for record in records if record.tuned is not None]
-    if not tuned:
-        return []
+def tuning(lines: Sequence[Line], mark: str) -> list[str]:
+    """Which rows were tuned on which patients; how the settings of tuned rows were found, and what that never saw.
+
+    Args:
+        lines: rows of a board.
+        mark: of those that were tuned on a patient that tests.
+    """
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if patients := {patient for record in line.records for patient in chosen_on(record)}:
+            found.setdefault(listed(sorted(patients)), []).append(line.method)
+    tuned = [record for line in lines for record in line.records if record.tuned is not None]
+    said = [f"`{mark}` {who}: {listed(dict.fromkeys(methods))}." for who, methods in found.items()]
+    return [*said, *(_studies(tuned) if tuned else [])]
+
+
+def _studies(tuned: Sequence[Record]) -> list[str]:
     return [f"`(tuned)`: settings chosen in every fold by `stbench tune`: {'; '.join(_found(tuned))}.", *_apart(tuned)]
 
 

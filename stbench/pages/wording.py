@@ -31,7 +31,7 @@ from stbench.pages.patients import LEAST, Difference, difference
 from stbench.pages.protocol import Line, Protocol, intervals_of
 from stbench.pages.rows import CEILINGS, METHODS, Group, Row, mean_text
 from stbench.pages.tables import NONE, Table
-from stbench.pages.tuned import chosen_on, studies
+from stbench.pages.tuned import tuning
 from stbench.text import count, listed
 
 _BESIDE = {"read": "of reading slides", "features": "of features", "score": "of scoring", "write": "of writing"}
@@ -119,8 +119,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     lines = [
         _means(board),
         *said_marks(board),
-        *_tuned(board),
-        *studies(board.records),
+        *tuning(board.lines, TUNED),
         *_exposed(board),
         *_late(board),
         *_widened(board),
@@ -196,16 +195,6 @@ def _exposed(board: Protocol) -> list[str]:
 def _seen(record: Record) -> str:
     exposure = contamination(record)
     return f"`{exposure.mark}` {exposure.said}" if exposure.mark else ""
-
-
-def _tuned(board: Protocol) -> list[str]:
-    """Which rows were tuned on which patients."""
-    found: dict[str, list[str]] = {}
-    for line in board.lines:
-        patients = {patient for record in line.records for patient in chosen_on(record)}
-        if patients:
-            found.setdefault(listed(sorted(patients)), []).append(line.method)
-    return [f"`{TUNED}` {who}: {listed(dict.fromkeys(methods))}." for who, methods in found.items()]
 
 
 def _late(board: Protocol) -> list[str]:
