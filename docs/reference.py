@@ -7,7 +7,7 @@ import typer
 from stbench.catalogue import MethodCard, MetricCard, is_foreign, method_cards, metric_cards, paper_cards
 from stbench.cli.main import PROGRAM, app
 from stbench.pages.markdown import bullets, code, inline, quoted, table
-from stbench.pages.method import differences, facts, settings
+from stbench.pages.method import differences, facts, settings, space
 from stbench.pages.tables import Table
 
 WIDTH = 84  # of a terminal; what fits beside the contents
@@ -67,6 +67,8 @@ def method_page(card):
         parts += ["## Notes", bullets(notes)]
     if settings(card).rows:
         parts += ["## Settings", "A preset's column shows what it changes.", table(settings(card))]
+    if card.search is not None:
+        parts += [f"## What stbench tune tries, by {card.search.objective}", table(space(card.search))]
     if card.differences:
         parts += ["## Where paper and released code differ", table(differences(card))]
     return _OPTION.sub(r"`\1`", "\n\n".join(parts))
