@@ -63,8 +63,6 @@ def _complete(app, page, source):
     """Add the contents that the site shows beside a page, and lead links to cards to the pages made from them."""
     front = page == root_doc
     below = [*contents(source[0]), _REFERENCE, _PROJECT] if front else _BELOW.get(page, [])
-    if page.startswith("leaderboards/"):
-        source[0] = re.sub(r"<(?=(?:patient|section|slide)>)", "&lt;", source[0])  # places in messages, no tags
     text = re.sub(r"\(\.\./(methods|papers)/([a-z0-9.-]+)\.toml\)", r"(reference/\1/\2.md)", source[0])
     source[0] = text + "".join(_toctree(*one) for one in below)
 

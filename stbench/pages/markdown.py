@@ -11,7 +11,7 @@ from stbench.text import printable
 _FENCE = "```"
 _TICKS = re.compile("`+")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")  # a backslash before punctuation
-_TAG = re.compile(r"<(?!(?:patient|section|slide)>)(?=[A-Za-z/!?])")  # our messages name places so; HTML knows none
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK = re.compile(r"\](?=[(\[:])")
 _BLOCK = re.compile(r"^(\s*)([#>])")
 
