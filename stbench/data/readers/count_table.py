@@ -18,7 +18,7 @@ from stbench.data.readers.counts import FloatArray, as_counts, check_unique
 from stbench.data.remembered import remembered
 from stbench.errors import DataError
 from stbench.files import sha256_of
-from stbench.reading import check_table
+from stbench.reading import check_regular, check_table
 from stbench.text import one_line
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def read_counts(path: Path) -> tuple[csr_matrix, list[str], list[str]]:
         DataError: truncated, not a table, or counts that are no raw counts.
     """
     try:
+        check_regular(path)
         about = ["counts", _VERSION, path.suffix == ".gz", sha256_of(path)]
         found = remembered(about, lambda: _arrays(*_read(path)))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError) as error:
