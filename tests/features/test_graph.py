@@ -21,6 +21,35 @@ def test_windows_equal_the_original():
         np.testing.assert_array_equal(original_index[members], reference[f"output/window{number}/index"])
 
 
+@pytest.mark.parametrize("most", [1, 7, 100, 1000])
+def test_full_windows_are_cut_in_parts(most):
+    xy = np.random.default_rng(0).uniform((0, 0), (4000, 1500), (500, 2)).astype(np.float32)
+    whole, parts = windows(xy), windows(xy, most_spots=most)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(500))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= most
+    assert len(parts) == sum(-(-len(window) // most) for window in whole)
+    position = {int(spot): (number, place) for number, one in enumerate(whole) for place, spot in enumerate(one)}
+    for part in parts:
+        found = [position[int(spot)] for spot in part]
+        assert found == sorted(found)
+        assert len({number for number, _ in found}) == 1
+
+
+def test_parts_of_a_window_lie_apart_along_its_longer_side():
+    xy = np.stack([np.random.default_rng(0).permutation(60) * 30.0, np.arange(60) % 7], axis=1).astype(np.float32)
+    parts = sorted((xy[part, 0] for part in windows(xy, most_spots=25)), key=min)
+    assert [len(part) for part in parts] == [20, 20, 20]
+    assert all(first.max() < second.min() for first, second in zip(parts, parts[1:], strict=False))
+
+
+def test_parts_do_not_depend_on_the_order_of_spots():
+    xy = np.random.default_rng(0).uniform(0, 2000, (300, 2)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(300)
+    first = [xy[part].tolist() for part in windows(xy, most_spots=40)]
+    assert [xy[order][part].tolist() for part in windows(xy[order], most_spots=40)] == first
+
+
 @pytest.mark.parametrize("number", range(5))
 def test_edge_attributes_of_windows_equal_the_original(number):
     reference = load_file(PARITY / "graph_diffusion" / "windows.safetensors")

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from stbench.methods.calibration import SamplerSettings
 from stbench.training.settings import TrainingSettings
 
+MOST_SPOTS = 1024  # attention and edges grow with their square; 2048 px of spots 100 um apart hold 30 to 500
+
 
 class DiffusionSettings(SamplerSettings, TrainingSettings):
     """Noise, parameterisation and sampler, shared by every diffusion method on windows."""
@@ -70,6 +72,10 @@ class GraphSettings(DiffusionSettings):
     window_spots: int | None = Field(
         default=None, ge=1, description="most spots of a random training window, those nearest its centre; None: all"
     )
+    window_most_spots: int = Field(
+        default=MOST_SPOTS, ge=1, exclude_if=lambda most: most == MOST_SPOTS,  # came after runs were told by settings
+        description="most spots of a window of the grid, in training and sampling; a fuller one is cut in parts",
+    )  # fmt: skip
     standardize_features: bool = Field(
         default=True, description="z-score features with training statistics, clipped to 5; off as released"
     )

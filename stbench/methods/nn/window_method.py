@@ -13,7 +13,7 @@ from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
-from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments, standardized
+from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments
 from stbench.methods.nn.settings import GraphSettings
 from stbench.methods.nn.windows import Rows, TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.methods.trained import TrainedMethod, lent, without_features
@@ -49,7 +49,7 @@ class WindowObjective(ABC):
             batch=settings.batch_windows,
             sampling=settings.window_sampling,
             seed=context.seed,
-            most_spots=settings.window_spots,
+            most_spots=settings.window_spots or settings.window_most_spots,
         )
 
     @property
@@ -142,14 +142,8 @@ class WindowDiffusion(TrainedMethod):
         updates = total_updates(self.settings, objective.epoch_length)
         return updates * per_update + sum(slide.n_spots for slide in test) * self._passes(draws) * per_spot
 
-    def standardized_features(self, inputs: SlideInputs) -> FloatArray:
-        """(n_spots, d) features as the network sees them."""
-        if not self.settings.standardize_features:
-            return inputs.features
-        return standardized(inputs.features, self.feature_mean_, self.feature_std_)
-
     def standardized_rows(self, inputs: SlideInputs) -> Rows:
-        """What :meth:`standardized_features` gives, for a few rows at a time."""
+        """(n_spots, d) features as the network sees them, made for the rows asked for."""
         if not self.settings.standardize_features:
             return inputs.features
         return StandardizedRows(inputs.features, self.feature_mean_, self.feature_std_)
@@ -170,7 +164,8 @@ class WindowDiffusion(TrainedMethod):
     @property
     def geometry(self) -> WindowGeometry:
         """How spots become a graph."""
-        return WindowGeometry(self.settings.window_px, self.settings.sigma, self.settings.edge_channels)
+        rules = self.settings
+        return WindowGeometry(rules.window_px, rules.sigma, rules.edge_channels, rules.window_most_spots)
 
     @property
     def _p(self) -> Parameterization:
@@ -192,8 +187,8 @@ class WindowDiffusion(TrainedMethod):
 
     def _batches(self, inputs: SlideInputs) -> Iterator[WindowBatch]:
         device = str(next(self.module_.parameters()).device)
-        features = self.standardized_features(inputs)
-        for batch in grid_batches(inputs, features, self.geometry, self._spots_per_batch):
+        rows = self.standardized_rows(inputs)
+        for batch in grid_batches(inputs, rows, self.geometry, self._spots_per_batch):
             yield batch.to(device)
 
     def _start(self, batch: WindowBatch, z: Tensor, seed: int, draw: int) -> Tensor:

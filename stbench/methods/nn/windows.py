@@ -66,11 +66,17 @@ class WindowGeometry:
         window_px: side of a window in full-resolution pixels.
         sigma_px: width of the distance kernel in full-resolution pixels, Eq. 58.
         channels: edge channels kept; the others are set to zero (Table 14).
+        most_spots: of a window of the grid; None for any number.
     """
 
     window_px: float
     sigma_px: float
     channels: str = "both"
+    most_spots: int | None = None
+
+    def grid(self, xy: FloatArray) -> list[SpotIndex]:
+        """Spots of every window of a slide's grid, see :func:`stbench.features.graph.windows`."""
+        return windows(xy, self.window_px, self.most_spots)
 
 
 def collate(
@@ -116,11 +122,11 @@ def _edges(xy: FloatArray, features: FloatArray, geometry: WindowGeometry) -> Te
 
 
 def grid_batches(
-    slide: SlideInputs, features: FloatArray, geometry: WindowGeometry, max_spots: int
+    slide: SlideInputs, features: Rows, geometry: WindowGeometry, max_spots: int
 ) -> Iterator[WindowBatch]:
     """The grid windows of a slide, in batches of at most ``max_spots`` padded spots (one window at least)."""
     pending: list[SpotIndex] = []
-    for spots in sorted(windows(slide.xy, geometry.window_px), key=len):
+    for spots in sorted(geometry.grid(slide.xy), key=len):
         if pending and len(spots) * (len(pending) + 1) > max_spots:
             yield collate(slide, features, pending, geometry, slide.oracle_expression)
             pending = []
@@ -155,7 +161,7 @@ class TrainingWindows:
     ) -> None:
         self.slides, self.features, self.geometry = slides, features, geometry
         self.batch, self.sampling, self.seed, self.most_spots = batch, sampling, seed, most_spots
-        grids = [windows(slide.inputs.xy, geometry.window_px) for slide in slides]
+        grids = [geometry.grid(slide.inputs.xy) for slide in slides]
         self._groups = [(s, grid[k : k + batch]) for s, grid in enumerate(grids) for k in range(0, len(grid), batch)]
         self._weights = np.array([slide.inputs.n_spots for slide in slides], dtype=float)
 

@@ -54,6 +54,14 @@ def test_every_spot_is_in_one_batch_of_bounded_size(max_spots):
     assert all(batch.expression is None for batch in batches)
 
 
+def test_a_slide_of_narrow_spots_comes_in_windows_of_bounded_size():
+    slide = labelled(3, 2000).inputs
+    capped = WindowGeometry(2048, 224, most_spots=64)
+    batches = list(grid_batches(slide, slide.features, capped, 128))
+    assert max(batch.mask.shape[1] for batch in batches) <= 64
+    assert sorted(np.concatenate([part for batch in batches for part in batch.spots])) == list(range(2000))
+
+
 def test_an_epoch_on_the_grid_sees_every_spot_once_in_another_order():
     found = training("grid")
     epochs = [[found[epoch * len(found) + k] for k in range(len(found))] for epoch in (0, 1)]
