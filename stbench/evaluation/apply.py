@@ -15,7 +15,7 @@ from stbench.evaluation.export import library
 from stbench.evaluation.fit import foreign
 from stbench.evaluation.model import ModelFacts, load_model
 from stbench.evaluation.needs import unmet
-from stbench.evaluation.predictions import POSTERIOR_MEAN, annotated
+from stbench.evaluation.predictions import POSTERIOR_MEAN, SPREAD, annotated
 from stbench.evaluation.seen import strange
 from stbench.evaluation.task import NO_ENCODER
 from stbench.evaluation.worker import drawn
@@ -30,7 +30,6 @@ from stbench.reporting import SILENT, Reporter
 if TYPE_CHECKING:
     from anndata import AnnData
 
-SPREAD = "spread"
 """Layer with the sample standard deviation over draws, on the scale of the predictions."""
 
 

@@ -13,6 +13,7 @@ from stbench.data.slide import Slide
 from stbench.errors import DataError, StbenchError
 from stbench.evaluation.hardware import PeakMemory
 from stbench.evaluation.identity import default_patch
+from stbench.evaluation.kept_draws import left_of
 from stbench.evaluation.plan import Plan
 from stbench.evaluation.request import parse_patch
 from stbench.evaluation.run import declared_draws, encoder_of
@@ -26,6 +27,7 @@ from stbench.reporting import Reporter
 from stbench.text import duration
 
 _MB = 2**20
+_BESIDE = 2  # layers of a prediction besides its draws
 _USUAL_SPOTS = 1500  # of a slide whose size nobody says
 
 
@@ -144,7 +146,8 @@ def _estimate(plan: Plan, cells: Sequence[Planned], sizes: dict[str, int], width
             seconds = None
     stored = [(slide, draws) for slide in split.test]
     stored += [(slide, min(draws, VALIDATION_DRAWS)) for slide in split.validation]
-    disk = sum(sizes[slide] * (n_draws + 2) for slide, n_draws in stored) * genes * 4
+    kept = plan.request.draws_kept
+    disk = sum(sizes[slide] * (left_of(n_draws, kept) + _BESIDE) for slide, n_draws in stored) * genes * 4
     return Estimate(card.name, len(cells), seconds, memory.mb, disk * len(cells) / _MB)
 
 

@@ -21,6 +21,7 @@ from stbench.evaluation.asked import check_split, choose_device, open_asked, spl
 from stbench.evaluation.build import make_split
 from stbench.evaluation.exposure import exposures_in_words
 from stbench.evaluation.identity import default_patch, patch_text
+from stbench.evaluation.kept_draws import most_kept
 from stbench.evaluation.pretrained import scored_by, used_by
 from stbench.evaluation.record import Origin
 from stbench.evaluation.request import Request, parse_patch
@@ -231,6 +232,7 @@ def plan(
         declared_draws(method, request.draws)
     for scale in request.normalization:
         check_normalization(scale)
+    most_kept(request.draws_kept)
     check_split(request)
     if request.gene_sets is not None:
         read_gene_sets(request.gene_sets)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -31,8 +31,31 @@ FOLDER = "predictions"
 TRUTH = "truth"  # layer of files that versions before schema 2 wrote
 POSTERIOR_MEAN = "posterior_mean"
 FACTS = "stbench"  # uns
-_DRAW = "draw_{}"
+SPREAD = "spread"  # layer: standard deviation between draws
+_DRAW, _KEPT, _ROWS = "draw_{}", "n_kept", 4096
 AGAIN = "delete record.json of that folder, if there is one, and repeat the command that made it"
+
+
+class OfAll(NamedTuple):
+    """What is left of draws that are not kept.
+
+    Args:
+        mean: (n_spots, n_genes) float32 mean of all draws.
+        spread: (n_spots, n_genes) float32 sample standard deviation between them.
+    """
+
+    mean: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def of(cls, draws: FloatArray) -> Self:
+        """Of (n_draws, n_spots, n_genes) draws, two at least, some spots at a time."""
+        found = cls(*(np.empty(draws.shape[1:], dtype=np.float32) for _ in cls._fields))
+        for start in range(0, draws.shape[1], _ROWS):
+            rows = slice(start, start + _ROWS)
+            found.mean[rows] = draws[:, rows].mean(axis=0, dtype=np.float64)
+            found.spread[rows] = draws[:, rows].std(axis=0, ddof=1, dtype=np.float64)
+        return found
 
 
 @dataclass(frozen=True)
@@ -42,14 +65,18 @@ class SlidePrediction:
     Args:
         draws: (n_draws, n_spots, n_genes) float32.
         posterior_mean: (n_spots, n_genes) direct estimate of the posterior mean, None where the method offers none.
+        of_all: of all draws, where ``draws`` are the first of them alone; else None.
     """
 
     draws: FloatArray
     posterior_mean: FloatArray | None = None
+    of_all: OfAll | None = None
 
     @property
     def mean(self) -> FloatArray:
         """(n_spots, n_genes) mean of the draws: the declared prediction."""
+        if self.of_all is not None:
+            return self.of_all.mean
         mean: FloatArray = self.draws.mean(axis=0, dtype=np.float64).astype(np.float32)
         return mean
 
@@ -78,9 +105,13 @@ class StoredPrediction:
 def digest_of(prediction: SlidePrediction) -> str:
     """Hash of everything a method said of a slide, whatever file it lies in."""
     digest = hashlib.sha256()
-    for array in (prediction.draws, prediction.posterior_mean):
+    for array in (prediction.draws, prediction.posterior_mean, *(prediction.of_all or ())):
         if array is not None:
-            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f4").tobytes())
+            digest.update(repr(array.shape).encode())
+            for part in (
+                array if array.ndim > 2 else [array]
+            ):  # one after the other: a copy of all draws would be as large again
+                digest.update(np.ascontiguousarray(part, dtype="<f4").data)
     return digest.hexdigest()
 
 
@@ -99,8 +130,9 @@ def write_prediction(
 ) -> Path:
     """Write ``predictions/<slide>.h5ad``, and its seal beside it; it appears only when complete.
 
-    ``X`` is the mean of the draws; ``layers`` hold ``draw_0`` ... and ``posterior_mean`` where offered;
-    ``obsm["spatial"]`` the spot centres in full-resolution pixels; ``uns["stbench"]`` the facts.
+    ``X`` is the mean of the draws; ``layers`` hold ``draw_0`` ..., ``posterior_mean`` where offered and ``spread``
+    where not all draws are kept; ``obsm["spatial"]`` the spot centres in full-resolution pixels; ``uns["stbench"]`` the
+    facts.
 
     Args:
         folder: the run folder.
@@ -114,8 +146,21 @@ def write_prediction(
         UserError: the file cannot be written.
     """
     said = {**facts, "slide": inputs.slide_id, "n_drawn": len(prediction.draws)}
-    adata = annotated(inputs.xy, spot_ids, genes, prediction, said)
-    path = prediction_path(folder, inputs.slide_id)
+    return _write(folder, StoredPrediction(inputs.slide_id, list(spot_ids), genes, inputs.xy, prediction, said))
+
+
+def rewrite_prediction(folder: Path, stored: StoredPrediction) -> Path:
+    """Write a stored prediction of which fewer draws are left, as :func:`write_prediction` does.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    return _write(folder, replace(stored, facts={**stored.facts, _KEPT: len(stored.prediction.draws)}))
+
+
+def _write(folder: Path, stored: StoredPrediction) -> Path:
+    adata = annotated(stored.xy, stored.spot_ids, stored.genes, stored.prediction, stored.facts)
+    path = prediction_path(folder, stored.slide_id)
     with whole(path) as part:
         write_h5ad(adata, part, compression="gzip")
     seal_file(folder, path)
@@ -144,6 +189,8 @@ def annotated(
     layers = {_DRAW.format(k): draw for k, draw in enumerate(prediction.draws)}
     if prediction.posterior_mean is not None:
         layers[POSTERIOR_MEAN] = prediction.posterior_mean
+    if prediction.of_all is not None:
+        layers[SPREAD] = prediction.of_all.spread
     return AnnData(
         X=prediction.mean,
         obs=pd.DataFrame(index=pd.Index(list(spot_ids), dtype=object)),
@@ -187,15 +234,13 @@ def read_prediction(
     try:
         adata = _read(path, folder)
         said = dict(adata.uns[FACTS])
-        n_drawn = int(said["n_drawn"] if "n_drawn" in said else said["n_draws"])
-        draws = np.stack([_layer(adata, _DRAW.format(k)) for k in range(n_drawn)])
         mean = _layer(adata, POSTERIOR_MEAN) if POSTERIOR_MEAN in adata.layers else None
         found = StoredPrediction(
             slide_id,
             [str(spot) for spot in adata.obs_names],
             [str(gene) for gene in adata.var_names],
             np.asarray(adata.obsm[SPATIAL], dtype=np.float32),
-            SlidePrediction(draws, mean),
+            SlidePrediction(_draws(adata, said), mean, _of_all(adata, said)),
             said,
         )
     except Exception as error:  # h5py and anndata raise a dozen types for damaged files
@@ -206,6 +251,20 @@ def read_prediction(
     if wrong:
         raise DataError(f"expected a prediction of slide {slide_id} in {path}, found one of other {wrong}; {AGAIN}")
     return found
+
+
+def _draws(adata: AnnData, said: Mapping[str, Any]) -> FloatArray:
+    """Taken out of the layers one by one, so that they are not held twice."""
+    n_drawn = int(said["n_drawn"] if "n_drawn" in said else said["n_draws"])
+    draws = np.empty((int(said.get(_KEPT, n_drawn)), *adata.shape), dtype=np.float32)
+    for k, draw in enumerate(draws):
+        draw[:] = _layer(adata, _DRAW.format(k))
+        del adata.layers[_DRAW.format(k)]
+    return draws
+
+
+def _of_all(adata: AnnData, said: Mapping[str, Any]) -> OfAll | None:
+    return OfAll(np.asarray(adata.X, dtype=np.float32), _layer(adata, SPREAD)) if _KEPT in said else None
 
 
 def _differences(
@@ -227,8 +286,8 @@ def _differences(
 
 
 def _is_finite(prediction: SlidePrediction) -> bool:
-    mean = prediction.posterior_mean
-    return bool(np.isfinite(prediction.draws).all() and (mean is None or np.isfinite(mean).all()))
+    arrays = (*prediction.draws, prediction.posterior_mean, *(prediction.of_all or ()))
+    return all(np.isfinite(array).all() for array in arrays if array is not None)
 
 
 def _read(path: Path, folder: Path) -> AnnData:

@@ -139,6 +139,10 @@ class Request:
         None, "Samples per slide of generative methods; default: the card's.", "--draws",
         group=METHOD, role="shared", order=22,
     )  # fmt: skip
+    draws_kept: str = option(
+        "all", "Draws that stay on disk once they are scored: none, all or a number; mean and spread stay.",
+        "--keep-draws", group=METHOD, role="shared", order=22.5, metavar="none|all|N", later=True,
+    )  # fmt: skip
     patients: Path | None = option(
         None, "CSV with the columns slide and patient; default: patients.csv in the cohort's folder.", "--patients",
         group=TASK, role="shared", order=21.1, metavar="FILE", later=True,

@@ -19,6 +19,7 @@ from stbench.evaluation.gene_sets import GeneSetFile, sets_again
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
+from stbench.evaluation.kept_draws import check_kept
 from stbench.evaluation.measured import measured
 from stbench.evaluation.predictions import AGAIN, StoredPrediction, digest_of, read_prediction, read_truth
 from stbench.evaluation.record import (
@@ -138,7 +139,8 @@ def rescore(
         gene_sets: that predictions are scored by too; None takes those that the run was given, if any.
 
     Raises:
-        DataError: the record, a prediction or the gene sets are missing or damaged, or not those that were scored.
+        DataError: the record, a prediction or the gene sets are missing or damaged, or not those that were scored, or
+            draws were not kept.
         UserError: the cohort is not there.
     """
     record = read_record(folder)
@@ -148,6 +150,7 @@ def rescore(
         return _measured_again(record, truths)
     sets = gene_sets or sets_again(record)
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
+    check_kept(record, folder)
     sampler = record.draws == 1 and bool(record.metrics_single_draw)
     book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
     for slide_id in record.task.test:

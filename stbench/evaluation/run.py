@@ -15,9 +15,10 @@ from stbench.evaluation.describe import described, write_model_facts
 from stbench.evaluation.folder import FACTS, RunKey, claim, finished_record
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.hardware import hardware, versions
+from stbench.evaluation.kept_draws import check_whole, keep_draws
 from stbench.evaluation.measured import measured
 from stbench.evaluation.model import is_damaged
-from stbench.evaluation.predictions import SlidePrediction, digest_of, read_prediction
+from stbench.evaluation.predictions import StoredPrediction, digest_of, read_prediction
 from stbench.evaluation.pretrained import pretrained_of
 from stbench.evaluation.record import Record, Tuned, write_record
 from stbench.evaluation.scoring import ScoreBook
@@ -228,9 +229,9 @@ def _scored(prepared: Prepared, report: Report) -> Record:
         digests, spread = _validated(prepared)
         book = ScoreBook(sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread)
         for slide in task.test:
-            prediction = _read(job, slide.inputs.slide_id)
-            digests[slide.inputs.slide_id] = digest_of(prediction)
-            book.add(slide, prediction)
+            stored = _read(job, slide.inputs.slide_id)
+            book.add(slide, stored.prediction)
+            digests[slide.inputs.slide_id] = _kept(prepared, stored)
     except DataError as error:
         return _record(prepared, Report("failed", str(error), report.seconds, report.notes))
     seconds = {**report.seconds, "score": time.perf_counter() - start}
@@ -256,15 +257,22 @@ def _validated(prepared: Prepared) -> tuple[dict[str, str], Spread]:
     """Hashes of the predictions of validation slides, and how far they lie from the truth."""
     truth, digests, residuals = prepared.task.validation, {}, Residuals()
     for id_ in prepared.job.given.validation:
-        prediction = _read(prepared.job, id_)
-        digests[id_] = digest_of(prediction)
-        residuals.add(truth[id_], prediction)
+        stored = _read(prepared.job, id_)
+        residuals.add(truth[id_], stored.prediction)
+        digests[id_] = _kept(prepared, stored)
     return digests, residuals.spread()
 
 
-def _read(job: Job, slide_id: str) -> SlidePrediction:
+def _read(job: Job, slide_id: str) -> StoredPrediction:
     spots = job.given.facts[slide_id].spot_ids
-    return read_prediction(job.folder.path, slide_id, spot_ids=spots, genes=job.genes, facts=job.facts).prediction
+    stored = read_prediction(job.folder.path, slide_id, spot_ids=spots, genes=job.genes, facts=job.facts)
+    check_whole(stored, job.folder.path)
+    return stored
+
+
+def _kept(prepared: Prepared, stored: StoredPrediction) -> str:
+    """Hash of what stays of a prediction that was scored."""
+    return digest_of(keep_draws(prepared.job.folder.path, stored, prepared.request))
 
 
 def _record(

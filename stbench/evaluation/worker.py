@@ -17,6 +17,7 @@ from stbench.errors import DataError, RunFailedError, UserError
 from stbench.evaluation.folder import HISTORY, RunFolder
 from stbench.evaluation.given import Given
 from stbench.evaluation.hardware import PeakMemory
+from stbench.evaluation.kept_draws import check_whole
 from stbench.evaluation.needs import unmet, without_validation
 from stbench.evaluation.predictions import SlidePrediction, prediction_path, read_prediction, write_prediction
 from stbench.evaluation.seals import check_file, seal_file
@@ -231,9 +232,10 @@ def _predict_slide(state: _Work, inputs: SlideInputs) -> None:
     facts = job.given.facts[inputs.slide_id]
     if prediction_path(job.folder.path, inputs.slide_id).is_file():
         try:
-            read_prediction(
+            stored = read_prediction(
                 job.folder.path, inputs.slide_id, spot_ids=facts.spot_ids, genes=job.genes, facts=job.facts, sealed=True
             )
+            check_whole(stored, job.folder.path)  # an attempt may have ended between its scores and its record
             return
         except DataError as error:
             state.reporter.info(f"{str(error).rpartition(';')[0]}; it is made again")

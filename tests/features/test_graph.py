@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_parts_of_a_window_lie_apart_along_its_longer_side():
     xy = np.stack([np.random.default_rng(0).permutation(60) * 30.0, np.arange(60) % 7], axis=1).astype(np.float32)
     parts = sorted((xy[part, 0] for part in windows(xy, most_spots=25)), key=min)
     assert [len(part) for part in parts] == [20, 20, 20]
-    assert all(first.max() < second.min() for first, second in zip(parts, parts[1:], strict=False))
+    assert all(first.max() < second.min() for first, second in pairwise(parts))
 
 
 def test_parts_do_not_depend_on_the_order_of_spots():

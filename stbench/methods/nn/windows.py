@@ -121,9 +121,7 @@ def _edges(xy: FloatArray, features: FloatArray, geometry: WindowGeometry) -> Te
     return edges
 
 
-def grid_batches(
-    slide: SlideInputs, features: Rows, geometry: WindowGeometry, max_spots: int
-) -> Iterator[WindowBatch]:
+def grid_batches(slide: SlideInputs, features: Rows, geometry: WindowGeometry, max_spots: int) -> Iterator[WindowBatch]:
     """The grid windows of a slide, in batches of at most ``max_spots`` padded spots (one window at least)."""
     pending: list[SpotIndex] = []
     for spots in sorted(geometry.grid(slide.xy), key=len):

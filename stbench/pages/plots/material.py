@@ -13,6 +13,7 @@ import numpy as np
 
 from stbench.data.slide import Slide
 from stbench.errors import DataError, UnknownNameError, UserError
+from stbench.evaluation.kept_draws import kept_of
 from stbench.evaluation.predictions import FloatArray, SlidePrediction, prediction_path
 from stbench.evaluation.record import PRIMARY, Record, TaskFacts
 from stbench.evaluation.rescore import Truths, scored_prediction, truth_of
@@ -182,15 +183,18 @@ class Material:
 
     @property
     def sampling(self) -> list[Run]:
-        """Methods with several draws, and the control for them.
+        """Methods that kept several draws, and the control for them.
 
         Raises:
             NotPossibleError: no method has several draws, or as :attr:`predicting`.
         """
-        methods = [run for run in self.predicting if run.block == METHODS and run.record.draws > 1]
+        methods = [run for run in self.predicting if run.block == METHODS and kept_of(run.record) > 1]
         if not methods:
-            raise NotPossibleError("expected a generative method with two draws or more, found none; add --draws 8")
+            raise NotPossibleError(
+                "expected a generative method with two draws or more on disk, found none; run with --draws 8"
+            )
         bar = [run for run in self.runs if run.record.method == SAMPLER_BAR and _has_predictions(run)]
+        bar = [run for run in bar if kept_of(run.record) > 1]
         return methods + bar[:1]
 
     def slide(self, name: str | None) -> str:
