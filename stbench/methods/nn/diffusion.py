@@ -30,11 +30,11 @@ def training_noise(p: Parameterization, clean: Tensor, generator: torch.Generato
 
 def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_genes: int) -> Tensor:
     """(n_draws, n_spots, n_genes) unit noise; draw k depends on seed, slide and k alone."""
-    parts = []
-    for draw in draws:
+    noise = torch.empty(len(draws), n_spots, n_genes)
+    for part, draw in zip(noise, draws, strict=True):
         generator = torch.Generator().manual_seed(draw_seed(seed, slide_id, draw))
-        parts.append(torch.randn(n_spots, n_genes, generator=generator))
-    return torch.stack(parts)
+        torch.randn(n_spots, n_genes, generator=generator, out=part)
+    return noise
 
 
 @torch.no_grad()
@@ -44,21 +44,20 @@ def on_windows(
     """Apply a sampler to every window and put the spots back in their places.
 
     Args:
-        batches: windows that cover the slide.
-        noise: (n_draws, n_spots, G) unit noise of the slide.
+        batches: windows that cover the slide, every spot in one.
+        noise: (n_draws, n_spots, G) unit noise of the slide; the answer takes its place.
         solve: maps a batch, its noise (B, N, G) and the position of the draw to clean expression (B, N, G).
 
     Returns:
         (n_draws, n_spots, G) on the CPU.
     """
-    result = torch.zeros_like(noise)
     for batch in batches:
         device = batch.features.device
         for k in range(len(noise)):
             clean = solve(batch, _gather(batch, noise[k]).to(device), k).cpu()
             for row, spots in enumerate(batch.spots):
-                result[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
-    return result
+                noise[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
+    return noise
 
 
 def _gather(batch: WindowBatch, values: Tensor) -> Tensor:

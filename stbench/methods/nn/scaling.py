@@ -88,4 +88,6 @@ class Scale:
 
     def outward(self, y: FloatArray) -> FloatArray:
         """(..., G) expression on the task's scale."""
-        return (y * self.factor + self.shift).astype(np.float32)
+        found = y * self.factor
+        found += self.shift
+        return found.astype(np.float32, copy=False)

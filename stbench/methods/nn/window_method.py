@@ -218,4 +218,4 @@ class WindowDiffusion(TrainedMethod):
 
     def _finish(self, clean: Tensor) -> FloatArray:
         expression = self.scale.outward(clean.numpy())
-        return np.maximum(expression, 0) if self.settings.clip_negative else expression
+        return np.maximum(expression, 0, out=expression) if self.settings.clip_negative else expression

@@ -30,7 +30,7 @@ def test_a_draw_depends_on_seed_slide_and_its_number_alone():
 def test_windows_are_put_back_whatever_the_batch(slide, max_spots):
     noise = slide_noise(0, "S", range(3), slide.n_spots, 5)
     batches = list(grid_batches(slide, slide.features, WindowGeometry(2048, 224), max_spots))
-    found = on_windows(batches, noise, lambda batch, z, draw: z * 2 + batch.features[..., :1])
+    found = on_windows(batches, noise.clone(), lambda batch, z, draw: z * 2 + batch.features[..., :1])
     torch.testing.assert_close(found, noise * 2 + torch.from_numpy(slide.features[:, :1]))
 
 
