@@ -47,8 +47,9 @@ def feature_moments(train: Sequence[LabelledSlide]) -> tuple[FloatArray, FloatAr
 
 def standardized(features: FloatArray, mean: FloatArray, std: FloatArray) -> FloatArray:
     """(n_spots, d) z-scores, constant columns at zero, clipped to 5 standard deviations."""
-    z = (features - mean) / np.where(std > 0, std, 1)
-    return np.clip(z, -_FEATURE_LIMIT, _FEATURE_LIMIT).astype(np.float32)
+    z = features - mean
+    z /= np.where(std > 0, std, 1)
+    return np.clip(z, -_FEATURE_LIMIT, _FEATURE_LIMIT, out=z).astype(np.float32, copy=False)
 
 
 class StandardizedRows:
