@@ -92,6 +92,20 @@ def test_a_draw_depends_neither_on_their_number_nor_on_the_batch(cohort, monkeyp
     np.testing.assert_allclose(found.predict(cohort[2], 2, 0), few, atol=1e-4)
 
 
+def test_spots_pass_the_gene_transformer_in_parts(cohort, monkeypatch):
+    found, inputs = fitted(cohort, settings(**EDM)), cohort[2]
+    whole = found.predict(inputs, 1, 3)
+    monkeypatch.setattr("stbench.methods.flag.network._SPOTS_AT_ONCE", 3)
+    np.testing.assert_allclose(found.predict(inputs, 1, 3), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_narrow_spots_are_sampled_in_windows_of_bounded_size(cohort):
+    found, inputs = fitted(cohort, settings(window_most_spots=4, window_px=1e6, **EDM)), cohort[2]
+    sizes = [len(spots) for batch in found._batches(inputs) for spots in batch.spots]
+    assert (max(sizes), sum(sizes)) == (4, inputs.n_spots)
+    assert np.isfinite(found.predict(inputs, 1, 3)).all()
+
+
 def test_a_resumed_fit_equals_an_uninterrupted_one(cohort, tmp_path, monkeypatch):
     chosen = settings(**EDM).model_copy(update={"max_updates": 6})
     whole = fitted(cohort, chosen).module_.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.dit import GeneTransformer, TimeEmbedding, image_condition, normal_weights, xavier
 from stbench.methods.nn.graph_transformer import GraphTransformer, graph_sizes
+
+_SPOTS_AT_ONCE = 320  # in the gene transformer; more than a window of Visium spots at 0.5 um a pixel holds
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,22 @@ class FlagNetwork(nn.Module):
             project: also return the projected tokens of block ``align_layer``; training alone needs them.
         """
         c = self.spot_condition(x, t, features, edges, mask)[mask]  # (S, D)
-        out, states = self.genes(x[mask], c)  # (S, G)
-        value = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), out.to(x.dtype))  # (B, N, G)
+        seen = x[mask]  # (S, G)
         if not project or self.projector is None:
-            return FlagOutput(value, None)
+            return FlagOutput(_laid(self._denoised(seen, c), x, mask), None)
+        out, states = self.genes(seen, c)  # (S, G)
         tokens = states[self.settings.align_layer - 1]  # (S, G, D)
         if self.settings.align == "spot-l2":
             tokens = tokens.mean(dim=1, keepdim=True)  # Eq. 56 pools before it projects; the released code after
-        return FlagOutput(value, self.projector(tokens).float())
+        return FlagOutput(_laid(out, x, mask), self.projector(tokens).float())
+
+    def _denoised(self, x: Tensor, c: Tensor) -> Tensor:
+        """(S, G) of spots that do not see each other any more: some at a time, one block's tokens of them held."""
+        found = []
+        for some, under in zip(x.split(_SPOTS_AT_ONCE), c.split(_SPOTS_AT_ONCE), strict=True):
+            last = deque(self.genes.states(some, under), maxlen=1).pop()
+            found.append(self.genes.head(last, under)[..., 0])
+        return torch.cat(found)
 
     def spot_condition(self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
         """(B, N, D) time plus projected spatial context (Eq. 61), or plus the spot's own image without a graph."""
@@ -85,6 +96,11 @@ class FlagNetwork(nn.Module):
             return tau.unsqueeze(1) + self.condition(features)  # (B, N, D)
         spatial, _ = self.graph(x, None, tau, features, edges, mask)  # (B, N, G)
         return tau.unsqueeze(1) + self.condition(spatial)  # (B, N, D)
+
+
+def _laid(values: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+    """(B, N, G) with the values (S, G) of real spots in their places, 0 for padding."""
+    return torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), values.to(x.dtype))
 
 
 def _projector(width: int, inner: int, prior_dim: int) -> nn.Sequential:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from stbench.methods.nn.settings import GraphSettings
 
+JOINT_MOST_SPOTS = 320  # a state of hidden_dim numbers for every pair: 1.5 GB a pass at the paper's width
+
 
 class NodeSettings(GraphSettings):
     """What both methods share, and all that node-only diffusion takes."""
@@ -33,6 +35,10 @@ class JointSettings(NodeSettings):
     """Joint diffusion's own switches; see the differences on its card."""
 
     edge_stream: Literal[True] = Field(default=True, description="always on: edges are diffused")
+    window_most_spots: int = Field(
+        default=JOINT_MOST_SPOTS, ge=1, exclude_if=lambda most: most == JOINT_MOST_SPOTS,
+        description="most spots of a window of the grid, in training and sampling; a fuller one is cut in parts",
+    )  # fmt: skip
     correlation: Literal["pearson", "official"] = Field(
         default="pearson", description="clean edges: correlation of spots over genes, or the released sum-centred one"
     )
