@@ -84,7 +84,7 @@ class FlagNetwork(nn.Module):
     def _denoised(self, x: Tensor, c: Tensor) -> Tensor:
         """(S, G) of spots that do not see each other any more: some at a time, one block's tokens of them held."""
         found = []
-        for some, under in zip(x.split(_SPOTS_AT_ONCE), c.split(_SPOTS_AT_ONCE), strict=True):
+        for some, under in zip(torch.split(x, _SPOTS_AT_ONCE), torch.split(c, _SPOTS_AT_ONCE), strict=True):
             last = deque(self.genes.states(some, under), maxlen=1).pop()
             found.append(self.genes.head(last, under)[..., 0])
         return torch.cat(found)
