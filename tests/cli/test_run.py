@@ -82,6 +82,7 @@ def test_a_command_says_every_choice(stbench, monkeypatch):
         validation_rule="none",
         seeds=(2, 5),
         draws=3,
+        draws_kept="2",
         encoder="timm:vit",
         weights=Path("w.safetensors"),
         patch="112um",
