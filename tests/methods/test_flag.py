@@ -95,7 +95,7 @@ def test_a_draw_depends_neither_on_their_number_nor_on_the_batch(cohort, monkeyp
 def test_spots_pass_the_gene_transformer_in_parts(cohort, monkeypatch):
     found, inputs = fitted(cohort, settings(**EDM)), cohort[2]
     whole = found.predict(inputs, 1, 3)
-    monkeypatch.setattr("stbench.methods.flag.network._SPOTS_AT_ONCE", 3)
+    monkeypatch.setattr("stbench.methods.flag.network._VALUES_AT_ONCE", 3 * 6 * 16)
     np.testing.assert_allclose(found.predict(inputs, 1, 3), whole, rtol=1e-4, atol=1e-4)
 
 

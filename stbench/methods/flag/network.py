@@ -12,7 +12,7 @@ from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.dit import GeneTransformer, TimeEmbedding, image_condition, normal_weights, xavier
 from stbench.methods.nn.graph_transformer import GraphTransformer, graph_sizes
 
-_SPOTS_AT_ONCE = 320  # in the gene transformer; more than a window of Visium spots at 0.5 um a pixel holds
+_VALUES_AT_ONCE = 2**25  # of tokens in the gene transformer: 128 MB, 436 spots of 200 genes at the paper's width
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class FlagNetwork(nn.Module):
 
     def _denoised(self, x: Tensor, c: Tensor) -> Tensor:
         """(S, G) of spots that do not see each other any more: some at a time, one block's tokens of them held."""
-        found = []
-        for some, under in zip(torch.split(x, _SPOTS_AT_ONCE), torch.split(c, _SPOTS_AT_ONCE), strict=True):
+        found, size = [], max(1, _VALUES_AT_ONCE // self.genes.gene.numel())
+        for some, under in zip(torch.split(x, size), torch.split(c, size), strict=True):
             last = deque(self.genes.states(some, under), maxlen=1).pop()
             found.append(self.genes.head(last, under)[..., 0])
         return torch.cat(found)
