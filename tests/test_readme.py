@@ -1,5 +1,6 @@
 """What README and manual promise: commands can be typed, links lead somewhere, numbers are those of the board."""
 
+import html
 import json
 import re
 import shlex
@@ -173,8 +174,16 @@ def _place_of(row, board):
     return place
 
 
-def test_the_picture_shown_has_a_page_that_repeats_it():
+def test_the_picture_shown_is_of_a_report_that_a_board_repeats():
     (picture,) = re.findall(r"!\[[^]]*\]\((\S+)\)", _read(README))
-    page = _read((ROOT / picture).with_suffix(".md"))
-    assert f"({Path(picture).name})" in page
-    assert "## To repeat" in page
+    (report,) = re.findall(r"\]\((leaderboards/\S+\.html)\)", _read(README))
+    board = (ROOT / report).with_suffix(".md")
+    assert (ROOT / picture).is_file()
+    assert f"({board.relative_to(ROOT)})" in _read(README)
+    assert "To repeat:" in _read(board)
+    assert _read(board).splitlines()[2] == html.unescape(re.sub(r"<[^>]+>", "`", _verdict(_read(ROOT / report))))
+
+
+def _verdict(page):
+    (said,) = re.findall(r'<p class="verdict">(.*?)</p>', page, re.DOTALL)
+    return " ".join(said.split())
