@@ -9,12 +9,14 @@ import pytest
 from filelock import FileLock
 
 from stbench.data.image import PatchSpec
+from stbench.data.remembered import remembered, remembering
 from stbench.data.semisynthetic import SemisyntheticSettings, open_semisynthetic
 from stbench.data.simulator import SimulationSettings, open_simulated
 from stbench.evaluation.cache import KINDS, clear, entries, usage
 from stbench.features.cache import cached
 from stbench.features.patches import SlidePatches
 from stbench.files import whole
+from stbench.reporting import SILENT
 
 from .conftest import Colours, make_cohort, make_slide
 
@@ -30,6 +32,8 @@ def cache(tmp_path):
     xy = np.array([[10, 10], [20, 20]], dtype=np.float32)
     SlidePatches(Colours(), ["a", "b"], xy, PatchSpec(px=8), folder).array(8)
     open_simulated(TINY, folder).load("P01S1")
+    with remembering(folder, SILENT):
+        remembered("a table", lambda: {"counts": np.ones(3)})
     (tmp_path / "base").mkdir()
     settings = SemisyntheticSettings(n_genes=8, dim=16)
     open_semisynthetic(settings, make_cohort(slides), tmp_path / "base", folder).load("P0-s0")
@@ -43,7 +47,7 @@ def cache(tmp_path):
 def test_entries_by_kind(cache):
     found = {one.kind: one for one in usage(cache)}
     assert {kind: one.entries for kind, one in found.items()} == {
-        "features": 3, "patches": 2, "simulated": 1, "semisynthetic": 1, "other": 2,
+        "features": 3, "patches": 2, "parsed": 1, "simulated": 1, "semisynthetic": 1, "other": 2,
     }  # fmt: skip
     assert found["other"].size == 8
     assert sum(one.size for one in found.values()) == sum(p.stat().st_size for p in cache.rglob("*") if p.is_file())

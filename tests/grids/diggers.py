@@ -31,6 +31,7 @@ class Plain(Method):
 class Digs(Plain):
     def fit(self, train, validation, context):
         super().fit(train, validation, context)
+        gc.unfreeze()
         gc.collect()
         objects = [type(thing).__name__ for thing in gc.get_objects() if type(thing).__name__ in SECRET]
         self.say({"objects": objects, "bytes": sorted(open_bytes())})
