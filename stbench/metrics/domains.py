@@ -16,12 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from stbench.errors import DataError
 from stbench.metrics.score import FloatArray, Score, as_matrix, as_pair, centred
+from stbench.metrics.summary import STEADY
 
 N_COMPONENTS = 20
 STARTS = 10  # of k-means; the best is taken
 MOST_DOMAINS = 50  # more are no domains: a column of numbers has one per spot
-STEADY = 0.8
-"""ARI of two clusterings of the truth, from two seeds, below which its domains rank nothing."""
 _DIGITS = 6  # of a component's largest value: what rounding moves does not reorder spots
 
 Codes = NDArray[np.int64]

@@ -30,6 +30,8 @@ DRAWS = "draws"
 SLIDES = "slides"
 SPREAD = "spread"
 GENE_SETS, DOMAINS = "gene_sets", "domains"
+STEADY = 0.8
+"""ARI of two clusterings of the truth, from two seeds, below which its domains rank nothing."""
 _SAME = ("xy", DOMAINS, "genes", "scale", "patient", SPREAD)
 KEYWORDS = {"depth": "log_depth", GENE_SETS: "sets"} | {name: name for name in _SAME}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stbench.evaluation.record import GeneSetFacts
-from stbench.metrics.domains import STEADY
 from stbench.metrics.gene_sets import FEWEST
-from stbench.metrics.summary import is_of_sets, of_domains
+from stbench.metrics.summary import STEADY, is_of_sets, of_domains
 from stbench.pages.protocol import Protocol
 from stbench.pages.rows import Cell
 from stbench.text import listed

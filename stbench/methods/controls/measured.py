@@ -8,7 +8,7 @@ from typing import ClassVar
 from stbench.data.slide import Slide
 from stbench.errors import RunFailedError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
-from stbench.metrics import Ceiling, Cut, Score, count_split, reference_rows, seed_of, serial_sections
+from stbench.metrics import Ceiling, Cut, Score, count_split, seed_of, serial_sections
 
 
 class Measured(Method):
@@ -69,6 +69,8 @@ class References(Measured):
         """
         if slide.domains is None or not (slide.domains != "").any():
             return None
+        from stbench.metrics import reference_rows  # loads scikit-learn, which few commands need
+
         domains = slide.domains[slide.total_counts > 0]
         return reference_rows(cut_of(slide), domains, scale, seed=seed_of(slide.id))
 
