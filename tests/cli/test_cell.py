@@ -79,6 +79,7 @@ def worker_of(marker):
     return cell.parent()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the cluster's own, when a worker dies
 def test_a_cell_whose_dask_worker_is_killed_runs_again(stbench, cluster, tmp_path, monkeypatch):
     marker = tmp_path / "asleep"

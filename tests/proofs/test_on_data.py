@@ -143,6 +143,7 @@ def test_a_cohort_generated_again_is_not_caught_and_a_secret_seed_hides_it(check
     assert alone("Regenerates", secret).predictions == alone("Honest", secret).predictions
 
 
+@pytest.mark.slow
 def test_a_cohort_with_a_secret_seed_is_checked_alike(checked, tmp_path_factory):
     seed = tmp_path_factory.mktemp("kept") / "board.seed"
     assert checked("Honest", secret=seed)[SCRAMBLE] == CheckResult(SCRAMBLE, True, "1 test slide predicted the same")

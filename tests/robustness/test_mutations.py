@@ -18,7 +18,12 @@ def _quiet():
         yield
 
 
-@pytest.mark.parametrize("layout", COHORTS)
+LONG = ("h5ad", "spatialdata")  # HDF5 is damaged in hest, too; all layouts are by the hundred where slow tests run
+
+
+@pytest.mark.parametrize(
+    "layout", [pytest.param(layout, marks=[pytest.mark.slow] if layout in LONG else []) for layout in COHORTS]
+)
 def test_a_few_damaged_cohorts(layout, tmp_path):
     assert [one for one in main([layout], range(QUICK), tmp_path) if one.verdict != CLEAN] == []
 

@@ -374,6 +374,7 @@ def tiny_study(slides, card, seed=0):
     return Study(settings, gaussian.measure_gaussian(settings), measure_cohort(make_cohort(slides), card, settings))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(slides, card, tmp_path):
     first, second = (write(tiny_study(slides, card), tmp_path / name) for name in ("a", "b"))
     assert [path.name for path in first] == ["tiny.md", "tiny.json", "tiny.png", "tiny.svg"]
