@@ -40,6 +40,7 @@ PARTS = {"train": ["P1-s0", "P0-s0", "P0-s1"], "validation": ["P2-s0"], "test": 
 TRAINED = MethodCard(name="trained", title="Trained", entry=f"{METHODS}:Trained", kind="generative", draws=2)
 SEEDS = (0, 1, 2)
 PATIENCE_S = 120
+PATIENT = "tests.robustness.patient_server"
 DONE, ONE_LINE, FAULT = 0, 2, 1  # exit codes of a child
 
 
@@ -182,7 +183,7 @@ def killed_run(bench, points):
 def call_workers_early():
     """Load once what every worker of every grid imports."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["stbench.grids.preload_torch", "tests.robustness.methods"])
+    context.set_forkserver_preload([PATIENT, "stbench.grids.preload_torch", "tests.robustness.methods"])
     forkserver.ensure_running()
 
 

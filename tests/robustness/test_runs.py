@@ -39,6 +39,27 @@ def test_the_same_command_goes_on():
     assert all(row.endswith("| 5 | 5 | 0 | 0 | 0 |") for row in rows)
 
 
+def test_the_server_that_tries_share_outlives_a_client_that_is_killed_while_asking():
+    code = """
+import os, socket
+from multiprocessing import forkserver, get_context
+from tests.robustness.killed import PATIENT
+context, server = get_context("forkserver"), forkserver._forkserver
+context.set_forkserver_preload([PATIENT])
+forkserver.ensure_running()
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(server._forkserver_address)
+process = context.Process(target=print, args=("served",))
+process.start()
+process.join()
+print(os.waitpid(server._forkserver_pid, os.WNOHANG)[0])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == ["served", "0"], ended.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "points",
