@@ -108,9 +108,7 @@ def digest_of(prediction: SlidePrediction) -> str:
     for array in (prediction.draws, prediction.posterior_mean, *(prediction.of_all or ())):
         if array is not None:
             digest.update(repr(array.shape).encode())
-            for part in (
-                array if array.ndim > 2 else [array]
-            ):  # one after the other: a copy of all draws would be as large again
+            for part in array:  # one after the other: a copy of all draws would be as large again
                 digest.update(np.ascontiguousarray(part, dtype="<f4").data)
     return digest.hexdigest()
 

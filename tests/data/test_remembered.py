@@ -1,27 +1,23 @@
 """What was parsed of a slide's files is read from the cache, and parsed again where that is not possible."""
 
 import gzip
-from contextlib import contextmanager
 
 import pytest
 
 from stbench.data.opening import open_dataset
 from stbench.data.readers import count_table
 from stbench.errors import DataError
+from stbench.reporting import Silent
 
 from .layouts import write_her2st, write_st
 
 
-class Listener:
+class Listener(Silent):
     def __init__(self):
         self.lines = []
 
     def info(self, message):
         self.lines.append(message)
-
-    @contextmanager
-    def track(self, description, total):
-        yield lambda steps=1, note="": None
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class Ledger:
 
     def frozen(self, study: str) -> list[FrozenTrial]:
         """The same as optuna has them."""
-        known = {one.study_name: one._study_id for one in self._storage.get_all_studies()}
+        known = self._ids()
         return self._storage.get_all_trials(known[study]) if study in known else []
 
     def ask(
@@ -129,10 +129,14 @@ class Ledger:
     def _study(self, name: str) -> int:
         from optuna.study import StudyDirection
 
-        known = {one.study_name: one._study_id for one in self._storage.get_all_studies()}
+        known = self._ids()
         if name not in known:
             known[name] = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
         return known[name]
+
+    def _ids(self) -> dict[str, int]:
+        """Name of a study to its number in the storage."""
+        return {one.study_name: one._study_id for one in self._storage.get_all_studies()}
 
 
 def means_of(inner: Sequence[float]) -> list[float]:

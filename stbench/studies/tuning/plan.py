@@ -89,7 +89,7 @@ class TuningPlan(GridPlan):
         found = [cell for fold in self.plan.folds for cell in self.bars_of(fold)]
         for fold in self.plan.folds:
             for series in self.manifest.series:
-                for trial in ledger.trials(study_name(fold, series)):
+                for trial in ledger.trials(study_name(fold.name, series.name)):
                     found += [cell for step in self.trial_of(fold, series, trial) for cell in step]
         return found
 
@@ -171,9 +171,9 @@ def inner_name(place: int) -> str:
     return f"inner-{place + 1}"
 
 
-def study_name(fold: Fold, series: Series) -> str:
+def study_name(fold: str, method: str) -> str:
     """Name of the trials of a method in an outer fold, in the journal."""
-    return f"{fold.name}/{series.name}"
+    return f"{fold}/{method}"
 
 
 def plan_tuning(request: TuneRequest, out: Path, cache_dir: Path, reporter: Reporter = SILENT) -> TuningPlan:

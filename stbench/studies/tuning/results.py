@@ -16,7 +16,7 @@ from stbench.grids.manifest import FoldSlides, Series, read_manifest
 from stbench.grids.plan import fold_folder
 from stbench.studies.tuning.ledger import Ledger, Trial
 from stbench.studies.tuning.manifest import TuningManifest
-from stbench.studies.tuning.plan import CONTROLS
+from stbench.studies.tuning.plan import CONTROLS, study_name
 from stbench.studies.tuning.sampling import importance_of
 from stbench.studies.tuning.study import best_control, best_of, spent_all
 from stbench.text import csv_cell
@@ -115,7 +115,7 @@ def read_study(out: Path) -> Results:
 
 
 def _tuning(ledger: Ledger, manifest: TuningManifest, fold: FoldSlides, series: Series) -> Tuning:
-    name, asked = f"{fold.name}/{series.name}", manifest.asked
+    name, asked = study_name(fold.name, series.name), manifest.asked
     trials = ledger.trials(name)
     cut = len(trials) < asked.trials and spent_all(trials, asked.minutes)
     return Tuning(fold, series, trials, importance_of(ledger.frozen(name)), cut)

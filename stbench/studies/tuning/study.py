@@ -161,7 +161,7 @@ class _Tuning:
 
     @property
     def name(self) -> str:
-        return study_name(self.fold, self.series)
+        return study_name(self.fold.name, self.series.name)
 
     @property
     def trials(self) -> list[Trial]:
@@ -179,12 +179,10 @@ class _Tuning:
         """Trials that a killed command had asked for, then new ones, as many as run at once."""
         trials, asked = self.trials, self.plan.request
         batch = [trial for trial in trials if not trial.ended]
-        fresh = (
-            0
-            if spent_all(trials, asked.minutes)
-            else min(self.bench.hands.jobs, asked.trials - len(trials) + len(batch))
-        )
-        return batch + [self._ask() for _ in range(fresh - len(batch))]
+        if spent_all(trials, asked.minutes):
+            return batch
+        fresh = min(self.bench.hands.jobs - len(batch), asked.trials - len(trials))
+        return batch + [self._ask() for _ in range(fresh)]
 
     def _ask(self) -> Trial:
         knobs, frozen = self.plan.spaces[self.series.name], self.ledger.frozen(self.name)
@@ -231,32 +229,26 @@ class _Tuning:
         sign, gains, reasons = 1 if direction(self.objective) == "higher" else -1, [], []
         for cell in cells:
             record = record_of(self.plan.out, cell)
-            score = None if record is None or record.status != "done" else _score(record, self.objective)
             if record is not None and record.task.hash != bar.task:
                 raise DataError(
                     f"expected task {bar.task[:8]} as in the controls of the inner fold, found {record.task.hash[:8]} "
                     f"in {cell.folder}: data or code changed in between; choose another --out"
                 )
-            if score is None:
-                outcome = outcomes[cell.folder]
-                said = (
-                    f"{outcome.status}: {outcome.reason}"
-                    if outcome.status != "done"
-                    else f"{self.objective} is undefined"
-                )
-                reasons.append(said)
+            outcome = outcomes[cell.folder]
+            if outcome.status != "done":
+                reasons.append(f"{outcome.status}: {outcome.reason}")
+            elif record is None or (score := _score(record, self.objective)) is None:
+                reasons.append(f"{self.objective} is undefined")
             else:
                 gains.append(sign * (score - bar.best(self.objective)))
         return gains, reasons
 
     def _tell(self, trial: Trial) -> None:
         self.ledger.tell(self.name, trial)
-        said = "failed" if trial.value is None else f"{self.objective} {trial.value:+.4f} beside the best control"
-        said = (
-            "given up: below the median"
-            if trial.state == "pruned"
-            else f"{said}{': ' * bool(trial.reason)}{trial.reason}"
-        )
+        if trial.value is not None:
+            said = f"{self.objective} {trial.value:+.4f} beside the best control"
+        else:
+            said = "given up: below the median" if trial.state == "pruned" else f"failed: {trial.reason}"
         of = self.plan.request.trials
         self.bench.hands.reporter.info(f"{self.name}: trial {trial.number + 1} of {of}: {said}, {trial.seconds:.1f} s")
 
