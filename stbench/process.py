@@ -38,6 +38,12 @@ def settle() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def hold() -> None:
+    """Leave what is loaded out of the collector's sight: looking through it copies every page that workers share."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def loading() -> Iterator[None]:
     """A block of a command that imports: what is there at its end stays, and is looked through for circles no more.

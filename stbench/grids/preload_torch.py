@@ -1,7 +1,8 @@
 """What workers need besides, where a method is a network; the last is what an optimiser loads, which takes a second."""
 
-import gc
 from importlib import import_module
+
+from stbench.process import hold
 
 for name in (
     "stbench.grids.preload",  # settles the process before torch is loaded
@@ -11,5 +12,4 @@ for name in (
 ):
     import_module(name)
 
-gc.collect()
-gc.freeze()
+hold()
