@@ -1,9 +1,9 @@
 """Linear maps of many rows on a CPU through oneDNN, which torch itself asks only for other types.
 
 torch's own single-precision products come from MKL, which on an AMD processor leaves half of its vector width unused:
-there oneDNN is 2.2 times as fast (benchmarks/README.md). On Intel's it is about as fast, but for gradients of weights,
-which take it up to twice as long and are torch's own there. Values agree up to the order of summation. On other devices
-and where a product is small, the maps are torch's own.
+there oneDNN is 2.2 times as fast (benchmarks/README.md). On Intel's it is slower but for a map that ends in GELU, which
+alone goes through it there. Values agree up to the order of summation. On other devices and where a product is small,
+the maps are torch's own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _intel() -> bool:
 
 
 _IS_HERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
-_WINS_BACK = _IS_HERE and not _intel()
+_WINS = not _intel()
 
 
 class Linear(nn.Linear):
@@ -56,7 +56,7 @@ def quicken(network: Network) -> Network:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (..., i) times the transpose of weight (o, i), plus bias (o,): (..., o)."""
-    if not _suits(x, weight, weight.shape[0]):
+    if not (_WINS and _suits(x, weight, weight.shape[0])):
         return nn.functional.linear(x, weight, bias)
     mapped: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return mapped
@@ -64,7 +64,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def weight_gradient(rows: Tensor, grad: Tensor) -> Tensor:
     """(o, i) gradient of a weight from the map's input rows (n, i) and the gradient of its output (n, o)."""
-    if not (_WINS_BACK and _suits(rows, grad, grad.shape[1])):
+    if not (_WINS and _suits(rows, grad, grad.shape[1])):
         return grad.T @ rows
     if grad.shape[1] > rows.shape[1]:  # the shorter side as rows is the faster of the two
         return _product(rows.T, grad.T).T
