@@ -92,7 +92,8 @@ class MethodCard(Card):
     presets: dict[str, dict[str, Any]] = {}
     tuned: dict[str, dict[str, list[str]]] = Field(
         default={},
-        description="preset to cohort to patients whose slides it was chosen on, by whichever method's score",
+        description="preset to cohort to patients whose slides it was chosen on, by whichever method's score; a "
+        "generated cohort with the settings that make it another one, e.g. 'simulated seed=1'",
     )
     search: Search | None = Field(default=None, description="the space it is tuned in; None: it cannot be tuned")
     differences: list[Difference] = []

@@ -27,8 +27,15 @@ def _of_preset(record: Record) -> set[str]:
         return set()
     cohort = task.test_dataset or task.dataset
     said = card.tuned.get(record.preset, {})
-    patients = {one for name, some in said.items() if _root(name) == _root(cohort) for one in some}
+    patients = {one for name, some in said.items() if _meets(name, cohort, record) for one in some}
     return patients | ({f"{cohort}-{patient}" for patient in patients} if task.test_dataset else set())
+
+
+def _meets(said: str, cohort: str, record: Record) -> bool:
+    """Whether patients of a cohort on a card are those of a record's: another seed makes others."""
+    name, *settings = said.split()
+    made = [] if record.task.secret else record.request.get("simulate", [])
+    return _root(name) == _root(cohort) and {*settings} <= {*made}
 
 
 def _root(cohort: str) -> str:

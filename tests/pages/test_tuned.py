@@ -119,3 +119,16 @@ def test_a_block_is_a_patient_in_every_cohort_made_from_one(dataset, changes, pa
 def test_a_block_of_another_cohort_that_tests():
     task = her2st("her2st-patient_c", "mine-to-her2st", test_dataset="her2st")
     assert chosen_on(flag(task, preset="small")) == ["her2st-patient_c"]
+
+
+@pytest.mark.parametrize(("changes", "request_", "patients"), [
+    ({}, {"simulate": ["seed=1", "n_spots=90"]}, ["P01"]),
+    ({}, {"simulate": ["seed=2"]}, []),
+    ({}, {}, []),
+    ({"secret": "5" * 64}, {"simulate": ["seed=1"]}, []),  # a secret seed makes other patients of that name
+])  # fmt: skip
+def test_patients_of_another_seed_are_others(monkeypatch, changes, request_, patients):
+    card = method_cards()["flag"].model_copy(update={"tuned": {"small": {"simulated seed=1": ["P01"]}}})
+    monkeypatch.setattr("stbench.pages.tuned.method_cards", lambda: {"flag": card})
+    task = facts(dataset="simulated", simulated=True, patients=dict.fromkeys(TEST, "P01"), **changes)
+    assert chosen_on(flag(task, preset="small", request=request_)) == patients
