@@ -4,13 +4,14 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-slow check format docs clean
+.PHONY: demo test test-slow boards check format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulated cohort: FLAG (small) and the controls, one leaderboard, one page to look at"
 	@echo "make test    the test suite"
 	@echo "make test-slow  what takes longer: kills, damaged files and full disks by the dozen"
+	@echo "make boards  every table of leaderboards/ from its commands; many hours, may be stopped, goes on"
 	@echo "make check   formatter, linter, type checker"
 	@echo "make docs    the manual as a site: build/manual/index.html"
 
@@ -34,6 +35,9 @@ test: .venv/.ready
 
 test-slow: .venv/.ready
 	$(BIN)/python -m pytest -m slow
+
+boards: .venv/.ready
+	$(BIN)/python benchmarks/boards.py
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,21 @@ def test_every_command_shown_can_be_typed(page, words, whole):
 def test_a_command_that_cannot_be_typed_is_seen(line):
     with pytest.raises((UsageError, UserError)):
         typed(["stbench", *line.split()])
+
+
+BOARDS = tomllib.loads((ROOT / "leaderboards/boards.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_command_of_a_board_can_be_typed(board):
+    names = {"all": "--method flag --method bleep", "data": "data", "secrets": "secrets"}
+    folders = set()
+    for line in BOARDS[board]["commands"]:
+        words = shlex.split(line.format(**names))
+        typed(words)
+        folders |= {words[place + 1] for place, word in enumerate(words) if word == "--out"} - {"leaderboards"}
+        if words[1] == "leaderboard":  # of what was run before it
+            assert {word for word in words if word.startswith("runs/")} <= folders
 
 
 @pytest.mark.usefixtures("in_manual")
