@@ -16,7 +16,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/README"
 include_patterns = [
     *("docs/*.md", "docs/*.ipynb", "docs/reference/**.md"),
-    *("leaderboards/**.md", "benchmarks/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *("leaderboards/**.md", "benchmarks/*.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 ]
 exclude_patterns = [".*", "data", "runs", "stbench", "tests"]
 
