@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.evaluation.worker import Job, Report, failure, work
+from stbench.grids.gpus import VISIBLE, own_gpu
 from stbench.grids.handing import hand_over, take_over
 from stbench.grids.progress import CellReporter
 from stbench.process import settle
@@ -46,6 +47,7 @@ class Worker:
         pipe: to it and back.
         log: file that gets what is printed in it.
         fold: what it may serve.
+        gpu: the one it sees, None for all there are.
         initiated: whether it has seen the truth of test slides.
         began: when it took its job.
         busy: whether it has one.
@@ -56,6 +58,7 @@ class Worker:
     pipe: Connection
     log: Path
     fold: str
+    gpu: str | None = None
     initiated: bool = False
     began: float = 0.0
     busy: bool = False
@@ -164,12 +167,14 @@ class Crew:
         context = _context()
         ours, theirs = context.Pipe()
         log = self.out / f"worker-{self._number}.log"
-        here = _Here(dict(os.environ), str(Path.cwd()), share_of_cores(self.size))
+        gpu = own_gpu(worker.gpu for worker in self.workers)
+        environment = {**os.environ, **({} if gpu is None else {VISIBLE: gpu})}
+        here = _Here(environment, str(Path.cwd()), share_of_cores(self.size))
         process = context.Process(target=_serve, args=(theirs, log, here), name=f"stbench worker {self._number}")
         with _inherited(self.size):
             process.start()
         theirs.close()  # or its death would never be seen
-        self.workers.append(Worker(self._number, process, ours, log, fold))
+        self.workers.append(Worker(self._number, process, ours, log, fold, gpu))
         return self.workers[-1]
 
     def stop(self) -> None:

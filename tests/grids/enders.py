@@ -97,3 +97,10 @@ class Deletes(Plain):
     def fit(self, train, validation, context):
         shutil.rmtree(Path(context.workdir).parent)
         raise ValueError("gone")
+
+
+class Sees(Plain):
+    """The GPUs that its process is shown."""
+
+    def fit(self, train, validation, context):
+        raise RuntimeError(os.environ.get("CUDA_VISIBLE_DEVICES"))

@@ -17,6 +17,7 @@ from stbench.grids.cells import Cell, MethodRun
 from stbench.grids.crew import Crew, share_of_cores
 from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
+from stbench.grids.gpus import own_gpu
 from stbench.reporting import SILENT
 
 from ..evaluation.conftest import make_cohort, scrambled
@@ -178,3 +179,38 @@ def test_threads_are_shared(monkeypatch):
     assert share_of_cores(10_000) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert share_of_cores(1) == 1
+
+
+def test_workers_that_live_at_once_have_a_gpu_each(desk, cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
+    crew = Crew(tmp_path, 2)
+    job = desk.prepare(cell("Sees", file=ENDERS), tmp_path, SILENT).job
+    try:
+        workers = [crew.hand("fold", job) for _ in range(2)]
+        seen = {}
+        while len(seen) < 2:
+            seen |= {worker.number: said.reason for worker, kind, said in crew.news() if kind == "finished"}
+        assert seen == {1: "RuntimeError: GPU-a", 2: "RuntimeError: GPU-b"}
+        crew.workers.remove(workers[0])
+        workers[0].stop()
+        assert crew.hand("another", job).gpu == "GPU-a"
+    finally:
+        crew.stop()
+
+
+@pytest.mark.parametrize(("visible", "taken", "gpu"), [
+    ("", [], None),
+    ("1", [], None),
+    ("1,0", [], "1"),
+    ("1,0", ["1"], "0"),
+    ("1,0", ["1", "0", "0"], "1"),
+])  # fmt: skip
+def test_the_gpu_with_the_fewest_workers(monkeypatch, visible, taken, gpu):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert own_gpu(taken) == gpu
+
+
+def test_gpus_are_counted_where_none_are_named(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    assert own_gpu(["0", "1"]) == "2"
