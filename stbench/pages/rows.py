@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stbench.evaluation.agreement import check_agreement
 from stbench.evaluation.record import PRIMARY, DrawSummary, Record, Summary, Tuned
 from stbench.evaluation.summaries import mean_of, std_of
-from stbench.pages.agreement import check_agreement
 from stbench.pages.columns import DRAW_SD
 from stbench.pages.tables import NONE
 

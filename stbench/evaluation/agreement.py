@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from stbench.errors import DataError
 from stbench.evaluation.record import DrawSummary, Record, Summary
@@ -28,12 +29,40 @@ def check_agreement(first: Record | None, second: Record) -> None:
 def _difference(first: Record, second: Record) -> str | None:
     if first.rules != second.rules:
         return None
-    for name in ("metrics", "metrics_single_draw", "metrics_posterior_mean"):
-        mine, theirs = getattr(first, name), getattr(second, name)
+    found = next(contradictions(first, second), None)
+    if found is None:
+        return None
+    mine, theirs = (_said(one, found.metric, getattr(one, found.way)[found.metric]) for one in (first, second))
+    return f"{mine} and {theirs}"
+
+
+class Contradiction(NamedTuple):
+    """A score of which two records of one run say different things.
+
+    Args:
+        way: field of the records, such as ``metrics``.
+        metric: its name.
+        place: slide, or slide and draw; empty for the mean.
+        first: the value of the first record, None where it is undefined or not there.
+        second: of the second one.
+    """
+
+    way: str
+    metric: str
+    place: str
+    first: float | None
+    second: float | None
+
+
+def contradictions(first: Record, second: Record) -> Iterator[Contradiction]:
+    """The first place of every metric of both records in which they differ by more than rounding."""
+    for way in ("metrics", "metrics_single_draw", "metrics_posterior_mean"):
+        mine, theirs = getattr(first, way), getattr(second, way)
         for metric in sorted(mine.keys() & theirs.keys()):
-            if not _alike(_numbers(mine[metric]), _numbers(theirs[metric])):
-                return f"{_said(first, metric, mine[metric])} and {_said(second, metric, theirs[metric])}"
-    return None
+            a, b = _numbers(mine[metric]), _numbers(theirs[metric])
+            place = next((one for one in {**a, **b} if not _near(a.get(one, math.nan), b.get(one, math.nan))), None)
+            if place is not None:
+                yield Contradiction(way, metric, place, a.get(place), b.get(place))
 
 
 def _said(record: Record, metric: str, summary: Summary | DrawSummary) -> str:
@@ -47,10 +76,6 @@ def _numbers(summary: Summary | DrawSummary) -> Mapping[str, float | None]:
     for slide, value in summary.per_slide.items():
         found |= {f"{slide}/{k}": v for k, v in enumerate(value)} if isinstance(value, list) else {slide: value}
     return found
-
-
-def _alike(first: Mapping[str, float | None], second: Mapping[str, float | None]) -> bool:
-    return first.keys() == second.keys() and all(_near(value, second[place]) for place, value in first.items())
 
 
 def _near(a: float | None, b: float | None) -> bool:
