@@ -19,7 +19,7 @@ from stbench.evaluation.gene_sets import GeneSetFile, sets_again
 from stbench.evaluation.given import sight_of
 from stbench.evaluation.identity import data_digest, slide_digest
 from stbench.evaluation.kept import keep_panel
-from stbench.evaluation.kept_draws import check_kept
+from stbench.evaluation.kept_draws import check_kept, check_whole
 from stbench.evaluation.measured import measured
 from stbench.evaluation.predictions import AGAIN, StoredPrediction, digest_of, read_prediction, read_truth
 from stbench.evaluation.record import (
@@ -155,11 +155,20 @@ def rescore(
     book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
     for slide_id in record.task.test:
         stored = scored_prediction(folder, record, slide_id)
+        _check_draws(stored, record, folder)
         slide = truth_of(folder, record, stored, truths)
         within = None if sets is None else sets.within(record.task.genes)
         book.add(replace(slide, sets=within), stored.prediction)
     facts = None if sets is None else sets.facts(record.task.genes)
     return record.model_copy(update={**book.scores(), "gene_sets": facts, "schema_version": SCHEMA_VERSION})
+
+
+def _check_draws(stored: StoredPrediction, record: Record, folder: Path) -> None:
+    check_whole(stored, folder)
+    if (n_draws := len(stored.prediction.draws)) != record.draws:
+        raise DataError(
+            f"{folder}: expected {count(record.draws, 'draw')} of slide {stored.slide_id}, found {n_draws}; {AGAIN}"
+        )
 
 
 def _measured_again(record: Record, truths: Truths) -> Record:
@@ -206,12 +215,14 @@ def scored_prediction(folder: Path, record: Record, slide_id: str) -> StoredPred
 def truth_of(folder: Path, record: Record, stored: StoredPrediction, truths: Truths) -> TestSlide:
     """The slide of a prediction, its spots in the same order; from the file itself where schema 1 stored it there.
 
+    A record of schema 1 has no hash of it; where there is one, what else lies in the file is not looked at.
+
     Raises:
         DataError: the prediction is of other spots.
         UserError: the cohort is not there, or its data are not those of the record.
     """
     id_ = stored.slide_id
-    if (truth := read_truth(folder, id_)) is not None:
+    if id_ not in record.predictions and (truth := read_truth(folder, id_)) is not None:
         inputs = SlideInputs(id_, record.task.patients.get(id_), stored.xy[:, :0], stored.xy)
         return TestSlide(inputs, *truth, stored.spot_ids)
     slide = scored_slide(truths.of(record)[id_], record.task)

@@ -7,10 +7,11 @@ import anndata
 import pytest
 
 from stbench.errors import DataError, UserError
-from stbench.evaluation.predictions import read_prediction, write_prediction
-from stbench.evaluation.record import read_record
+from stbench.evaluation.predictions import prediction_path, read_prediction, write_prediction
+from stbench.evaluation.record import read_record, write_record
 from stbench.evaluation.rescore import Truths, rescore, rescored, scored_slide
 from stbench.evaluation.run import run_method
+from stbench.evaluation.seals import seal_file
 from stbench.methods.base import SlideInputs
 from stbench.metrics import ssc
 
@@ -61,6 +62,24 @@ def test_metrics_are_handed_the_facts_of_the_run(task, generative, truths, tmp_p
         assert list(again) == list(slide.facts())
         assert (again["genes"], again["scale"]) == (slide.facts()["genes"], slide.facts()["scale"])
         assert (list(again["genes"]), again["scale"]) == (record.task.genes, "log1p")
+
+
+def test_a_truth_beside_a_prediction_is_not_believed_where_there_is_a_hash(task, generative, truths, tmp_path):
+    record = run_method(task, generative, folder=tmp_path)
+    for slide in task.test:
+        path = prediction_path(tmp_path, slide.inputs.slide_id)
+        adata = anndata.read_h5ad(path)
+        adata.layers["truth"], adata.obs["total_counts"] = adata.X.copy(), slide.total_counts
+        adata.write_h5ad(path)
+        seal_file(tmp_path, path)
+    assert rescore(tmp_path, truths()) == record
+
+
+def test_a_record_of_other_draws_than_there_are(task, generative, truths, tmp_path):
+    record = run_method(task, generative, folder=tmp_path)
+    write_record(record.model_copy(update={"draws": 8}), tmp_path)
+    with pytest.raises(DataError, match="expected 8 draws of slide P2-s1, found 2"):
+        rescore(tmp_path, truths())
 
 
 @pytest.mark.parametrize(("kind", "draws"), [("discriminative", 1), ("generative", 1), ("control", 1)])
