@@ -1,7 +1,7 @@
 """stbench: a benchmark harness for predicting spatial gene expression from H&E slides.
 
-From Python: :func:`run`, :func:`tune`, :func:`leaderboard`, :func:`plot`, :func:`report`, :func:`predict` and
-:func:`read_slide`, named as the commands; they are loaded when first asked for.
+From Python: :func:`run`, :func:`tune`, :func:`leaderboard`, :func:`plot`, :func:`report`, :func:`predict`,
+:func:`submit` and :func:`read_slide`, named as the commands; they are loaded when first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from stbench.api import read_slide as read_slide
     from stbench.api import report as report
     from stbench.api import run as run
+    from stbench.api import submit as submit
     from stbench.api import tune as tune
 
 __version__ = "0.1.0"
-__all__ = ["leaderboard", "plot", "predict", "read_slide", "report", "run", "tune"]
+__all__ = ["leaderboard", "plot", "predict", "read_slide", "report", "run", "submit", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from stbench.data.slide import SPATIAL, Slide
 from stbench.errors import SettingError
 from stbench.evaluation.apply import open_model
 from stbench.evaluation.asked import choose_device
+from stbench.evaluation.checked import checked
 from stbench.evaluation.export import library
 from stbench.evaluation.gene_sets import GeneSetFile
 from stbench.evaluation.plan import plan
@@ -25,6 +26,8 @@ from stbench.evaluation.public import marked, read_published
 from stbench.evaluation.record import Record
 from stbench.evaluation.request import BOARDS, Request, default_cache
 from stbench.evaluation.rescore import Truths
+from stbench.evaluation.submit import beside
+from stbench.evaluation.submit import submit as write_submission
 from stbench.evaluation.tuned import choices_in
 from stbench.grids.cells import Cell, Outcome, SilentListener, record_of
 from stbench.grids.plan import carry_out, choose_folder, open_work, run_grid
@@ -153,23 +156,60 @@ class _Telling(SilentListener):
         self._reporter.info(f"{cell.folder}: {outcome.status}")
 
 
-def leaderboard(*runs: Runs | Record | Path | str, metrics: Sequence[str] | None = None) -> str:
+def leaderboard(
+    *runs: Runs | Record | Path | str, metrics: Sequence[str] | None = None, check: Sequence[Path | str] = (),
+    data_root: Path | str | None = None, secret: Path | str | None = None, reporter: Reporter = SILENT,
+) -> str:  # fmt: skip
     """The page that ``stbench leaderboard`` writes: markdown, a pure function of the records.
 
     Args:
         runs: what :func:`run` gave, records, or folders and files of records.
         metrics: columns, in order; the usual when None.
+        check: folders that :func:`submit` wrote, which are scored again; their rows are marked re-scored.
+        data_root: folder that holds one folder per cohort, for what is checked.
+        secret: file of the seed of generated slides that were made with one, for the same.
+        reporter: where the progress of scoring goes.
 
     Raises:
-        UserError: no record in a folder, records that contradict each other, or an unknown metric.
+        UserError: no record in a folder, records that contradict each other, an unknown metric, or what is checked is
+            not as it claims.
     """
     records: list[Record] = []
+    root, seed = (None if path is None else Path(path) for path in (data_root, secret))
+    for folder in check:
+        _, found = checked(Path(folder), root, default_cache(), reporter, seed)
+        records += [one.record for one in found]
     for one in runs:
         if isinstance(one, Record):
             records.append(one)
         else:
             records += one.records if isinstance(one, Runs) else read_records([Path(one)])
     return pages.leaderboard(marked(records, read_published(BOARDS)), metrics=metrics)
+
+
+def submit(
+    run: Runs | Path | str, *, licence: str, out: Path | str | None = None, methods: Sequence[str] = (),
+    contact: str = "",
+) -> Path:  # fmt: skip
+    """Write a folder of records and predictions that others can score again, as ``stbench submit`` does.
+
+    Args:
+        run: what :func:`run` gave, or the folder of a run.
+        licence: of the predictions, an SPDX expression.
+        out: new or empty folder; beside the run when None.
+        methods: names of those to hand in; those that the run was asked for when empty.
+        contact: whom to ask, one line.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: a run is not finished, cannot be scored again by others, or an argument is wrong.
+    """
+    folder = run.out if isinstance(run, Runs) else Path(run)
+    target = beside(folder) if out is None else Path(out)
+    write_submission(folder, target, licence=licence, contact=contact, methods=methods)
+    return target
 
 
 def plot(

@@ -52,6 +52,9 @@ def test_a_run_is_that_of_the_command(tmp_path, capsys):
     page = stbench.leaderboard(runs)
     assert page == stbench.leaderboard(tmp_path / "py") == stbench.leaderboard(*runs.records)
     assert "| ridge |" in page
+    sent = stbench.submit(runs, licence="CC0-1.0")
+    assert sent == tmp_path / "py-submission"
+    assert "ridge (re-scored)" in stbench.leaderboard(runs, check=[sent])
     assert stbench.report(runs, out=tmp_path / "r.html") == [tmp_path / "r.html"]
     assert 'id="data-maps"' in (tmp_path / "r.html").read_text(encoding="utf-8")
 

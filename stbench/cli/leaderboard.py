@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @asks(Request, only=("secret", "data_root"))
 def leaderboard(
     request: Request,
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for a page and its archive of records per task.")] = BOARDS,
     metric: Annotated[
         list[str] | None,
@@ -34,6 +36,14 @@ def leaderboard(
             "--rescore", help="Score stored predictions again first, truth from --data-root; records stay as they are."
         ),
     ] = False,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="What stbench submit wrote: scored again, truth from --data-root, and refused if a score differs; "
+            "its rows join the others, marked re-scored. Repeatable.",
+        ),
+    ] = None,
     publish_secret: Annotated[
         Path | None,
         typer.Option(
@@ -44,18 +54,21 @@ def leaderboard(
     """Write and print leaderboards: a pure function of the records."""
     from stbench.catalogue import find_metric
     from stbench.cli.console import draw, say
+    from stbench.errors import UserError
     from stbench.evaluation.public import marked, publish, read_published
     from stbench.pages.columns import DRAW_SD
     from stbench.pages.leaderboard import columns_of, table_of, write_leaderboards
     from stbench.pages.protocol import boards_of
     from stbench.pages.sections import sections
 
+    if not runs and not check:
+        raise UserError("expected RUNS or --check FOLDER, found neither; give the folders that stbench run wrote")
     for name in metric or []:
         find_metric(name.removesuffix(DRAW_SD))
     chosen = [word for name in metric or [] for word in ("--metric", name)]
-    again = ["--rescore"] if rescore else []
-    command = shlex.join(["stbench", "leaderboard", *map(str, runs), *chosen, *again, "--out", str(out)])
-    records = _records(runs, request, rescore=rescore)
+    again = [*(["--rescore"] if rescore else []), *(word for one in check or [] for word in ("--check", str(one)))]
+    command = shlex.join(["stbench", "leaderboard", *map(str, runs or []), *chosen, *again, "--out", str(out)])
+    records = [*_checked(check or [], request), *_records(runs or [], request, rescore=rescore)]
     published = publish(publish_secret, out, records) if publish_secret else read_published(out)
     boards = boards_of(sections(marked(records, published)))
     shown = [(board.name, table_of(board, columns_of(board, metric))) for board in boards]
@@ -66,6 +79,19 @@ def leaderboard(
         say("")
     for path in written:
         say(str(path))
+
+
+def _checked(folders: Sequence[Path], request: Request) -> Iterator[Record]:
+    """Every run of what was handed in; one that is not as it claims ends the command."""
+    from stbench.cli.console import ConsoleReporter, say
+    from stbench.evaluation.checked import checked
+
+    for folder in folders:
+        sent, runs = checked(folder, request.data_root, default_cache(), ConsoleReporter(), request.secret)
+        for run in runs:
+            say(str(run))
+        say(f"{folder}: re-scored; licence {sent.licence}{f', contact {sent.contact}' if sent.contact else ''}\n")
+        yield from (run.record for run in runs)
 
 
 def _records(runs: Sequence[Path], request: Request, *, rescore: bool) -> list[Record]:

@@ -29,6 +29,7 @@ from stbench.cli import (
     report,
     rescore,
     run,
+    submit,
     sweep,
     tune,
 )
@@ -59,6 +60,7 @@ app.add_typer(metrics.app, name="metrics")
 app.add_typer(cache.app, name="cache")
 app.command("leaderboard", cls=Grouped)(leaderboard.leaderboard)
 app.command("rescore", cls=Grouped)(rescore.rescore)
+app.command("submit", cls=Grouped)(submit.submit)
 app.command("export", cls=Grouped)(export.export)
 app.command("plot", cls=Grouped)(plot.plot)
 app.command("report", cls=Grouped)(report.report)

@@ -218,6 +218,9 @@ class Record(_Part):
     closed_with: bool = Field(
         default=False, description="whether it stood on the board that the secret seed was published with"
     )
+    rescored: bool = Field(
+        default=False, description="whether it was sent in and its predictions were scored here, with the same result"
+    )
     seconds: dict[str, float] = Field(
         default={}, description="wall time of fit, predict, write and score; read and features of the task"
     )

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stbench.catalogue import DatasetCard
 from stbench.data.cohort import Cohort
 from stbench.data.crossing import crossed
 from stbench.data.normalize import normalize
@@ -64,7 +65,7 @@ class Truths:
     cache_dir: Path
     reporter: Reporter = SILENT
     secret: Path | None = None
-    _last: tuple[str, dict[str, Slide]] | None = field(default=None, init=False)
+    _last: tuple[Any, dict[str, Slide]] | None = field(default=None, init=False)
 
     def of(self, record: Record) -> dict[str, Slide]:
         """Every slide of a record's task by name, with the panel's columns.
@@ -72,11 +73,28 @@ class Truths:
         Raises:
             UserError: the cohort is not there, or its data are not those of the record.
         """
-        if self._last is None or self._last[0] != record.task.hash:
-            self._last = record.task.hash, self._read(record)
+        key = self._key(record)
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._read(record)
         return self._last[1]
 
+    def _key(self, record: Record) -> Any:
+        """Equal where slides are."""
+        return record.task.hash
+
     def _read(self, record: Record) -> dict[str, Slide]:
+        facts, (cohort, _) = record.task, self.opened(record)
+        kept = keep_panel(_slides(cohort.of_fold(facts.train), facts), facts.genes, self.cache_dir)
+        if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
+            raise _other_data(cohort, facts)
+        return kept
+
+    def opened(self, record: Record) -> tuple[Cohort, DatasetCard]:
+        """The cohort of a record's task, joined with the one that tests where that is another, and its card.
+
+        Raises:
+            UserError: it is not there, or its secret seed is not the one given.
+        """
         facts, asked = record.task, record.request
         dataset, simulate = str(asked.get("dataset", facts.dataset)), tuple(asked.get("simulate", ()))
         pictured, secret = needs_pictures(facts.encoder.partition("/")[0]), self._secret_of(facts)
@@ -88,11 +106,7 @@ class Truths:
         )  # fmt: skip
         tests = asked.get("test_dataset")
         roots = self.data_root, *places
-        cohort = crossed(cohort, card, dataset, tests, *roots, require_image=pictured, genes_table=genes)
-        kept = keep_panel(_slides(cohort.of_fold(facts.train), facts), facts.genes, self.cache_dir)
-        if data_digest({id_: slide_digest(slide) for id_, slide in kept.items()}) != facts.data_digest:
-            raise _other_data(cohort, facts)
-        return kept
+        return crossed(cohort, card, dataset, tests, *roots, require_image=pictured, genes_table=genes), card
 
     def _secret_of(self, facts: TaskFacts) -> Secret | None:
         """The seed of a task's slides: the published one, else the one given."""
@@ -143,7 +157,17 @@ def rescore(
             draws were not kept.
         UserError: the cohort is not there.
     """
-    record = read_record(folder)
+    return rescored_record(read_record(folder), folder, truths, parameters, gene_sets)
+
+
+def rescored_record(
+    record: Record,
+    folder: Path,
+    truths: Truths,
+    parameters: Parameters | None = None,
+    gene_sets: GeneSetFile | None = None,
+) -> Record:
+    """As :func:`rescore`, of a record at hand in place of the one in the folder of its predictions."""
     if record.status != "done":
         return record
     if sight_of(record.kind) == "everything" and not record.predictions and record.rules > 1:

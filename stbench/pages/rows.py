@@ -16,6 +16,8 @@ NO_ENCODER = "none"
 METHODS, CONTROLS, CEILINGS = "methods", "controls", "ceilings"
 DECLARED, SINGLE, POSTERIOR = "declared", "single draw", "posterior mean"
 """Ways of predicting: the mean of the declared number of draws, one draw, the direct posterior mean."""
+RESCORED = "re-scored"
+"""Told of runs that were sent in, and ends the names of their rows."""
 REFERENCES = {
     "measured": "measured panel",
     "smoothed": "smoothed by one ring",
@@ -190,6 +192,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
 def _identity(record: Record) -> str:
     parts: list[object] = [record.method, record.entry, record.settings, record.draws, record.encoder]
     parts += [] if record.tuned is None else [record.tuned.study]
+    parts += [RESCORED] if record.rescored else []
     return json.dumps(parts, sort_keys=True)
 
 
@@ -211,6 +214,7 @@ def _said(record: Record, everybody: Sequence[Record]) -> tuple[str, ...]:
     said += [f"{name}={_brief(record.settings[name])}" for name in shown]
     bound = record.encoder not in (NO_ENCODER, record.task.encoder)
     said += [record.encoder.partition("/")[0]] if bound else []
+    said += [RESCORED] if record.rescored else []
     return tuple(said)
 
 

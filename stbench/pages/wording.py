@@ -9,7 +9,7 @@ from stbench.evaluation.exposure import contamination
 from stbench.evaluation.record import PRIMARY, Record
 from stbench.metrics.score import RULES
 from stbench.metrics.summary import is_of_sets
-from stbench.pages import downstream
+from stbench.pages import community, downstream
 from stbench.pages.columns import title
 from stbench.pages.facts import limits
 from stbench.pages.marks import (
@@ -120,6 +120,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
         _means(board),
         *said_marks(board),
         *tuning(board.lines, TUNED),
+        *community.notes(board.lines),
         *_exposed(board),
         *_late(board),
         *_widened(board),
