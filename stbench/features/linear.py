@@ -1,9 +1,9 @@
 """Linear maps of many rows on a CPU through oneDNN, which torch itself asks only for other types.
 
 torch's own single-precision products come from MKL, which on an AMD processor leaves half of its vector width unused:
-there oneDNN is 2.2 times as fast (benchmarks/details.md). On Intel's it is slower but for a map that ends in GELU, which
-alone goes through it there. Values agree up to the order of summation. On other devices and where a product is small,
-the maps are torch's own.
+there oneDNN is 2.2 times as fast (benchmarks/details.md). On Intel's it is slower but for a map that ends in GELU,
+which alone goes through it there. Values agree up to the order of summation. On other devices and where a product is
+small, the maps are torch's own.
 """
 
 from __future__ import annotations
