@@ -35,7 +35,7 @@ from stbench.methods.stem.network import StemNetwork
 from stbench.methods.stem.settings import StemSettings
 from stbench.metrics import gsc, mse, pcc, ssc, variance_ratio
 from stbench.process import settle
-from stbench.training.loop import Stepper
+from stbench.training.stepper import Stepper
 
 Draws = NDArray[np.float32]
 

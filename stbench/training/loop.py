@@ -6,22 +6,23 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from stbench.errors import DataError, RunFailedError
 from stbench.files import check_seal, seal, whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 from stbench.training.history import History
+from stbench.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from stbench.training.settings import TrainingSettings
 
 CHECKPOINT = "training.pt"
+_UNREAD = 32  # micro-steps whose losses may wait to be read: each time, the host waits for the device
 
 
 class Objective(Protocol):
@@ -66,69 +67,18 @@ class Outcome:
         )
 
 
-class Stepper:
-    """Backward, accumulate, clip, step and average: what happens between a loss and new weights.
+class Seen(NamedTuple):
+    """What a micro-step left on the device.
 
     Args:
-        module: the network.
-        optimizer: its optimiser.
-        settings: accumulation, clipping and averaging rules.
+        update: updates made before it.
+        norm: of the gradient.
+        terms: of the loss.
     """
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> None:
-        self.module = module
-        self.optimizer = optimizer
-        self.settings = settings
-        self.ema = AveragedModel(module, multi_avg_fn=self._average, use_buffers=True)
-        self.ema.n_averaged += 1  # the average starts from the initial weights, as released
-        self.updates = 0
-        self._pending = 0
-
-    def micro_step(self, loss: Tensor) -> Tensor:
-        """Add the gradient of one loss; updates the weights after ``settings.accumulate`` of them.
-
-        Returns:
-            Norm of the gradient accumulated so far, before any clipping; the weights stay as they are when it is not
-            finite.
-        """
-        rules = self.settings
-        (loss / rules.accumulate if rules.accumulate_rule == "mean" else loss).backward()  # type: ignore[no-untyped-call]
-        self._pending += 1
-        due = self._pending == rules.accumulate
-        limit = rules.clip if due or rules.clip_rule == "micro" else math.inf
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), limit)
-        if due and bool(torch.isfinite(norm)):
-            self._update()
-        return norm
-
-    @property
-    def learning_rate(self) -> float:
-        """Rate of the last update."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def _update(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * self._lr_factor()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update_parameters(self.module)
-        self.updates += 1
-        self._pending = 0
-
-    def _lr_factor(self) -> float:
-        rules = self.settings
-        warm = min(1.0, (self.updates + 1) / (rules.warmup_updates + 1))
-        if rules.schedule == "constant" or rules.max_updates is None:
-            return warm
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.updates / rules.max_updates)))
-
-    def _average(self, averaged: Any, current: Any, n_averaged: Any) -> None:
-        if not averaged[0].is_floating_point():  # counters, as those of batch normalisation
-            torch._foreach_copy_(averaged, current)
-            return
-        n = self.updates
-        decay = min(self.settings.ema, (1 + n) / (10 + n)) if self.settings.ema_warmup else self.settings.ema
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+    update: int
+    norm: Tensor
+    terms: dict[str, Tensor]
 
 
 def choose_precision(settings: TrainingSettings, device: str) -> torch.dtype | None:
@@ -185,9 +135,10 @@ class Trainer:
         self.stepper = Stepper(module, optimizer, settings)
         self.best_score = -math.inf
         self.best_update = 0
-        self.best_state = _copy(self.stepper.ema.module)
+        self.best_state = _copy(self.stepper.averaged)
         self.stale = 0
         self.history = History(score, folder)
+        self._unread: list[Seen] = []
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end and leave the best averaged weights in the module, in evaluation mode.
@@ -211,6 +162,8 @@ class Trainer:
             while self.stepper.updates < goal and self.stale < self.settings.patience:
                 self._one_update()
                 due = self.stepper.updates % self.settings.validate_every == 0 or self.stepper.updates == goal
+                if due or len(self._unread) >= _UNREAD:
+                    self._read()
                 if due:
                     self._validate(before + time.perf_counter() - start)
                 advance(1, note=f"validation {self.best_score:.3f}" if due else "")
@@ -222,8 +175,10 @@ class Trainer:
         """Wall time of one update, from two measured micro-steps; throw the trainer and its module away afterwards."""
         generator = torch.Generator().manual_seed(self.seed)
         self._micro_step(0, generator)  # the first one pays for memory and library start-up
+        self._read()
         start = time.perf_counter()
         self._micro_step(1, generator)
+        self._read()
         return (time.perf_counter() - start) * self.settings.accumulate
 
     def _one_update(self) -> None:
@@ -238,17 +193,28 @@ class Trainer:
     def _micro_step(self, index: int, generator: torch.Generator) -> None:
         with torch.autocast(self.device, dtype=self._dtype, enabled=self._dtype is not None):
             terms = self.objective.losses(self.module, index, generator)
+        update = self.stepper.updates
         norm = self.stepper.micro_step(terms["total"])
-        if not bool(torch.isfinite(norm)):
-            raise RunFailedError(self._diagnosis(self.stepper.updates, terms))
-        self.history.saw(float(terms["total"].detach()))
+        self._unread.append(Seen(update, norm, {name: term.detach() for name, term in terms.items()}))
+
+    def _read(self) -> None:
+        """Read what the micro-steps left on the device; raises RunFailedError at the first that is not finite."""
+        seen, self._unread = self._unread, []
+        if not seen:
+            return
+        finite = torch.isfinite(torch.stack([one.norm for one in seen])).tolist()
+        if not all(finite):
+            first = seen[finite.index(False)]
+            raise RunFailedError(self._diagnosis(first.update, first.terms))
+        for loss in torch.stack([one.terms["total"] for one in seen]).tolist():
+            self.history.saw(loss)
 
     @property
     def _dtype(self) -> torch.dtype | None:
         return choose_precision(self.settings, self.device)
 
     def _diagnosis(self, update: int, terms: dict[str, Tensor]) -> str:
-        values = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in terms.items())
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
         kept = f"last good checkpoint at update {self.best_update}" if self.folder else "no checkpoint was kept"
         return (
             f"training gave a value that is not finite at update {update} ({values}); {kept}; lower the learning rate"
@@ -256,12 +222,12 @@ class Trainer:
 
     def _validate(self, seconds: float) -> None:
         with torch.no_grad():
-            score = self.objective.score(self.stepper.ema.module.eval())
+            score = self.objective.score(self.stepper.averaged.eval())
         if not math.isfinite(score):
             raise RunFailedError(self._diagnosis(self.stepper.updates, {"validation": torch.tensor(score)}))
         if score > self.best_score:
             self.best_score, self.best_update, self.stale = score, self.stepper.updates, 0
-            self.best_state = _copy(self.stepper.ema.module)
+            self.best_state = _copy(self.stepper.averaged)
         else:
             self.stale += 1
         self.history.evaluated(self.stepper.updates, score, self.stepper.learning_rate, seconds)
@@ -273,7 +239,7 @@ class Trainer:
             return
         state = {
             "module": self.module.state_dict(),
-            "ema": self.stepper.ema.module.state_dict(),
+            "ema": self.stepper.averaged.state_dict(),
             "best": self.best_state,
             "optimizer": self.stepper.optimizer.state_dict(),
             "counters": [self.stepper.updates, self.best_update, self.stale],
@@ -297,7 +263,7 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.module.load_state_dict(state["module"])
-            self.stepper.ema.module.load_state_dict(state["ema"])
+            self.stepper.averaged.load_state_dict(state["ema"])
             self.stepper.optimizer.load_state_dict(state["optimizer"])
         except Exception as error:  # torch raises half a dozen types for damaged files
             first = first_line(error)

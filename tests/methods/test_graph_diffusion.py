@@ -119,9 +119,9 @@ def test_another_seed_gives_another_result(cohort):
 def test_clean_edges_are_the_correlation_on_the_scale_of_the_task(cohort, changes, monkeypatch):
     seen = {}
 
-    def watched(network, p, clean, sigma, z, mask, implied):
+    def watched(network, p, clean, sigma, z, mask, implied, rows):
         seen.update(clean=clean, mask=mask, implied=implied)
-        return joint_terms(network, p, clean, sigma, z, mask, implied)
+        return joint_terms(network, p, clean, sigma, z, mask, implied, rows)
 
     monkeypatch.setattr(method, "joint_terms", watched)
     _, goal = objective("joint", cohort, **changes)

@@ -10,8 +10,9 @@ from torch import nn
 from stbench.errors import DataError, RunFailedError
 from stbench.reporting import Silent
 from stbench.training.history import HISTORY
-from stbench.training.loop import CHECKPOINT, Stepper, Trainer, total_updates
+from stbench.training.loop import CHECKPOINT, Trainer, total_updates
 from stbench.training.settings import TrainingSettings
+from stbench.training.stepper import Stepper
 
 
 class Line:
@@ -128,6 +129,17 @@ def test_a_value_that_is_not_finite_names_step_terms_and_checkpoint(tmp_path):
         Trainer(new_module(), Line(fail_at=41), line_settings(), folder=tmp_path).run()
 
 
+def test_losses_wait_on_the_device_until_a_line_is_due():
+    trainer = Trainer(new_module(), Line(), line_settings(epochs=2, validate_every=4), seed=3)
+    read, history = [], trainer.history
+    history.saw = read.append
+    trainer._one_update()
+    assert not read
+    history._losses = [0.0]
+    trainer.run()
+    assert len(read) == 2 * 4
+
+
 def test_accumulating_with_the_mean_equals_one_large_batch():
     x = torch.arange(1.0, 5.0)[:, None]
     small, large = new_module(), new_module()
@@ -155,9 +167,9 @@ def test_average_starts_from_the_initial_weights():
     rules = line_settings(accumulate=1, accumulate_rule="sum", ema=0.9, ema_warmup=False, clip=100.0, lr=1.0)
     stepper = Stepper(module, torch.optim.SGD(module.parameters(), lr=1.0), rules)
     stepper.micro_step(module.weight.sum() * -1.0)
-    assert float(stepper.ema.module.weight.detach()) == pytest.approx(0.1)
+    assert float(stepper.averaged.weight.detach()) == pytest.approx(0.1)
     stepper.micro_step(module.weight.sum() * -1.0)
-    assert float(stepper.ema.module.weight.detach()) == pytest.approx(0.9 * 0.1 + 0.1 * 2)
+    assert float(stepper.averaged.weight.detach()) == pytest.approx(0.9 * 0.1 + 0.1 * 2)
 
 
 def test_stops_when_nothing_improves():

@@ -20,6 +20,7 @@ from stbench.methods.bleep.settings import BleepSettings
 from stbench.methods.nn.backbone import augmented
 from stbench.methods.nn.patch_settings import RANDOM
 from stbench.methods.nn.released import released_state
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.methods.trained import TrainedMethod, lent
 from stbench.training.scores import mean_slide_correlation
@@ -184,7 +185,7 @@ class BleepObjective:
 
     def _on_device(self, spots: Spots, expression: FloatArray) -> tuple[Tensor, Tensor]:
         device = self.context.device
-        return torch.from_numpy(spots).to(device), torch.from_numpy(expression).to(device)
+        return sent(torch.from_numpy(spots), device), sent(torch.from_numpy(expression), device)
 
 
 def load_official(

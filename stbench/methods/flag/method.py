@@ -15,8 +15,9 @@ from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.diffusion import on_windows, training_noise
 from stbench.methods.nn.precondition import Network
 from stbench.methods.nn.scaling import Scale
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.window_method import WindowDiffusion, WindowObjective
-from stbench.methods.nn.windows import WindowBatch
+from stbench.methods.nn.windows import WindowBatch, real
 from stbench.priors import GenePrior, PerSpotTable, build_prior, build_spot_prior
 
 _TOKEN_BUDGET = {"cpu": 2**20, "cuda": 2**25}  # tokens x width of one sampling batch; a CPU's must stay in its cache
@@ -41,7 +42,7 @@ class Flag(WindowDiffusion):
         """F(x, t) on (B, N, G) and (B,), the windows' features and edges given."""
 
         def network(x: Tensor, t: Tensor) -> Tensor:
-            return module(x, t, batch.features, batch.edges, batch.mask).value.float()
+            return module(x, t, batch.features, batch.edges, batch.mask, rows=batch.rows).value.float()
 
         return network
 
@@ -64,7 +65,7 @@ class Flag(WindowDiffusion):
 
     @property
     def _spots_per_batch(self) -> int:
-        budget = _TOKEN_BUDGET[next(self.module_.parameters()).device.type]
+        budget = _TOKEN_BUDGET["cpu" if next(self.module_.parameters()).is_cpu else "cuda"]
         return max(1, budget // (self.sizes_["n_genes"] * self.settings.hidden_dim))
 
     def _passes(self, draws: int) -> int:
@@ -106,20 +107,21 @@ class FlagObjective(WindowObjective):
         projected: list[Tensor | None] = []
 
         def network(x: Tensor, t: Tensor) -> Tensor:
-            out = module(x, t, batch.features, batch.edges, batch.mask, project=self.prior is not None)
+            given = batch.features, batch.edges, batch.mask
+            out = module(x, t, *given, rows=batch.rows, project=self.prior is not None)
             projected.append(out.projected)
             return out.value.float()
 
-        fit = self._fit_loss(network, self.inward(batch), generator)[batch.mask].mean()
+        fit = real(self._fit_loss(network, self.inward(batch), generator), batch.mask, batch.rows).mean()
         if self.prior is None or projected[0] is None:
             return {"total": fit, "score": fit}
         align = self._alignment(projected[0], *self._embeddings(self.prior, batch))
         return {"total": fit + self.method.settings.align_weight * align, "score": fit, "align": align}
 
     def _embeddings(self, prior: GenePrior | PerSpotTable, batch: WindowBatch) -> tuple[Tensor, Tensor]:
-        """Vectors and mask of the batch's real spots, in the order of its mask."""
+        """Vectors of the batch's real spots in the order of its mask, and which are there, for the host."""
         vectors, mask = prior.of(batch.slide_id, np.concatenate(batch.spots))
-        return torch.from_numpy(vectors).to(batch.mask.device), torch.from_numpy(mask).to(batch.mask.device)
+        return sent(torch.from_numpy(vectors), batch.mask.device), torch.from_numpy(mask)
 
     def _alignment(self, projected: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
         align = self.method.settings.align

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stbench.methods.flag.settings import FlagSettings
 from stbench.methods.nn.dit import GeneTransformer, TimeEmbedding, image_condition, normal_weights, xavier
 from stbench.methods.nn.graph_transformer import GraphTransformer, graph_sizes
+from stbench.methods.nn.windows import real_rows
 
 _VALUES_AT_ONCE = 2**25  # of tokens in the gene transformer: 128 MB, 436 spots of 200 genes at the paper's width
 
@@ -59,7 +60,15 @@ class FlagNetwork(nn.Module):
         self.genes.reset_parameters()
 
     def forward(
-        self, x: Tensor, t: Tensor, features: Tensor, edges: Tensor, mask: Tensor, *, project: bool = False
+        self,
+        x: Tensor,
+        t: Tensor,
+        features: Tensor,
+        edges: Tensor,
+        mask: Tensor,
+        *,
+        rows: Tensor | None = None,
+        project: bool = False,
     ) -> FlagOutput:
         """One pass.
 
@@ -69,17 +78,19 @@ class FlagNetwork(nn.Module):
             features: (B, N, d) image features.
             edges: (B, N, N, 2) edge condition.
             mask: (B, N) True for real spots.
+            rows: (S,) their places, see :class:`stbench.methods.nn.windows.WindowBatch`.
             project: also return the projected tokens of block ``align_layer``; training alone needs them.
         """
-        c = self.spot_condition(x, t, features, edges, mask)[mask]  # (S, D)
-        seen = x[mask]  # (S, G)
+        rows = real_rows(mask) if rows is None else rows
+        c = self.spot_condition(x, t, features, edges, mask).flatten(0, 1).index_select(0, rows)  # (S, D)
+        seen = x.flatten(0, 1).index_select(0, rows)  # (S, G)
         if not project or self.projector is None:
-            return FlagOutput(_laid(self._denoised(seen, c), x, mask), None)
+            return FlagOutput(_laid(self._denoised(seen, c), x, rows), None)
         out, states = self.genes(seen, c)  # (S, G)
         tokens = states[self.settings.align_layer - 1]  # (S, G, D)
         if self.settings.align == "spot-l2":
             tokens = tokens.mean(dim=1, keepdim=True)  # Eq. 56 pools before it projects; the released code after
-        return FlagOutput(_laid(out, x, mask), self.projector(tokens).float())
+        return FlagOutput(_laid(out, x, rows), self.projector(tokens).float())
 
     def _denoised(self, x: Tensor, c: Tensor) -> Tensor:
         """(S, G) of spots that do not see each other any more: some at a time, one block's tokens of them held."""
@@ -98,9 +109,9 @@ class FlagNetwork(nn.Module):
         return tau.unsqueeze(1) + self.condition(spatial)  # (B, N, D)
 
 
-def _laid(values: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+def _laid(values: Tensor, x: Tensor, rows: Tensor) -> Tensor:
     """(B, N, G) with the values (S, G) of real spots in their places, 0 for padding."""
-    return torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), values.to(x.dtype))
+    return x.new_zeros(x.shape).flatten(0, 1).index_copy(0, rows, values.to(x.dtype)).view_as(x)
 
 
 def _projector(width: int, inner: int, prior_dim: int) -> nn.Sequential:

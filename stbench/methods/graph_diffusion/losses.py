@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stbench.methods.graph_diffusion.state import unpack
 from stbench.methods.nn.precondition import Network, Parameterization
+from stbench.methods.nn.windows import real
 
 
 def pair_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ def joint_terms(
     z: Tensor,
     mask: Tensor,
     implied: Callable[[Tensor], Tensor],
+    rows: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The three terms of the joint objective, unweighted, from one pass of the network.
 
@@ -41,6 +43,7 @@ def joint_terms(
         z: (B, N, G + N) unit noise.
         mask: (B, N) True for real spots.
         implied: (B, N, N) correlation that denoised nodes (B, N, G) imply.
+        rows: (S,) places of the real spots in the mask, see :class:`stbench.methods.nn.windows.WindowBatch`.
 
     Returns:
         ``score`` and ``edge`` (Eq. 15, each the parameterisation's weighted mean square) and ``consistency`` (Eq. 34).
@@ -55,7 +58,7 @@ def joint_terms(
     noisy = clean + sigma[:, None, None] * z
     x, e = unpack(p.denoise(lambda *_: outputs[0], noisy, sigma))
     return {
-        "score": nodes[mask].mean(),
+        "score": real(nodes, mask, rows).mean(),
         "edge": pair_mean(edges, mask),
         "consistency": pair_mean((e - implied(x)).abs(), mask),
     }

@@ -17,8 +17,9 @@ from stbench.methods.graph_diffusion.state import averaged, mirrored, pack, unpa
 from stbench.methods.nn.correlation import spot_correlation
 from stbench.methods.nn.diffusion import training_noise
 from stbench.methods.nn.precondition import Network
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.window_method import WindowDiffusion, WindowObjective
-from stbench.methods.nn.windows import WindowBatch
+from stbench.methods.nn.windows import WindowBatch, real
 
 _LEAST_GENES = 3
 _SPOTS_PER_BATCH = 128  # windows of a batch are of like size: what is padded grows with the square of the largest
@@ -119,7 +120,7 @@ class JointDiffusion(GraphDiffusion):
             generator = torch.Generator().manual_seed(draw_seed(seed, name, draw))
             noise = torch.randn(len(spots), len(spots), generator=generator)
             e[row, : len(spots), : len(spots)] = self._symmetrized(noise)
-        return pack(z, e.to(z.device))
+        return pack(z, sent(e, z.device))
 
     def _symmetrized(self, noise: Tensor) -> Tensor:
         return mirrored(noise) if self.settings.edge_noise == "symmetric" else averaged(noise)
@@ -144,7 +145,7 @@ class NodeObjective(WindowObjective):
         batch, p = self.batch(index), self.method._p
         clean = self.inward(batch)
         sigma, z = training_noise(p, clean, generator)
-        fit = p.loss(self.method.bind(module, batch), clean, sigma, z)[batch.mask].mean()
+        fit = real(p.loss(self.method.bind(module, batch), clean, sigma, z), batch.mask, batch.rows).mean()
         return {"total": fit, "score": fit}
 
 
@@ -166,7 +167,8 @@ class JointObjective(NodeObjective):
             return found if rules.correlation_gradient else found.detach()
 
         noise = pack(z, self._edge_noise(batch.mask, generator))
-        terms = joint_terms(self.method.bind(module, batch), p, clean, sigma, noise, batch.mask, implied)
+        network = self.method.bind(module, batch)
+        terms = joint_terms(network, p, clean, sigma, noise, batch.mask, implied, batch.rows)
         return {"total": joint_total(terms, rules.edge_weight, rules.consistency_weight), **terms}
 
     def _correlation(self, expression: Tensor, mask: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ class JointObjective(NodeObjective):
 
     def _edge_noise(self, mask: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N, N) unit noise, drawn on the CPU so that devices agree."""
-        noise = torch.randn(*mask.shape, mask.shape[1], generator=generator).to(mask.device)
+        noise = sent(torch.randn(*mask.shape, mask.shape[1], generator=generator), mask.device)
         return mirrored(noise) if self.method.settings.edge_noise == "symmetric" else noise
 
 

@@ -25,6 +25,7 @@ from stbench.methods.histogene.settings import PIXELS, HisToGeneSettings
 from stbench.methods.nn.backbone import augmented
 from stbench.methods.nn.released import released_state
 from stbench.methods.nn.scaling import Scale, gene_moments
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.spot_input import SpotReader, Spots, input_moments, why_unreadable
 from stbench.methods.trained import TrainedMethod, lent
 from stbench.training.scores import mean_slide_correlation
@@ -228,7 +229,7 @@ class HisToGeneObjective:
 
 def batched(array: Spots, device: torch.device) -> Tensor:
     """A slide's array as a batch of one on a device; copied, as arrays mapped from a file cannot be written."""
-    return torch.from_numpy(np.array(array)).unsqueeze(0).to(device)
+    return sent(torch.from_numpy(np.array(array)).unsqueeze(0), device)
 
 
 def load_official(source: Path | str | Mapping[str, Tensor], *, input: Input = "patches") -> HisToGene:

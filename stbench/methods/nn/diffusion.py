@@ -10,6 +10,7 @@ from torch import Tensor
 from stbench.methods.base import draw_seed
 from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm, Parameterization
 from stbench.methods.nn.sde import VESDE
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.windows import WindowBatch
 
 
@@ -25,7 +26,7 @@ def training_noise(p: Parameterization, clean: Tensor, generator: torch.Generato
     """(B,) levels, one per window, and (B, N, G) unit noise, drawn on the CPU so that devices agree."""
     sigma = p.levels(len(clean), generator)
     z = torch.randn(clean.shape, generator=generator)
-    return sigma.to(clean.device), z.to(clean.device)
+    return sent(sigma, clean.device), sent(z, clean.device)
 
 
 def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_genes: int) -> Tensor:
@@ -54,7 +55,7 @@ def on_windows(
     for batch in batches:
         device = batch.features.device
         for k in range(len(noise)):
-            clean = solve(batch, _gather(batch, noise[k]).to(device), k).cpu()
+            clean = solve(batch, sent(_gather(batch, noise[k]), device), k).cpu()
             for row, spots in enumerate(batch.spots):
                 noise[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
     return noise

@@ -81,7 +81,8 @@ def kept_entries(like: Tensor, p: float, *, training: bool) -> Tensor | None:
     """
     if not training or p == 0:
         return None
-    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    # the bits of random_(-(2**63), None), which a compiled graph cannot hold, but for one word in 2^64
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-like.numel() // 4),), device=like.device).bitwise_xor_(-(2**63))
     draws = words.view(torch.int16)[: like.numel()].reshape(like.shape)  # four of 16 bits per word
     return draws >= round(p * 2**16) - 2**15
 
@@ -176,7 +177,7 @@ class _GatedLinear(torch.autograd.Function):
         inner = scale_kept_(linear(grad, weight.T.to(grad.dtype)), keep, ctx.p).to(value_gate.dtype)
         grad_input = torch.empty_like(value_gate)
         grad_value, grad_gate = grad_input.chunk(2, dim=-1)
-        torch.mul(inner, activated, out=grad_value)
+        grad_value.copy_(inner).mul_(activated)
         del activated
         torch.ops.aten.gelu_backward.grad_input(inner.mul_(value), gate, grad_input=grad_gate)
         return grad_input, None, None, grad_weight, rows.sum(dim=0).to(weight.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stbench.features.graph import edge_attributes, windows
 from stbench.methods.base import FloatArray, LabelledSlide, SlideInputs
+from stbench.methods.nn.sent import sent
 
 SpotIndex = NDArray[np.int64]
 
@@ -38,6 +39,8 @@ class WindowBatch:
         expression: (B, N, G) on the task's scale; at prediction None, except for oracles.
         spots: for each window, the rows of its slide.
         slide_id: the slide all windows are of.
+        rows: (S,) places of the real spots among the B N of the mask, so that no device is asked for them; None where
+            they have to be read off the mask.
     """
 
     features: Tensor
@@ -46,12 +49,13 @@ class WindowBatch:
     expression: Tensor | None
     spots: tuple[SpotIndex, ...]
     slide_id: str
+    rows: Tensor | None = None
 
     def to(self, device: str) -> WindowBatch:
         """The windows on a device."""
-        expression = None if self.expression is None else self.expression.to(device)
-        features, edges, mask = (tensor.to(device) for tensor in (self.features, self.edges, self.mask))
-        return replace(self, features=features, edges=edges, mask=mask, expression=expression)
+        features, edges, mask = (sent(tensor, device) for tensor in (self.features, self.edges, self.mask))
+        expression, rows = (None if part is None else sent(part, device) for part in (self.expression, self.rows))
+        return replace(self, features=features, edges=edges, mask=mask, expression=expression, rows=rows)
 
     def with_features(self, features: Tensor) -> WindowBatch:
         """The same windows with other features; the edge condition stays."""
@@ -109,7 +113,17 @@ def collate(
         mask[row, :n] = True
         if target is not None and expression is not None:
             target[row, :n] = torch.from_numpy(expression[spots])
-    return WindowBatch(nodes, edges, mask, target, tuple(chosen), slide.slide_id)
+    return WindowBatch(nodes, edges, mask, target, tuple(chosen), slide.slide_id, real_rows(mask))
+
+
+def real_rows(mask: Tensor) -> Tensor:
+    """(S,) places of the real spots among the B N of a mask (B, N); on a device, the host waits for it."""
+    return mask.flatten().nonzero().flatten()
+
+
+def real(values: Tensor, mask: Tensor, rows: Tensor | None) -> Tensor:
+    """(S, K) values (B, N, K) of the real spots, at the places ``rows``; these are read off the mask if None."""
+    return values.flatten(0, 1).index_select(0, real_rows(mask) if rows is None else rows)
 
 
 def _edges(xy: FloatArray, features: FloatArray, geometry: WindowGeometry) -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stbench.methods.nn.discrete import Array, Schedule
+from stbench.methods.nn.discrete import Schedule
+from stbench.methods.nn.sent import sent
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """(S, G) noisy expression and (S,) steps in the numbering of training to (S, 2, G) outputs."""
@@ -66,6 +67,18 @@ class Diffusion:
 
     def __init__(self, schedule: Schedule, prediction: str = "epsilon") -> None:
         self.schedule, self.velocity = schedule, prediction == "velocity"
+        s, a = schedule, schedule.alpha_bar
+        self._tables = {
+            "keep": np.sqrt(a),
+            "add": np.sqrt(1 - a),
+            "grow": np.sqrt(1 / a),
+            "take": np.sqrt(1 / a - 1),
+            "clean": s.clean_weight,
+            "noisy": s.noisy_weight,
+            "log_beta": np.log(s.betas),
+            "log_posterior": s.posterior_log_variance,
+        }
+        self._held: dict[torch.device, dict[str, Tensor]] = {}
 
     def noised(self, clean: Tensor, k: Tensor, noise: Tensor) -> Tensor:
         """x_k (S, G) of clean expression (S, G), steps (S,) and unit noise (S, G)."""
@@ -75,16 +88,15 @@ class Diffusion:
     def reverse(self, out: Tensor, x: Tensor, k: Tensor) -> Reverse:
         """What outputs (S, 2, G) say about the step before k (S,) of x (S, G)."""
         first, second = out.unbind(dim=1)
-        s = self.schedule
         if self.velocity:
             keep, add = self._amplitudes(k)
             clean, noise = keep * x - add * first, add * x + keep * first
         else:
-            clean = _at(np.sqrt(1 / s.alpha_bar), k) * x - _at(np.sqrt(1 / s.alpha_bar - 1), k) * first
+            clean = self._at("grow", k) * x - self._at("take", k) * first
             noise = first
-        mean = _at(s.clean_weight, k) * clean + _at(s.noisy_weight, k) * x
+        mean = self._at("clean", k) * clean + self._at("noisy", k) * x
         u = (second + 1) / 2
-        log_variance = u * _at(np.log(s.betas), k) + (1 - u) * _at(s.posterior_log_variance, k)
+        log_variance = u * self._at("log_beta", k) + (1 - u) * self._at("log_posterior", k)
         return Reverse(mean, log_variance, clean, noise)
 
     def losses(self, network: Network, clean: Tensor, k: Tensor, noise: Tensor) -> Losses:
@@ -105,20 +117,20 @@ class Diffusion:
         return Losses(mse, self._bound(self.reverse(only_variance, x, k), clean, x, k))
 
     def _bound(self, found: Reverse, clean: Tensor, x: Tensor, k: Tensor) -> Tensor:
-        s = self.schedule
-        mean = _at(s.clean_weight, k) * clean + _at(s.noisy_weight, k) * x
-        kl = _divergence(mean, _at(s.posterior_log_variance, k), found.mean, found.log_variance)
+        mean = self._at("clean", k) * clean + self._at("noisy", k) * x
+        kl = _divergence(mean, self._at("log_posterior", k), found.mean, found.log_variance)
         likelihood = discretised_likelihood(clean, found.mean, 0.5 * found.log_variance)
         return torch.where(k == 0, -likelihood.mean(dim=1), kl.mean(dim=1)) / math.log(2)
 
     def _amplitudes(self, k: Tensor) -> tuple[Tensor, Tensor]:
-        a = self.schedule.alpha_bar
-        return _at(np.sqrt(a), k), _at(np.sqrt(1 - a), k)
+        return self._at("keep", k), self._at("add", k)
 
-
-def _at(table: Array, k: Tensor) -> Tensor:
-    """(S, 1) float32 entries of a float64 table at steps (S,)."""
-    return torch.from_numpy(table).to(k.device)[k].float().unsqueeze(1)
+    def _at(self, name: str, k: Tensor) -> Tensor:
+        """(S, 1) float32 entries of a float64 table at steps (S,); a device gets the tables once."""
+        if k.device not in self._held:
+            tables = {name: torch.from_numpy(table).float() for name, table in self._tables.items()}
+            self._held[k.device] = {name: sent(table, k.device) for name, table in tables.items()}
+        return self._held[k.device][name][k].unsqueeze(1)
 
 
 def _divergence(mean: Tensor, log_variance: Tensor, other: Tensor, other_log_variance: Tensor) -> Tensor:

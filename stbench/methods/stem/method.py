@@ -13,6 +13,7 @@ from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.nn.backbone import Backbone, make_backbone
 from stbench.methods.nn.discrete import linear_schedule, respaced
 from stbench.methods.nn.scaling import Scale, gene_moments
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.spot_input import SpotReader, input_moments, why_unreadable
 from stbench.methods.stem.diffusion import Diffusion, Network, trajectory
 from stbench.methods.stem.network import StemNetwork
@@ -151,7 +152,7 @@ class Stem(TrainedMethod):
         """Unit noise (n_spots, G) of one draw, the next with each call: it depends on seed, slide and draw alone."""
         generator = torch.Generator().manual_seed(draw_seed(seed, slide_id, draw))
         shape, device = (n_spots, self.sizes_["n_genes"]), next(self.module_.parameters()).device
-        return lambda: torch.randn(shape, generator=generator).to(device)
+        return lambda: sent(torch.randn(shape, generator=generator), device)
 
     @torch.no_grad()
     def _sample(self, slide_id: str, vectors: FloatArray, draws: int, seed: int, spacing: str) -> FloatArray:
@@ -163,17 +164,19 @@ class Stem(TrainedMethod):
 
     def _draw(self, network: Network, noise: Callable[[], Tensor], spacing: str, name: str) -> FloatArray:
         process, rules = self._process(spacing), self.settings
-        x, steps = noise(), process.schedule.steps
-        states = trajectory(process, network, x, noise, sampler=rules.sampler, eta=rules.eta)
-        for done, (state, _) in enumerate(states, start=1):
+        x, steps, finite = noise(), process.schedule.steps, []
+        for state, _ in trajectory(process, network, x, noise, sampler=rules.sampler, eta=rules.eta):
             x = state
-            if not bool(torch.isfinite(x).all()):
-                raise RunFailedError(
-                    f"sampling {name}: expected finite expression, found NaN or infinity after step {done} of "
-                    f"{len(steps)} (noise level {steps[-done]} of {rules.schedule_steps}) with "
-                    f"sampler={rules.sampler}, steps={spacing}; train longer or with a lower lr, or set "
-                    "standardize_expression=true"
-                )
+            finite.append(torch.isfinite(x).all())
+        sound = torch.stack(finite).tolist()  # asked once a draw: the host waits for the device
+        if not all(sound):
+            done = sound.index(False) + 1
+            raise RunFailedError(
+                f"sampling {name}: expected finite expression, found NaN or infinity after step {done} of "
+                f"{len(steps)} (noise level {steps[-done]} of {rules.schedule_steps}) with "
+                f"sampler={rules.sampler}, steps={spacing}; train longer or with a lower lr, or set "
+                "standardize_expression=true"
+            )
         return self._finish(x)
 
     def _finish(self, clean: Tensor) -> FloatArray:
@@ -240,8 +243,8 @@ class StemObjective:
         """``mse`` of the noise, ``vb`` of the variance, and their sum (Nichol and Dhariwal 2021)."""
         spots, views = self.rows(index).unbind(dim=1)
         clean, features = self.expression[spots], self.features[spots, views]
-        k = torch.randint(len(self.process.schedule), (len(spots),), generator=generator).to(clean.device)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        k = sent(torch.randint(len(self.process.schedule), (len(spots),), generator=generator), clean.device)
+        noise = sent(torch.randn(clean.shape, generator=generator), clean.device)
         found = self.process.losses(lambda x, t: module(x, t, features).float(), clean, k, noise)
         return {"total": found.total.mean(), "mse": found.mse.mean(), "vb": found.vb.mean()}
 
@@ -251,7 +254,7 @@ class StemObjective:
         order = np.random.default_rng([self.context.seed, epoch]).permutation(len(self.expression) * self.views)
         size = self.method.settings.batch_windows
         chosen = np.stack(divmod(order[position * size : (position + 1) * size], self.views), axis=1)
-        return torch.from_numpy(chosen).to(self.expression.device)
+        return sent(torch.from_numpy(chosen), self.expression.device)
 
     def score(self, module: nn.Module) -> float:
         """Mean PCC over validation slides of the mean of a few draws with fixed noise."""

@@ -58,6 +58,6 @@ def refine(denoise: Callable[[Tensor, Tensor], Tensor], start: Tensor, steps: in
     """
     times, x = refinement_times(steps), start
     for t, following in zip(times, [*times[1:], 1.0], strict=True):
-        clean = denoise(x, torch.tensor([t], dtype=x.dtype, device=x.device))
+        clean = denoise(x, x.new_full((1,), t))
         yield Refinement(t, x, clean)
         x = x + (following - t) / (1 - t) * (clean - x)

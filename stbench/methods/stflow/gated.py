@@ -77,6 +77,6 @@ class _GatedNorm(torch.autograd.Function):
         inner = scale_kept_(inner, keep, ctx.p).to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
         grad_gate, grad_value = grad_hidden.chunk(2, dim=-1)
-        torch.mul(inner, activated, out=grad_value)
+        grad_value.copy_(inner).mul_(activated)
         torch.ops.aten.silu_backward.grad_input(inner.mul_(value), gate, grad_input=grad_gate)
         return grad_hidden, None, None, grad_weight, grad_bias, None

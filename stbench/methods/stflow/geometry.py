@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from stbench.methods.nn.sent import sent
+
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
@@ -28,7 +30,8 @@ class SpotGraph:
         distance: (N, K) in pixels.
         frame: (N, K, 2) position along the neighbourhood's minor and major axis, from its centre, in pixels; the sign
             of either axis is arbitrary.
-        axes: (N,) how far the axes are to be trusted, from 0 (round neighbourhood) to 1.
+        axes: (N,) how far the axes are to be trusted, from 0 (round neighbourhood) to 1; it stays on the CPU, which
+            has to know which of them are to be trusted at all.
         slide: (N,) number of the slide in the batch.
     """
 
@@ -52,8 +55,9 @@ class SpotGraph:
         return SpotGraph(**{name: tensor[start:stop] for name, tensor in vars(self).items()})
 
     def to(self, device: str | torch.device) -> SpotGraph:
-        """The graph on a device."""
-        return SpotGraph(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        """The graph on a device, but for the axes."""
+        parts = {name: tensor for name, tensor in vars(self).items() if name != "axes"}
+        return SpotGraph(**{name: sent(tensor, device) for name, tensor in parts.items()}, axes=self.axes)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stbench.errors import RunFailedError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs, draw_seed
 from stbench.methods.nn.scaling import feature_moments, standardized
+from stbench.methods.nn.sent import sent
 from stbench.methods.stflow.flow import between, refine
 from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph
 from stbench.methods.stflow.network import StFlowNetwork
@@ -153,17 +154,20 @@ class StFlow(TrainedMethod):
         found = np.empty((draws, inputs.n_spots, self.sizes_["n_genes"]), dtype=np.float32)
         for draw in range(draws):
             start = self.draw_start(inputs.n_spots, np.random.default_rng(draw_seed(seed, inputs.slide_id, draw)))
-            for number, step in enumerate(refine(denoise, start.to(device), steps), start=1):
-                self._check(step.clean, inputs, f"draw {draw}, refinement step {number} of {steps}")
+            finite = []
+            for step in refine(denoise, sent(start, device), steps):
+                finite.append(torch.isfinite(step.clean).all())
+            self._check(torch.stack(finite).tolist(), inputs, draw)
             found[draw] = step.clean.cpu().numpy()
         return np.maximum(found, 0, out=found) if self.settings.clip_negative else found
 
     def _edges_fit(self, graph: SpotGraph) -> bool:
         return len(graph) * graph.width * self.settings.edge_dim * self.settings.layers <= _KEPT_EDGES
 
-    def _check(self, clean: Tensor, inputs: SlideInputs, where: str) -> None:
-        if bool(torch.isfinite(clean).all()):
+    def _check(self, sound: list[bool], inputs: SlideInputs, draw: int) -> None:
+        if all(sound):
             return
+        where = f"draw {draw}, refinement step {sound.index(False) + 1} of {len(sound)}"
         cause = f"the weights are not sound: fit again with lr below {self.settings.lr:g}"
         if not np.isfinite(inputs.features).all():
             cause = "so are its image features: encode the slide again"
@@ -211,8 +215,8 @@ class StFlowObjective:
         """Mean squared error of the clean expression, the only term."""
         batch = self.sets[index].to(self.context.device)
         chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        start = self.method.draw_start(len(batch.graph), chance).to(self.context.device)
-        t = torch.rand(batch.n_sets, generator=generator).to(self.context.device)
+        start = sent(self.method.draw_start(len(batch.graph), chance), self.context.device)
+        t = sent(torch.rand(batch.n_sets, generator=generator), self.context.device)
         features = nn.functional.dropout(batch.features, self.method.settings.feature_dropout)
         x = between(start, batch.expression, t[batch.graph.slide])
         error = (module(x, t, features, batch.graph).float() - batch.expression).square().mean()

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from stbench.features.linear import Linear
 from stbench.methods.nn.dit import TimeEmbedding
 from stbench.methods.nn.lean import LeanDropout
+from stbench.methods.nn.sent import sent
 from stbench.methods.stflow.gated import GatedMap
 from stbench.methods.stflow.geometry import SpotGraph
 from stbench.methods.stflow.settings import StFlowSettings
@@ -96,10 +97,12 @@ class LocalAttention(nn.Module):
         radius = torch.linalg.vector_norm(graph.frame, dim=-1, keepdim=True)  # (N, K, 1)
         found = graph.frame.new_zeros(N, K, self.edge.second.out_features)  # (N, K, e)
         for share, places, frames in ((graph.axes, graph.frame, _SIGNS), (1 - graph.axes, radius, _TURNS)):
-            rows = share.nonzero().flatten()
-            seen = places[rows].unsqueeze(2) * places.new_tensor(frames)  # (n, K, 4, 2)
-            mean = self._averaged(seen, graph.distance[rows])  # (n, K, e)
-            found = found.index_add(0, rows, share[rows, None, None] * mean.float())
+            chosen = share.nonzero().flatten()
+            rows, weight, turns = (
+                sent(part, places.device) for part in (chosen, share[chosen, None, None], torch.tensor(frames))
+            )
+            mean = self._averaged(places[rows].unsqueeze(2) * turns, graph.distance[rows])  # (n, K, e), of (n, K, 4, 2)
+            found = found.index_add(0, rows, weight * mean.float())
         return found
 
     def _averaged(self, places: Tensor, distance: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from stbench.methods.base import FloatArray, LabelledSlide
+from stbench.methods.nn.sent import sent
 from stbench.methods.stflow.geometry import GraphRule, SpotGraph, build_graph, join
 
 _FEWEST = 2  # spots of a set, as released
@@ -36,7 +37,8 @@ class SetBatch:
 
     def to(self, device: str) -> SetBatch:
         """The sets on a device."""
-        return SetBatch(self.features.to(device), self.expression.to(device), self.graph.to(device), self.n_sets)
+        features, expression = sent(self.features, device), sent(self.expression, device)
+        return SetBatch(features, expression, self.graph.to(device), self.n_sets)
 
 
 class PatchSets:

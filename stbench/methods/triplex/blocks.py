@@ -167,7 +167,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor |
 
 def _over_slide(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     q, k, v = (part.unsqueeze(0).contiguous() for part in (q, k, v))  # the fused kernels take nothing else
-    if dropout == 0 or q.is_cuda:
+    if dropout == 0 or not q.is_cpu:
         return scaled_dot_product_attention(q, k, v, dropout_p=dropout)[0]
     parts = torch.split(q, _ROWS, dim=-2)  # a CPU has no fused attention with dropout
     return torch.cat([checkpoint(_dropped, part, k, v, dropout, use_reentrant=False)[0] for part in parts], dim=-2)

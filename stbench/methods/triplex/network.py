@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stbench.features.linear import Linear
 from stbench.methods.nn.backbone import Backbone
+from stbench.methods.nn.sent import sent
 from stbench.methods.triplex.blocks import Block, CrossAttention, SlideAttention, WindowAttention
 from stbench.methods.triplex.positions import SIDE
 from stbench.methods.triplex.settings import TriplexSettings
@@ -95,12 +96,16 @@ class PositionEncoding(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor, cells: Tensor) -> Tensor:
-        """(N, D) from (N, D) and (N, 2) column and row of each spot; spots of one cell are averaged, holes are 0."""
+        """(N, D) from (N, D) and (N, 2) column and row of each spot; spots of one cell are averaged, holes are 0.
+
+        Cells are best on the CPU: the size of the grid is read off them.
+        """
         columns, rows = (int(size) + 1 for size in cells.amax(dim=0))
         n_cells, D = rows * columns, x.shape[1]
-        place = cells[:, 1] * columns + cells[:, 0]  # (N,)
+        numbers = cells[:, 1] * columns + cells[:, 0]  # (N,)
+        counts = sent(torch.bincount(numbers, minlength=n_cells).clamp(min=1), x.device)  # (n_cells,)
+        place = sent(numbers, x.device)
         sums = x.new_zeros(n_cells, D).index_add(0, place, x)  # (n_cells, D)
-        counts = torch.bincount(place, minlength=n_cells).clamp(min=1)  # (n_cells,)
         grid = (sums / counts[:, None]).T.reshape(1, D, rows, columns)  # (1, D, rows, columns)
         found = self.conv(grid).flatten(2)[0].T[place]  # (N, D)
         return x + found if self.residual else found

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stbench.methods.base import FloatArray
 from stbench.methods.nn.backbone import augmented
+from stbench.methods.nn.sent import sent
 from stbench.methods.triplex.losses import loss_terms
 from stbench.methods.triplex.network import TriplexNetwork
 from stbench.methods.triplex.positions import Index
@@ -104,8 +105,8 @@ class TriplexObjective:
             target = augmented(target, generator)
         around = torch.cat([slide.view.around(rows) for slide, rows in parts])
         mask = torch.cat([torch.from_numpy(slide.view.mask[rows]) for slide, rows in parts])
-        label = torch.cat([torch.from_numpy(slide.labels[rows]) for slide, rows in parts]).to(self.device)
-        heads = module(*(part.to(self.device) for part in (target, around, mask)), self._slide_tokens(module, parts))
+        label = sent(torch.cat([torch.from_numpy(slide.labels[rows]) for slide, rows in parts]), self.device)
+        heads = module(*(sent(part, self.device) for part in (target, around, mask)), self._slide_tokens(module, parts))
         if self.settings.clamp and not self.settings.standardize_genes:
             heads = heads.clamped()
         return loss_terms(heads, label, self.settings.alpha)
@@ -115,14 +116,13 @@ class TriplexObjective:
         long = sum(slide.view.n_spots for slide, _ in parts) > _RECOMPUTED and len(parts) > 1
         found = []
         for slide, rows in parts:
-            context = torch.from_numpy(slide.view.context).to(self.device)
-            cells = torch.from_numpy(slide.view.cells).to(self.device)
+            context, cells = sent(torch.from_numpy(slide.view.context), self.device), torch.from_numpy(slide.view.cells)
             encoded = (
                 checkpoint(module.slide_tokens, context, cells, use_reentrant=False)
                 if long
                 else module.slide_tokens(context, cells)
             )
-            found.append(encoded[torch.from_numpy(rows).to(self.device)])
+            found.append(encoded[sent(torch.from_numpy(rows), self.device)])
         return torch.cat(found)
 
     def score(self, module: nn.Module) -> float:

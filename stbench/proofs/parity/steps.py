@@ -15,8 +15,9 @@ from stbench.methods.nn.samplers import heun_times, sample
 from stbench.methods.nn.sde import T_MIN, VESDE, training_time
 from stbench.proofs.parity.networks import Port, load_network
 from stbench.proofs.parity.reference import Reference
-from stbench.training.loop import Stepper, Trainer
+from stbench.training.loop import Trainer
 from stbench.training.settings import TrainingSettings
+from stbench.training.stepper import Stepper
 
 _ALIGNMENTS = {  # by mode of the released code: its alignment term
     "graph_fixed": None,
@@ -170,7 +171,7 @@ def many_steps(port: Port, reference: Reference, terms: Callable[[str], dict[str
 
 def _after(port: Port, stepper: Stepper, reference: Reference) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    for group, module in (("param_after", port.module), ("ema_after", stepper.ema.module)):
+    for group, module in (("param_after", port.module), ("ema_after", stepper.averaged)):
         found |= {f"{group}/{port.official[name]}": value for name, value in module.state_dict().items()}
         found |= {f"{group}/{name}": reference.params[name] for name in port.unused}  # nothing may move these
     return found

@@ -11,8 +11,8 @@ from stbench.data.image import ImageSource, PatchSpec
 from stbench.errors import DataError, SettingError, UnknownNameError
 from stbench.features.patches import SlidePatches
 from stbench.methods.nn.backbone import Backbone, augmented, make_backbone
-from stbench.training.loop import Stepper
 from stbench.training.settings import TrainingSettings
+from stbench.training.stepper import Stepper
 
 SIDE = 64
 
@@ -107,10 +107,10 @@ def test_an_average_of_weights_copies_the_counters_of_batch_normalisation():
     start = found.model.conv1[0].weight.detach().clone()
     for _ in range(2):
         stepper.micro_step(found(patches(4)).square().mean())
-    counters = [value for name, value in stepper.ema.module.state_dict().items() if name.endswith("tracked")]
+    counters = [value for name, value in stepper.averaged.state_dict().items() if name.endswith("tracked")]
     assert counters
     assert {int(counter) for counter in counters} == {2}
-    average, now = stepper.ema.module.model.conv1[0].weight, found.model.conv1[0].weight
+    average, now = stepper.averaged.model.conv1[0].weight, found.model.conv1[0].weight
     assert 0 < float((average - start).abs().max().detach()) < float((now - start).abs().max().detach())
 
 
