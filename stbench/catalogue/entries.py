@@ -120,6 +120,13 @@ def paper_cards() -> dict[str, Paper]:
     return _cards("papers")
 
 
+def find_paper(name: str) -> Paper:
+    """The card of a paper; raises UnknownNameError with the nearest names."""
+    if name not in paper_cards():
+        raise UnknownNameError("paper", name, paper_cards())
+    return paper_cards()[name]
+
+
 def pretrained_sheet() -> PretrainedSheet:
     """What pretrained weights were fitted on and which cohorts they have seen."""
     sheet: PretrainedSheet = _cards("pretrained")["weights"]

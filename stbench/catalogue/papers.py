@@ -4,30 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stbench.catalogue.ablations import Ablation, Conditions, check_tables
 
-FACTS = ("dataset", "method", "genes")
+FACTS = ("dataset", "method", "genes", "encoder")
 """Columns that say what was measured on; every other column is a quantity."""
 
 Cell = str | int | float | tuple[float, float]
+Spread = Literal["slides", "draws"]
 
 
-class ReportedTable(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Measure(_Part):
+    """Where the number that stands beside those of a column comes from."""
+
+    metric: str = Field(default="", description="registered name; the column's own where empty")
+    of: Literal["metric", "predict-seconds", "fit-seconds", "peak-gpu-gb", "nothing"] = "metric"
+    way: Literal["declared", "single draw"] = "declared"
+    slide: str = Field(default="", description="id of the one test slide; their mean where empty")
+    scale: str = Field(default="", description="of expression, where it is not that of the table")
+    times: float = Field(default=1.0, description="factor from our unit to the paper's")
+    differs: str = Field(default="", description="what it is in place of the paper's quantity; empty for the same")
+
+    @property
+    def same_quantity(self) -> bool:
+        """Whether a difference from the paper's number has a meaning."""
+        return self.of == "metric"
+
+
+class Stand(_Part):
+    """What is run here where a paper is silent, or uses what is not registered."""
+
+    method: str = Field(default="", description="registered method, for a table whose rows name none")
+    split: str = ""
+    genes: int | None = Field(default=None, description="size of the panel")
+
+
+class ReportedTable(_Part):
     """A table as printed.
 
     A cell is a text, a value, or a value with its standard deviation; an empty text where nothing is reported.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    table: str
+    table: str = Field(pattern=r"^[A-Za-z0-9.-]+$", description="what people type, e.g. the number of the table")
     title: str
     conditions: Conditions = Conditions()
     note: str = ""
+    spread: Spread = Field(default="slides", description="what the standard deviations are over")
+    differs: list[str] = Field(default=[], description="in what a run here is another experiment whatever is given")
+    here: Stand = Stand()
+    measured: dict[str, Measure] = Field(default={}, description="column to where our number comes from")
+    shown: str = Field(default="", description="for a table of facts: where they stand here")
     columns: list[str]
     rows: list[list[Cell]]
 
@@ -38,11 +71,34 @@ class ReportedTable(BaseModel):
                 raise ValueError(f"table {self.table}: expected {len(self.columns)} cells, found {row}")
         return self
 
+    @model_validator(mode="after")
+    def _measures_fit(self) -> Self:
+        if unknown := sorted(set(self.measured) - set(self.columns)):
+            raise ValueError(f"table {self.table}: expected measured columns of the table, found {unknown[0]!r}")
+        return self
+
+    def measure_of(self, column: str) -> Measure:
+        """Where our number of a column comes from: the metric of its name unless the card says otherwise."""
+        found = self.measured.get(column, Measure())
+        return found if found.metric else found.model_copy(update={"metric": column})
+
+    def claims(self) -> Iterator[Claim]:
+        """Every number of a method."""
+        for row in self.rows:
+            yield from _of_row(self, dict(zip(self.columns, row, strict=True)))
+
 
 class PaperAblation(Ablation):
     """A table of variants of one method."""
 
     method: str = Field(description="registered name")
+
+    def claims(self) -> Iterator[Claim]:
+        """Every number of a variant."""
+        said = self.conditions
+        for row in self.rows:
+            place = (self.table, said.dataset or "", self.method, said.genes, row.label)
+            yield from (Claim(*place, name, value, None, said.encoder or "") for name, value in row.reported.items())
 
 
 @dataclass(frozen=True)
@@ -55,9 +111,10 @@ class Claim:
         method: registered name, ``ground truth`` for what is computed from the truth itself.
         genes: size of the panel, None when not said.
         label: variant of the method, empty for the method as it is.
-        metric: what was measured.
+        metric: what was measured: the column.
         value: the number, in the unit of the paper.
-        std: standard deviation beside it, None when there is none; the table's note says over what.
+        std: standard deviation beside it, None when there is none; the table says over what.
+        encoder: registered name of the image encoder, empty when not said.
     """
 
     table: str
@@ -68,12 +125,11 @@ class Claim:
     metric: str
     value: float
     std: float | None = None
+    encoder: str = ""
 
 
-class Paper(BaseModel):
+class Paper(_Part):
     """A paper and what it reports."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     title: str
@@ -85,25 +141,19 @@ class Paper(BaseModel):
     def claims(self) -> Iterator[Claim]:
         """Every number that was measured of a method; sizes of cohorts and hyper-parameters are none."""
         for table in self.tables:
-            for row in table.rows:
-                yield from _of_row(table, dict(zip(table.columns, row, strict=True)))
+            yield from table.claims()
         for ablation in self.ablations:
-            yield from _of_ablation(ablation)
+            yield from ablation.claims()
 
 
 def _of_row(table: ReportedTable, row: dict[str, Cell]) -> Iterator[Claim]:
-    dataset, method, genes = (row.get(fact) or getattr(table.conditions, fact, None) for fact in FACTS)
-    if method is None:
+    dataset, method, genes, encoder = (row.get(fact) or getattr(table.conditions, fact, None) for fact in FACTS)
+    method = method or table.here.method
+    if not method:
         return
     size = None if genes is None else int(str(genes))
+    place = (table.table, str(dataset or ""), str(method), size, "")
     for metric, cell in row.items():
         if metric not in FACTS and not isinstance(cell, str):
             value, std = cell if isinstance(cell, tuple) else (float(cell), None)
-            yield Claim(table.table, str(dataset or ""), str(method), size, "", metric, value, std)
-
-
-def _of_ablation(ablation: PaperAblation) -> Iterator[Claim]:
-    said = ablation.conditions
-    for row in ablation.rows:
-        for metric, value in row.reported.items():
-            yield Claim(ablation.table, said.dataset or "", ablation.method, said.genes, row.label, metric, value)
+            yield Claim(*place, metric, value, std, str(encoder or ""))
