@@ -162,15 +162,24 @@ def export(
     patch_px: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 224,
     um_per_px: Annotated[float, typer.Option(help="Pixel size of the patches in micrometres.")] = 0.5,
     with_wsi: Annotated[bool, typer.Option("--with-wsi", help="Whole pictures in place of patches.")] = False,
+    as_: Annotated[
+        str | None,
+        typer.Option(
+            "--as", help="Simulated slides under the ids of a registered cohort, to rehearse commands for it."
+        ),
+    ] = None,
 ) -> None:
     """Write a cohort in the layout of HEST-1k."""
+    from stbench.catalogue import find_dataset
     from stbench.cli.console import ConsoleReporter, say
     from stbench.data.export import export_hest
     from stbench.data.opening import open_dataset
+    from stbench.data.stand_in import stand_in_for
     from stbench.evaluation.request import default_cache
 
     reporter = ConsoleReporter()
     asked = (name, data_root, tuple(simulate or ()), default_cache(), reporter)
     cohort, _ = open_dataset(*asked, require_image=False, patients=patients, genes_table=genes_table)
+    cohort = cohort if as_ is None else stand_in_for(find_dataset(as_), cohort)
     export_hest(cohort, folder, patch_px=patch_px, um_per_px=um_per_px, with_wsi=with_wsi, reporter=reporter)
     say(f"{len(cohort.refs)} slides in {folder}")

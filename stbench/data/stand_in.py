@@ -1,0 +1,46 @@
+"""A simulated cohort under the names of a real one's slides, on which commands for that cohort can be rehearsed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from stbench.data.cohort import SIMULATED, Cohort
+from stbench.data.readers.layout import Entry
+from stbench.data.slide import Slide, SlideRef
+from stbench.errors import SettingError
+from stbench.text import count
+
+
+class Named(Protocol):
+    """The card whose names are taken."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def slides(self) -> list: ...  # type: ignore[type-arg]
+
+
+def stand_in_for(card: Named, cohort: Cohort) -> Cohort:
+    """The slides of a simulated cohort under the first ids and patients of a card; they stay marked as simulated.
+
+    Raises:
+        SettingError: the cohort was measured, or has more slides than the card.
+    """
+    if cohort.layout != SIMULATED:
+        raise SettingError(f"--as {card.name}: expected the cohort simulated, found {cohort.name}; leave --as out")
+    if len(cohort.ids) > len(card.slides):
+        raise SettingError(
+            f"--as {card.name}: expected at most the card's {count(len(card.slides), 'slide')}, found "
+            f"{len(cohort.ids)}; give --simulate n_patients={len(card.slides)} --simulate sections_per_patient=1"
+        )
+    entries: dict[str, tuple[str, Entry]] = {
+        entry.id: (slide, entry) for slide, entry in zip(cohort.ids, card.slides, strict=False)
+    }
+
+    def read(slide_id: str) -> Slide:
+        slide, entry = entries[slide_id]
+        return replace(cohort.load(slide), id=slide_id, patient=entry.patient)
+
+    refs = tuple(SlideRef(name, entry.patient) for name, (_, entry) in entries.items())
+    return replace(cohort, refs=refs, reader=read)
