@@ -104,28 +104,41 @@ def start(
         yes: whether a long estimate is accepted.
         interrupted: is called before an interrupted command ends.
     """
-    from stbench.cli.console import ConsoleReporter
-    from stbench.evaluation.estimate import estimated, foreseen
+    from stbench.evaluation.estimate import estimated
     from stbench.grids.board import Board
     from stbench.grids.plan import open_work
 
     check_jobs(jobs)
     work = open_work(grid, out)
-    width = say_aligned([*grid.lines(), *_work_lines(work, jobs)])
+    if dry_run and not prepare:
+        raise typer.Exit(foresee(grid, work, jobs))
+    width = _say_plan(grid, work, jobs)
     if prepare:
         _prepare(work, grid.plan.request)
-    if dry_run:
-        problems = foreseen(grid.plan, ConsoleReporter())
-        say_aligned([("would fail", problem) for problem in problems], width)
-    if dry_run or (work.waiting and grid.plan.device == "cpu" and sys.stdin.isatty() and not yes):
+    if work.waiting and grid.plan.device == "cpu" and sys.stdin.isatty() and not yes:
         estimates = estimated(grid.plan, work.waiting)
         say_aligned([("estimate", line) for line in estimates.lines()], width)
-        if dry_run:
-            raise typer.Exit(2 if problems else 0)
         if estimates.seconds / jobs > _ASK_ABOVE_S:
             typer.confirm("That is long. Begin?", abort=True)
     board = Board(work.cells, work.earlier, jobs)
     return Carried(work, board, _carry_out(grid, work, jobs, dask, board, interrupted))
+
+
+def foresee(grid: GridPlan, work: Work, jobs: int) -> int:
+    """Say what a grid would do, what would fail and what it would take; the exit code."""
+    from stbench.cli.console import ConsoleReporter
+    from stbench.evaluation.estimate import estimated, foreseen
+
+    width = _say_plan(grid, work, jobs)
+    problems = foreseen(grid.plan, ConsoleReporter())
+    say_aligned([("would fail", problem) for problem in problems], width)
+    say_aligned([("estimate", line) for line in estimated(grid.plan, work.waiting).lines()], width)
+    return 2 if problems else 0
+
+
+def _say_plan(grid: GridPlan, work: Work, jobs: int) -> int:
+    """Say the resolved settings and what is left to do; the width of the names."""
+    return say_aligned([*grid.lines(), *_work_lines(work, jobs)])
 
 
 def check_jobs(jobs: int) -> None:

@@ -14,6 +14,7 @@ from stbench.cli import (
     ablate,
     cache,
     cell,
+    claims,
     compare,
     curse,
     datasets,
@@ -69,6 +70,7 @@ app.command("predict", cls=Grouped)(predict.predict)
 app.command("compare", cls=Grouped)(compare.compare)
 app.command("sweep-genes", cls=Grouped)(sweep.sweep_genes)
 app.command("ablate", cls=Grouped)(ablate.ablate)
+app.command("claims", cls=Grouped)(claims.claims)
 app.command("tune", cls=Grouped)(tune.tune)
 app.command("cell", cls=Grouped)(cell.cell)
 app.command("curse", cls=Grouped)(curse.curse)
