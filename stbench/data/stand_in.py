@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -22,7 +24,9 @@ class Named(Protocol):
 
 
 def stand_in_for(card: Named, cohort: Cohort) -> Cohort:
-    """The slides of a simulated cohort under the first ids and patients of a card; they stay marked as simulated.
+    """The slides of a simulated cohort under ids and patients of a card; they stay marked as simulated.
+
+    The ids are those of the first slide of every patient, then of the second, and so on.
 
     Raises:
         SettingError: the cohort was measured, or has more slides than the card.
@@ -35,7 +39,7 @@ def stand_in_for(card: Named, cohort: Cohort) -> Cohort:
             f"{len(cohort.ids)}; give --simulate n_patients={len(card.slides)} --simulate sections_per_patient=1"
         )
     entries: dict[str, tuple[str, Entry]] = {
-        entry.id: (slide, entry) for slide, entry in zip(cohort.ids, card.slides, strict=False)
+        entry.id: (slide, entry) for slide, entry in zip(cohort.ids, _in_turn(card.slides), strict=False)
     }
 
     def read(slide_id: str) -> Slide:
@@ -44,3 +48,13 @@ def stand_in_for(card: Named, cohort: Cohort) -> Cohort:
 
     refs = tuple(SlideRef(name, entry.patient) for name, (_, entry) in entries.items())
     return replace(cohort, refs=refs, reader=read)
+
+
+def _in_turn(entries: Sequence[Entry]) -> list[Entry]:
+    """One slide of every patient after the other."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for entry in entries:
+        turns.append(seen[entry.patient])
+        seen[entry.patient] += 1
+    return [entry for _, entry in sorted(zip(turns, entries, strict=True), key=lambda pair: pair[0])]

@@ -69,17 +69,17 @@ def add_slide(metrics: Mapping[str, OverSlides], true: ArrayLike, pred: ArrayLik
 
 def uninstalled() -> str:
     """One line that names the metrics of domains that are left out as an extra is not installed; empty if none."""
-    without = [card for card in map(find_metric, of_domains()) if _lacking(card)]
+    without = [card for card in map(find_metric, of_domains()) if lacking_modules(card)]
     if not without:
         return ""
-    extras = sorted({extra for card in without for extra in _lacking(card).values()})
+    extras = sorted({extra for card in without for extra in lacking_modules(card).values()})
     return (
-        f"left out: {listed(card.name for card in without)}, which need {listed(_lacking(without[0]))}; "
+        f"left out: {listed(card.name for card in without)}, which need {listed(lacking_modules(without[0]))}; "
         f"pip install 'stbench[{listed(extras, ',')}]'"
     )
 
 
-def _lacking(card: MetricCard) -> dict[str, str]:
+def lacking_modules(card: MetricCard) -> dict[str, str]:
     """Modules that a metric requires and that are not installed, to their extras."""
     return {module: extra for module, extra in card.requires.items() if find_spec(module) is None}
 
@@ -155,7 +155,7 @@ def score_slide(
 
 def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
     known = all(need in (DRAWS, SPREAD) or given.get(need) is not None for need in card.needs)
-    return known and not _lacking(card)
+    return known and not lacking_modules(card)
 
 
 def _score(

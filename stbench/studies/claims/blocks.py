@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stbench.catalogue.papers import Claim, PaperAblation, ReportedTable
-from stbench.errors import SettingError, UserError
+from stbench.errors import SettingError, UnknownNameError, UserError
 from stbench.evaluation.plan import plan
 from stbench.evaluation.request import Request
 from stbench.features.encoders import load_encoder
@@ -21,7 +21,7 @@ from stbench.studies.ablation.plan import plan_ablation
 from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.claims.data import lacking
 from stbench.studies.claims.request import ClaimsRequest
-from stbench.studies.claims.tables import TRUTH, AnyTable, asked_of, measure_of
+from stbench.studies.claims.tables import TRUTH, AnyTable, asked_of, by_encoder, measure_of
 from stbench.studies.sweep.grid import plan_sweep
 from stbench.studies.sweep.request import SweepRequest
 from stbench.text import listed, pairs
@@ -53,9 +53,11 @@ class Block:
 
     @property
     def title(self) -> str:
-        """Table, cohort and scale in a few words."""
+        """Table, cohort, encoder where rows are told apart by it, and methods."""
         methods = dict.fromkeys(claim.method for claim in self.claims)
-        return f"table {self.table.table}, {self.claims[0].dataset}: {listed(methods)}"
+        encoders = {claim.encoder for claim in self.claims} if by_encoder(self.table) else set()
+        place = [f"table {self.table.table}", self.claims[0].dataset, *(encoders if len(encoders) == 1 else ())]
+        return f"{listed(place)}: {listed(methods)}"
 
     def folder(self, out: Path) -> Path:
         """Where its cells lie; runs of one cohort and panel that several tables need lie in one place."""
@@ -93,7 +95,7 @@ def blocks_of(table: AnyTable, asked: ClaimsRequest, cache_dir: Path, reporter: 
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in asked_of(table, asked):
         scale = measure_of(table, claim).scale or table.conditions.scale or _SCALE
-        groups.setdefault((claim.dataset, claim.encoder, scale), []).append(claim)
+        groups.setdefault((claim.dataset, asked.encoder or claim.encoder, scale), []).append(claim)
     blocks = [_block(table, claims, key[2], asked) for key, claims in groups.items()]
     return [_planned(block, cache_dir, reporter) for block in blocks]
 
@@ -102,7 +104,7 @@ def _block(table: AnyTable, claims: Sequence[Claim], scale: str, asked: ClaimsRe
     dataset, methods = claims[0].dataset, dict.fromkeys(one.method for one in claims if one.method != TRUTH)
     encoder, unseen = _encoder(claims[0].encoder, asked)
     overrides, unmade = _overrides(table, dataset, methods, asked)
-    own = isinstance(table, ReportedTable) and "encoder" in table.columns
+    own = by_encoder(table)
     said = {
         **{name: getattr(asked, name) for name in _PASSED},
         **encoder,
@@ -146,8 +148,13 @@ def _encoder(reported: str, asked: ClaimsRequest) -> tuple[dict[str, Any], str]:
     if asked.encoder is None and weights is None:
         try:
             load_encoder(wanted)
-        except UserError as error:
-            return {}, f"{error}, as --weights {wanted}=PATH"
+        except UnknownNameError:
+            return {}, f"no encoder {wanted} is registered here"
+        except UserError:
+            return (
+                {},
+                f"weights of {wanted}: give --weights {wanted}=PATH; nothing is downloaded (stbench encode --list)",
+            )
     return {"encoder": wanted, "weights": weights}, ""
 
 

@@ -150,8 +150,9 @@ def _decimals(found: Sequence[Compared]) -> dict[str, int]:
     """Metric to as many decimals as its longest reported value has."""
     digits: dict[str, int] = {}
     for one in found:
-        here = len(f"{one.claim.value:g}".partition(".")[2])
-        digits[one.claim.metric] = max(here, digits.get(one.claim.metric, 0))
+        for value in (one.claim.value, one.claim.std or 0.0):
+            here = len(f"{value:g}".partition(".")[2])
+            digits[one.claim.metric] = max(here, digits.get(one.claim.metric, 0))
     return digits
 
 

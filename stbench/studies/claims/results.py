@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stbench.catalogue import find_metric
 from stbench.catalogue.papers import Claim, Measure, PaperAblation
 from stbench.evaluation.record import Record
 from stbench.evaluation.rescore import Truths
 from stbench.grids.cells import Failures, record_of
 from stbench.grids.manifest import read_manifest
+from stbench.metrics.summary import lacking_modules
 from stbench.studies.ablation.results import read_ablation
 from stbench.studies.claims.blocks import Block
 from stbench.studies.claims.data import stand_in
 from stbench.studies.claims.measured import Number, number_of, single_draw
 from stbench.studies.claims.protocol import Verdict, verdict_of
 from stbench.studies.claims.tables import TRUTH, AnyTable, measure_of
+from stbench.text import listed
 
 Runs = tuple[list[Record], list[str]]
 """Finished runs behind a claim, and why others are missing."""
@@ -115,9 +118,12 @@ def _undefined(records: Sequence[Record], measure: Measure) -> str:
         return "nothing that a run measures"
     if measure.of == "peak-gpu-gb":
         return "not run on a GPU"
-    if measure.of == "metric" and not any(measure.metric in record.metrics for record in records):
-        return f"no {measure.metric} in the records"
-    return f"{measure.metric or measure.of} undefined on these test slides"
+    if measure.of != "metric" or any(measure.metric in record.metrics for record in records):
+        return f"{measure.metric if measure.of == 'metric' else measure.of} undefined on these test slides"
+    card = find_metric(measure.metric)
+    if extras := lacking_modules(card).values():
+        return f"{card.name} is not installed; pip install 'stbench[{listed(extras, ',')}]', then stbench rescore"
+    return "no test slide has domains" if "domains" in card.needs else f"no {card.name} in the records"
 
 
 def _runs(block: Block, out: Path, truths: Truths) -> Mapping[Claim, Runs]:

@@ -122,3 +122,8 @@ def check_chosen(tables: Iterable[AnyTable], request: ClaimsRequest) -> None:
 def measure_of(one: AnyTable, claim: Claim) -> Measure:
     """Where our number of a claim comes from."""
     return Measure(metric=claim.metric) if isinstance(one, PaperAblation) else one.measure_of(claim.metric)
+
+
+def by_encoder(one: AnyTable) -> bool:
+    """Whether rows of a table are of different encoders, so that no other may take the place of one."""
+    return isinstance(one, ReportedTable) and "encoder" in one.columns
