@@ -130,6 +130,7 @@ def paper_page(paper):
         columns = [_printed(column) for column in zip(*one.rows, strict=True)]
         words = [place for place, column in enumerate(zip(*one.rows, strict=True)) if isinstance(column[0], str)]
         parts += [f"## Table {one.table}: {one.title}", *([inline(one.note)] if one.note else [])]
+        parts += [bullets([f"here otherwise: {said}" for said in one.differs])] if one.differs else []
         parts += [table(Table(one.columns, list(zip(*columns, strict=True)), words))]
     for one in paper.ablations:
         metrics = list(dict.fromkeys(metric for row in one.rows for metric in row.reported))

@@ -80,6 +80,8 @@ def test_names_are_registered(paper):
         assert claim.method in {*method_cards(), "ground truth"}
         assert claim.dataset in dataset_cards()
     assert {metric for one in paper.ablations for row in one.rows for metric in row.reported} <= set(metric_cards())
+    measures = [one.measure_of(claim.metric) for one in paper.tables for claim in one.claims()]
+    assert {one.metric for one in measures if one.of == "metric"} <= set(metric_cards())
 
 
 def test_methods_have_the_ablations_of_papers():
@@ -90,3 +92,18 @@ def test_methods_have_the_ablations_of_papers():
 def test_a_table_is_rectangular():
     with pytest.raises(ValidationError, match="table 1: expected 2 cells, found"):
         ReportedTable(table="1", title="t", columns=["method", "pcc"], rows=[["flag"]])
+
+
+def test_our_number_is_that_of_a_column_there_is():
+    with pytest.raises(ValidationError, match="table 1: expected measured columns of the table, found 'mse'"):
+        ReportedTable(table="1", title="t", columns=["method", "pcc"], rows=[], measured={"mse": {"metric": "mse"}})
+
+
+def test_a_benchmark_of_encoders_names_them():
+    """Its rows name no method: what is run in place of its regressor stands on the card."""
+    claims = list(paper_cards()["hest-benchmark"].claims())
+    assert {claim.method for claim in claims} == {"ridge"}
+    printed = {(claim.table, claim.encoder): claim.value for claim in claims}
+    forest = {"resnet50": 0.318, "uni": 0.357, "conch": 0.373, "phikon": 0.377}
+    assert {name: printed["random-forest", name] for name in forest} == forest
+    assert (printed["ridge", "uni"], printed["genbio", "genbio-pathfm"]) == (0.314, 0.391)

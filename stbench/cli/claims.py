@@ -87,7 +87,7 @@ def _run(block: Block, place: Path, jobs: int, *, dry_run: bool, yes: bool) -> t
         work = open_work(block.grid, block.folder(place))
         return block, foresee(block.grid, work, jobs)
     try:
-        carried = start(block.grid, block.folder(place), jobs=jobs, yes=yes)
+        carried = start(block.grid, block.folder(place), jobs=jobs, yes=yes, place=place)
     except UserError as error:
         say(f"not run: {error}")
         return replace(block, problem=str(error), grid=None), 1

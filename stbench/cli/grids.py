@@ -91,6 +91,7 @@ def start(
     dry_run: bool = False,
     yes: bool = False,
     interrupted: Callable[[Path], object] = lambda out: None,
+    place: Path | None = None,
 ) -> Carried:
     """Show what is asked for, and carry it out; ends the command where nothing is to be run.
 
@@ -103,6 +104,7 @@ def start(
         dry_run: check and estimate alone.
         yes: whether a long estimate is accepted.
         interrupted: is called before an interrupted command ends.
+        place: what the command calls its ``--out``, where that is not the grid's own folder.
     """
     from stbench.evaluation.estimate import estimated
     from stbench.grids.board import Board
@@ -121,7 +123,7 @@ def start(
         if estimates.seconds / jobs > _ASK_ABOVE_S:
             typer.confirm("That is long. Begin?", abort=True)
     board = Board(work.cells, work.earlier, jobs)
-    return Carried(work, board, _carry_out(grid, work, jobs, dask, board, interrupted))
+    return Carried(work, board, _carry_out(grid, work, jobs, dask, board, interrupted, place or work.out))
 
 
 def foresee(grid: GridPlan, work: Work, jobs: int) -> int:
@@ -170,8 +172,9 @@ def _prepare(work: Work, asked: Request) -> None:
 
 
 def _carry_out(
-    grid: GridPlan, work: Work, jobs: int, dask: str | None, board: Board, interrupted: Callable[[Path], object]
-) -> Mapping[str, Outcome]:
+    grid: GridPlan, work: Work, jobs: int, dask: str | None, board: Board, interrupted: Callable[[Path], object],
+    place: Path,
+) -> Mapping[str, Outcome]:  # fmt: skip
     from stbench.cli.board import BoardView
     from stbench.grids.crew import call_early
     from stbench.grids.plan import carry_out
@@ -190,7 +193,7 @@ def _carry_out(
                 return carry_out_on_dask(grid, work, dask, view)
             return carry_out(grid, work, jobs, view)
     except KeyboardInterrupt:
-        complain(f"stbench: interrupted; the same command with --out {work.out} continues")
+        complain(f"stbench: interrupted; the same command with --out {place} continues")
         interrupted(work.out)
         raise typer.Exit(130) from None
 

@@ -146,7 +146,10 @@ def _of_cells(block: Block, out: Path) -> Mapping[Claim, Runs]:
             missing.append(_missing(record, failures.get(cell.folder)))
     size = max(grid.plan.request.genes)
     return {
-        claim: runs.get((claim.method, claim.genes or size), ([], ["not run: add --controls"]))
+        claim: runs.get(
+            (claim.method, claim.genes or size),
+            ([], ["not run: references of the truth come with --controls, on measured slides alone"]),
+        )
         for claim in block.claims
     }
 
