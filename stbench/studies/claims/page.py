@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stbench.catalogue.papers import Paper, PaperAblation
 from stbench.pages.columns import title
-from stbench.pages.facts import facts_of, leaking, limits, measured_on, spoken
+from stbench.pages.facts import facts_of, limits, measured_on, spoken
 from stbench.pages.markdown import bullets, code, inline, strong, table
 from stbench.pages.tables import NONE, Table
 from stbench.studies.claims.blocks import Block
@@ -198,15 +198,14 @@ def _part(heading: str, lines: Sequence[str]) -> list[str]:
 
 
 def _tasks(shown: ClaimPage) -> list[str]:
-    """What was predicted from what, a section per cohort; of several tasks of it the first."""
-    first = {one.claim.dataset: one.records[0] for one in reversed(shown.found) if one.records}
+    """What was predicted from what, a section per cohort: the facts that all its tasks share."""
     parts = []
     for dataset in dict.fromkeys(one.claim.dataset for one in shown.found if one.records):
-        record = first[dataset]
-        facts = {name: text for name, text in facts_of(record.task).items() if name in _OF_TASK}
-        shares = ["test patients train or validate, as in any split by slide"] if leaking(record.task) else []
-        parts += _part(
-            f"What was run on {inline(dataset)}",
-            [*spoken(facts), *shares, *spoken(measured_on([record])), *limits(record.task)],
-        )
+        records = [record for one in shown.found if one.claim.dataset == dataset for record in one.records]
+        first, *others = [facts_of(record.task) for record in records]
+        facts = {
+            name: first[name] for name in _OF_TASK if name in first and all(x.get(name) == first[name] for x in others)
+        }
+        said = [*spoken(facts), *spoken(measured_on(records)), *limits(records[0].task)]
+        parts += _part(f"What was run on {inline(dataset)}", said)
     return parts

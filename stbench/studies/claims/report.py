@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stbench.catalogue.papers import Paper
 from stbench.evaluation.rescore import Truths
+from stbench.grids.manifest import Manifest
 from stbench.studies.claims.blocks import Block
 from stbench.studies.claims.page import ClaimPage, page
 from stbench.studies.claims.request import ClaimsRequest
@@ -51,7 +52,8 @@ def claim_page(
         UserError: two cells of a grid have different tasks.
     """
     found = compared(table, blocks, out, truths, request.overrides)
-    ran = dict.fromkeys(block.grid.manifest.name for block in blocks if block.grid is not None)
+    grids = [block.grid.manifest for block in blocks if block.grid is not None]
+    ran = dict.fromkeys(grid.name for grid in grids if grid.KIND == Manifest.KIND)
     boards = [shlex.join(["stbench", "leaderboard", name]) for name in ran if (out / name).is_dir()]
     return ClaimPage(paper, table, found, blocks, command_of(paper, request), boards)
 
