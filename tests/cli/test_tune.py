@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,23 @@ TUNE = ["tune", *COHORT, "--method", STIFF, "--split", "lopo", "--trials", "2", 
 RUN = ["run", *COHORT, "--preset", "small", "--no-controls"]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the study lies that the first test of a process carries out, and how it ended."""
+    return tmp_path_factory.mktemp("kept") / "study", []
+
+
 @pytest.fixture
-def tuned(stbench, here):
+def tuned(stbench, here, kept):
     """A finished study."""
-    ended = stbench(*TUNE)
-    assert ended.code == 0, ended.err
-    return ended
+    folder, ended = kept
+    if not ended:
+        ended.append(stbench(*TUNE))
+        assert ended[0].code == 0, ended[0].err
+        shutil.copytree("study", folder)
+    else:
+        shutil.copytree(folder, "study")
+    return ended[0]
 
 
 def test_from_names_to_settings_and_a_page(stbench, tuned):
