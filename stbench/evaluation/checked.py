@@ -174,7 +174,10 @@ def _names(place: str, record: Record) -> Iterator[str]:
 
 
 def _scored(folder: Path, record: Record, place: str, truths: Truths) -> Checked:
-    nothing: dict[str, Any] = {"references": {}, "per_set": {}, "gene_sets": None, "closed_with": False}
+    nothing: dict[str, Any] = {
+        "references": {}, "per_set": {}, "gene_sets": None, "closed_with": False,
+        "preset_saw": None,  # the card of whoever checks says it
+    }  # fmt: skip
     task = record.task.model_copy(update={"published": None})
     claimed = record.model_copy(update={**nothing, "task": task})
     with _of(folder):

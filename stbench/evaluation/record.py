@@ -188,6 +188,9 @@ class Record(_Part):
     tuned: Tuned | None = Field(
         default=None, description="how its settings were chosen in a study; None: they are the preset's and the user's"
     )
+    preset_saw: dict[str, list[str]] | None = Field(
+        default=None, description="cohort to patients that its preset was chosen on, as the card said when it ran"
+    )
     command: str = Field(description="command that repeats the run")
     request: Annotated[Said, AfterValidator(_asked)] = Field(
         default={}, description="everything the user asked for, by option"

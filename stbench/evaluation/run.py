@@ -298,6 +298,7 @@ def _record(
         encoder=job.given.encoder,
         pretrained=pretrained_of(card, key.settings),
         tuned=prepared.tuned,
+        preset_saw=card.tuned.get(job.preset, {}),
         command=prepared.command,
         request=dict(prepared.request),
         **{"draws": key.draws, **(scores or {})},

@@ -22,11 +22,11 @@ def chosen_on(record: Record) -> list[str]:
 
 def _of_preset(record: Record) -> set[str]:
     """Patients as the task calls them: those of another cohort that tests bear its name, unless a card knows both."""
-    card, task = method_cards().get(record.method), record.task
-    if card is None or card.entry != record.entry:
-        return set()
+    task, said = record.task, record.preset_saw
+    if said is None:  # of before records said it
+        card = method_cards().get(record.method)
+        said = {} if card is None or card.entry != record.entry else card.tuned.get(record.preset, {})
     cohort = task.test_dataset or task.dataset
-    said = card.tuned.get(record.preset, {})
     patients = {one for name, some in said.items() if _meets(name, cohort, record) for one in some}
     return patients | ({f"{cohort}-{patient}" for patient in patients} if task.test_dataset else set())
 

@@ -132,3 +132,9 @@ def test_patients_of_another_seed_are_others(monkeypatch, changes, request_, pat
     monkeypatch.setattr("stbench.pages.tuned.method_cards", lambda: {"flag": card})
     task = facts(dataset="simulated", simulated=True, patients=dict.fromkeys(TEST, "P01"), **changes)
     assert chosen_on(flag(task, preset="small", request=request_)) == patients
+
+
+def test_what_a_preset_had_seen_when_it_ran_counts_though_its_card_says_something_else_since():
+    task = her2st("patient_c")
+    assert chosen_on(flag(task, preset="small", preset_saw={"her2st": ["patient_d"]})) == []
+    assert chosen_on(flag(task, preset="paper", preset_saw={"her2st": ["patient_c"]})) == ["patient_c"]
