@@ -28,6 +28,7 @@ from stbench.pages.archive import read_records
 
 HERE = Path("leaderboards")
 FITS = ("run", "tune", "sweep-genes")
+ASK = ("run", "sweep-genes")
 GRID_WITH_FAILED_CELLS = 1
 AGREES = 1e-4  # of a score, relative: another processor's rounding, carried on by training, may move more
 
@@ -51,7 +52,7 @@ class Board:
         """Carry out every command; the first that fails ends it."""
         for words in self.commands:
             print(f"{self.name}: {' '.join(words)}", flush=True)
-            code = subprocess.run([*program(words), *(["--yes"] if words[1] == "run" else [])], check=False).returncode
+            code = subprocess.run([*program(words), *(["--yes"] if words[1] in ASK else [])], check=False).returncode
             if code not in (0, GRID_WITH_FAILED_CELLS):
                 sys.exit(code)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
+from stbench.catalogue import DatasetCard
 from stbench.data.cohort import SIMULATED, Cohort
 from stbench.data.readers.layout import Entry
 from stbench.data.slide import Slide, SlideRef
@@ -14,16 +14,7 @@ from stbench.errors import SettingError
 from stbench.text import count
 
 
-class Named(Protocol):
-    """The card whose names are taken."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def slides(self) -> list: ...  # type: ignore[type-arg]
-
-
-def stand_in_for(card: Named, cohort: Cohort) -> Cohort:
+def stand_in_for(card: DatasetCard, cohort: Cohort) -> Cohort:
     """The slides of a simulated cohort under ids and patients of a card; they stay marked as simulated.
 
     The ids are those of the first slide of every patient, then of the second, and so on.

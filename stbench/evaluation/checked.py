@@ -16,9 +16,9 @@ from stbench.data.parts import Split, WithoutValidation
 from stbench.data.slide import Slide
 from stbench.data.splits import is_protocol
 from stbench.errors import DataError, UserError
+from stbench.evaluation.admission import Asked, check_admissible
 from stbench.evaluation.agreement import Contradiction, contradictions
 from stbench.evaluation.build import build_task, make_split
-from stbench.evaluation.claims import Asked, check_claims
 from stbench.evaluation.predictions import AGAIN, prediction_path
 from stbench.evaluation.record import FILE_NAME as RECORD
 from stbench.evaluation.record import PRIMARY, Record, TaskFacts, read_record
@@ -150,7 +150,7 @@ def checked(
     records = {place: read_record(folder / place) for place in submission.cells}
     _check_files(folder, submission, records)
     for place, record in records.items():
-        check_claims(record, f"{folder / place}")
+        check_admissible(record, f"{folder / place}")
     truths = Rebuilt(data_root, cache_dir, reporter, secret)
     in_order = sorted(records.items(), key=lambda item: (item[1].task.hash, item[0]))
     with reporter.track("scoring again", len(in_order)) as advance:

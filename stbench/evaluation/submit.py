@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stbench import __version__
 from stbench.catalogue import problem_of
 from stbench.errors import DataError, SettingError, UnknownNameError
-from stbench.evaluation.claims import check_claims
+from stbench.evaluation.admission import check_admissible
 from stbench.evaluation.fit_request import bare
 from stbench.evaluation.folder import CHECKPOINT, KEY, read_key
 from stbench.evaluation.kept_draws import check_kept
@@ -85,7 +85,7 @@ def _chosen(run: Path, methods: Sequence[str]) -> _Cells:
         raise DataError(f"expected a run of a method in {run}, found usual controls alone; name one with --method")
     _check_finished(run, records, {record.method for record in chosen.values()})
     for folder, record in chosen.items():
-        check_claims(record, str(folder))
+        check_admissible(record, str(folder))
     return {_place(folder, run, record): (folder, record) for folder, record in chosen.items()}
 
 

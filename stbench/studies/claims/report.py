@@ -20,21 +20,10 @@ from stbench.studies.sweep.report import write_texts
 from stbench.text import csv_cell
 
 COLUMNS = (
-    *(
-        "paper",
-        "table",
-        "dataset",
-        "method",
-        "variant",
-        "genes",
-        "encoder",
-        "metric",
-        "reported",
-        "reported_sd",
-        "sd_over",
-    ),
-    *("value", "sd_slides", "sd_seeds", "sd_draws", "single_draw", "difference", "same_protocol", "reasons", "seeds"),
-)
+    "paper", "table", "dataset", "method", "variant", "genes", "encoder", "metric", "reported", "reported_sd",
+    "sd_over", "value", "sd_slides", "sd_seeds", "sd_draws", "single_draw", "difference", "same_protocol", "reasons",
+    "seeds",
+)  # fmt: skip
 
 
 def command_of(paper: Paper, request: ClaimsRequest) -> str:

@@ -36,7 +36,7 @@ class Asked(BaseModel):
         return [self.dataset] if self.test_dataset is None else [self.dataset, self.test_dataset]
 
 
-def check_claims(record: Record, where: str) -> Asked:
+def check_admissible(record: Record, where: str) -> Asked:
     """Refuse what nobody else could score again, or what says of itself more than a row may.
 
     Args:
