@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 import stbench
 from stbench.catalogue import method_cards
 from stbench.evaluation.record import Record, read_record
-from stbench.methods.registry import as_text
+from stbench.methods.registry import as_text, method_class, resolve_settings
 from stbench.pages.columns import direction
 from stbench.studies.tuning.ledger import distribution_of, means_of
 from stbench.studies.tuning.sampling import falls_short, propose
@@ -80,11 +80,13 @@ class Search:
     trials: list[FrozenTrial] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, most: int) -> None:
-        """Ask for trials and carry them out, up to a number of them."""
+    def __post_init__(self) -> None:
         self.card = method_cards()[self.method]
         self.knobs = space_of(self.card, "small", {})
         self.objective = self.card.search.objective if self.card.search else "pcc"
+
+    def run(self, most: int) -> None:
+        """Ask for trials and carry them out, up to a number of them."""
         while len(self.trials) < most:
             params = propose(f"small/{self.method}", 0, self.knobs, self.trials) if self.trials else {}
             self._try(params)
@@ -121,7 +123,8 @@ class Search:
         self, params: dict[str, Any], settings: dict[str, str], gains: list[float], seconds: float, *, short: bool
     ) -> None:
         """Keep a trial for what is proposed next, and for the table."""
-        own = params or {name: self._preset(name) for name in self.knobs}
+        preset = resolve_settings(self.card, method_class(self.card), "small", {})
+        own = params or {name: getattr(preset, name) for name in self.knobs}
         state = TrialState.PRUNED if short else TrialState.COMPLETE
         self.trials.append(create_trial(
             state=state, params=own, distributions={name: distribution_of(knob) for name, knob in self.knobs.items()},
@@ -132,12 +135,6 @@ class Search:
             "given up": bool(short), "seconds": round(seconds, 1), "settings": settings,
         })  # fmt: skip
         print(self.rows[-1], flush=True)
-
-    def _preset(self, name: str) -> Any:
-        from stbench.methods.registry import method_class, resolve_settings
-
-        settings = resolve_settings(self.card, method_class(self.card), "small", {})
-        return getattr(settings, name)
 
 
 def bar(fold: Fold, out: Path, objective: str) -> float:
