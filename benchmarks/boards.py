@@ -45,7 +45,7 @@ class Board:
         for words in self.commands:
             if words[1] in FITS:
                 said = subprocess.run([*program(words), "--dry-run"], capture_output=True, text=True, check=False)
-                lines = [line for line in said.stdout.splitlines() if line.startswith(("cells", "estimate  all"))]
+                lines = [line for line in said.stdout.splitlines() if line.startswith(("cells", "estimate"))]
                 yield f"{self.name}: {' '.join(words)}\n  " + "\n  ".join(lines or said.stderr.splitlines()[-1:])
 
     def make(self) -> None:
