@@ -25,7 +25,8 @@ from stbench.reading import check_own
 from stbench.text import first_line
 
 SCHEMA_VERSION = 2
-MANIFESTS = ("grid.json", "sweep.json", "ablation.json", "tuning.json")
+STUDY = "tuning.json"
+MANIFESTS = ("grid.json", "sweep.json", "ablation.json", STUDY)
 _FOLLOWS = {"cohort", "train", "validation", "test", "folds"}  # from the dataset and the split
 ODD = re.compile(r"[^A-Za-z0-9.=_-]+")  # what a file name does without
 _OF_RUNS = {"failures.json", "errors.log"}

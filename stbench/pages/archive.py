@@ -10,6 +10,7 @@ from pathlib import Path
 from stbench.errors import DataError
 from stbench.evaluation.record import FILE_NAME, Record, find_records, read_record, record_of
 from stbench.files import HINT, visible, whole
+from stbench.grids.manifest import STUDY
 from stbench.reading import check_own, check_regular, parse_json
 from stbench.text import first_line
 
@@ -42,6 +43,8 @@ def write_archive(path: Path, records: Iterable[Record], *, hint: str = HINT) ->
 def read_records(places: Sequence[Path]) -> Iterator[Record]:
     """Every record at or below the given places, each place a ``record.json``, an archive, or a folder of both.
 
+    Trials of studies are left out, unless a study is the place.
+
     Raises:
         DataError: a place holds none, or one cannot be read.
     """
@@ -63,7 +66,17 @@ def _found(place: Path) -> list[Path]:
     archives = sorted(visible(place.rglob(f"*{ENDING}")))
     for path in archives:
         _check_own(path, place)
-    return [*archives, *place.rglob(FILE_NAME)] if archives else find_records([place])
+    found = [*archives, *place.rglob(FILE_NAME)] if archives else find_records([place])
+    kept = [path for path in found if not _is_trial(path, place)]
+    if not kept:
+        raise DataError(f"expected records of runs in {place}, found only trials of studies; give a study to see them")
+    return kept
+
+
+def _is_trial(path: Path, place: Path) -> bool:
+    """Whether a record belongs to a study below the place: its folds are inner ones, and no board's."""
+    between = path.relative_to(place).parents if path != place else []
+    return any((place / folder / STUDY).is_file() for folder in between if folder != Path())
 
 
 def _check_own(path: Path, place: Path) -> None:

@@ -48,6 +48,17 @@ def test_folders_files_and_archives_together(packed, tmp_path):
     assert sorted(methods(read_records(mixed))) == sorted(everything)  # each once
 
 
+def test_trials_of_a_study_are_on_no_board(tmp_path):
+    for name in ("run/a", "study/fold/b"):
+        write_record(record(name[-1], facts(5), [0.1] * 3), tmp_path / name)
+    (tmp_path / "study" / "tuning.json").write_text("{}")
+    assert methods(read_records([tmp_path])) == [("a", 0)]
+    assert methods(read_records([tmp_path / "study"])) == [("b", 0)]
+    (tmp_path / "run" / "a" / "record.json").unlink()
+    with pytest.raises(DataError, match=r"found only trials of studies; give a study to see them$"):
+        list(read_records([tmp_path]))
+
+
 def cut(content):
     return content[:-20]
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stbench.catalogue.search import Search
 from stbench.evaluation.request import Request
-from stbench.grids.manifest import FoldSlides, Manifest, Series, differing
+from stbench.grids.manifest import STUDY, FoldSlides, Manifest, Series, differing
 from stbench.studies.tuning.request import TuneRequest
 
 _FOLLOWS = "inner folds"
@@ -19,7 +19,7 @@ _FOLLOWS = "inner folds"
 class TuningManifest(Manifest):
     """Everything that defines the trials of a study; its series are the methods that are tuned."""
 
-    FILE: ClassVar[str] = "tuning.json"
+    FILE: ClassVar[str] = STUDY
     KIND: ClassVar[str] = "study"
     A_KIND: ClassVar[str] = "a study"
     COMMAND: ClassVar[str] = "tune"
