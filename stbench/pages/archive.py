@@ -57,7 +57,8 @@ def read_runs(places: Sequence[Path]) -> Iterator[tuple[Path | None, Record]]:
         if path.name.endswith(ENDING):
             yield from ((None, record) for record in read_archive(path))
         else:
-            yield path.parent, read_record(path)
+            own = read_record(path)  # that it was scored again is the word of a board, not a run's own
+            yield path.parent, own.model_copy(update={"rescored": False})
 
 
 def _found(place: Path) -> list[Path]:
