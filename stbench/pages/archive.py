@@ -20,6 +20,7 @@ _MOST_MEMORY = 64 * 2**20  # of the decompressor, bytes
 _MOST_BYTES = 512 * 2**20  # of records in one archive
 _MOST_LINE = 64 * 2**20
 _CHUNK = 2**20
+_OF_BOARDS = {"rescored": False, "closed_with": False}  # the word of a board, never that of a run of its own
 _AGAIN = "write it again with stbench leaderboard"
 
 
@@ -57,8 +58,7 @@ def read_runs(places: Sequence[Path]) -> Iterator[tuple[Path | None, Record]]:
         if path.name.endswith(ENDING):
             yield from ((None, record) for record in read_archive(path))
         else:
-            own = read_record(path)  # that it was scored again is the word of a board, not a run's own
-            yield path.parent, own.model_copy(update={"rescored": False})
+            yield path.parent, read_record(path).model_copy(update=_OF_BOARDS)
 
 
 def _found(place: Path) -> list[Path]:

@@ -59,12 +59,14 @@ def test_trials_of_a_study_are_on_no_board(tmp_path):
         list(read_records([tmp_path]))
 
 
-def test_that_it_was_scored_again_is_the_word_of_a_board_alone(tmp_path):
-    claims = record("a", facts(5), [0.1] * 3).model_copy(update={"rescored": True})
+def test_what_is_the_word_of_a_board_alone(tmp_path):
+    said = {"rescored": True, "closed_with": True}
+    claims = record("a", facts(5), [0.1] * 3).model_copy(update=said)
     write_record(claims, tmp_path / "run")
     write_archive(tmp_path / f"board{ENDING}", [claims])
-    assert [one.rescored for one in read_records([tmp_path / "run"])] == [False]
-    assert [one.rescored for one in read_records([tmp_path / f"board{ENDING}"])] == [True]
+    (own,), (boards,) = (list(read_records([tmp_path / name])) for name in ("run", f"board{ENDING}"))
+    assert (own.rescored, own.closed_with) == (False, False)
+    assert (boards.rescored, boards.closed_with) == (True, True)
 
 
 def cut(content):
