@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from stbench.errors import DataError, SettingError
 from stbench.metrics.domains import N_COMPONENTS, labelled
+from stbench.metrics.fuzzy import fuzzy_union
 from stbench.metrics.score import Score, as_matrix
 
 N_NEIGHBOURS = 15
@@ -48,6 +49,8 @@ def leiden_domains(
     expression: ArrayLike, domains: ArrayLike, *, resolution: float = RESOLUTION, seeds: Sequence[int] = SEEDS
 ) -> LeidenAgreement:
     """ARI and NMI of Leiden clusters and domains: PCA 20, 15 neighbours, resolution 0.3, igraph, to convergence.
+
+    Up to 50 genes there is no PCA, as scanpy has it.
 
     All spots are clustered, those that have a domain are scored. What it gives of the measured expression is no upper
     bound: smoothing raises it, and the number of clusters is not that of the domains. :func:`domain_ari` is what ranks.
@@ -127,10 +130,10 @@ def _clustered(values: np.ndarray, resolution: float, seeds: Sequence[int]) -> l
     from anndata import AnnData
 
     adata = AnnData(values)
-    n_components = min(N_COMPONENTS, values.shape[1] - 1)
-    sc.pp.pca(adata, n_comps=n_components)
-    sc.pp.neighbors(adata, n_neighbors=N_NEIGHBOURS, n_pcs=n_components)
+    if adata.n_vars > sc.settings.N_PCS:  # up to so many, scanpy looks for neighbours among the genes themselves
+        values = sc.pp.pca(values, n_comps=N_COMPONENTS)
+    graph = fuzzy_union(values, N_NEIGHBOURS)
     settings = {"resolution": resolution, "flavor": "igraph", "n_iterations": -1, "directed": False}
     for seed in seeds:
-        sc.tl.leiden(adata, random_state=seed, key_added=str(seed), **settings)
+        sc.tl.leiden(adata, adjacency=graph, random_state=seed, key_added=str(seed), **settings)
     return [adata.obs[str(seed)].to_numpy(dtype=str) for seed in seeds]
