@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from . import unsynced  # noqa: F401
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

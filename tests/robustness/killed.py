@@ -32,6 +32,7 @@ from stbench.grids.desk import Desk
 from stbench.grids.execute import execute
 from stbench.grids.lock import only_one
 
+from .. import unsynced  # noqa: F401
 from ..evaluation.conftest import make_cohort
 from .cohort import METHODS, bare_slides
 from .tally import CLEAN, HANG, TRACEBACK, WRONG, Tally
@@ -183,7 +184,9 @@ def killed_run(bench, points):
 def call_workers_early():
     """Load once what every worker of every grid imports."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([PATIENT, "stbench.grids.preload_torch", "tests.robustness.methods"])
+    context.set_forkserver_preload(
+        [PATIENT, "tests.unsynced", "stbench.grids.preload_torch", "tests.robustness.methods"]
+    )
     forkserver.ensure_running()
 
 
