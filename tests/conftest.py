@@ -2,13 +2,16 @@
 
 import gc
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from . import unsynced  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+typer.main.get_command = cache(typer.main.get_command)  # a process has one command line; tests ask it a thousand times
 
 
 def pytest_collection_finish(session):
