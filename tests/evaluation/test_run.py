@@ -6,7 +6,6 @@ from dataclasses import replace
 import anndata
 import numpy as np
 import pytest
-import scoringrules
 from safetensors import safe_open
 
 from stbench.data.semisynthetic import SemisyntheticSettings
@@ -21,6 +20,7 @@ from stbench.evaluation.worker import Report
 from stbench.metrics import crps
 from stbench.text import duration
 
+from ..metrics.scoring_rules import scoringrules
 from .conftest import make_cohort, scrambled
 
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import scoringrules
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -15,6 +14,8 @@ from stbench.metrics import (
     variance_ratio,
     variogram_score,
 )
+
+from .scoring_rules import scoringrules
 
 
 def stack(*values):
