@@ -69,7 +69,7 @@ def test_every_variant_fits_and_predicts_repeats_saves_and_loads(cohort, changes
 
 @pytest.mark.parametrize("changes", [EDM, FLOW, {"diffusion": False}], ids=str)
 def test_it_learns(cohort, changes):
-    short = {"max_updates": 200, "validate_every": 100, "accumulate": 1, "window_px": 5000, "prior": "none"}
+    short = {"max_updates": 100, "validate_every": 50, "accumulate": 1, "window_px": 5000, "prior": "none"}
     trained = settings(**changes, **short, lr=1e-2, ema=0.95, dropout=0)
     found = fitted(cohort, trained.model_copy(update={"passes": 8}))
     (slide,) = cohort[1]

@@ -89,7 +89,7 @@ def test_every_variant_fits_and_predicts_repeats_saves_and_loads(case, changes, 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_it_learns(kind, cohort):
-    short = {"max_updates": 150, "validate_every": 75, "accumulate": 1, "window_px": 5000, "window_sampling": "random"}
+    short = {"max_updates": 80, "validate_every": 40, "accumulate": 1, "window_px": 5000, "window_sampling": "random"}
     found = fitted(kind, cohort, **{**EDM, **short, "window_spots": 20, "passes": 8}, lr=1e-2, ema=0.95, dropout=0)
     (slide,) = cohort[1]
     predicted = found.predict(slide.inputs, 4, 0).mean(axis=0)
