@@ -1,5 +1,6 @@
 """Studies of a quick method on a simulated cohort of four patients, in this process unless a test says otherwise."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,24 @@ def study(cache):
         return carry_out_study(plan, Hands(jobs, SilentListener(), SILENT, dask))
 
     return carry
+
+
+@pytest.fixture(scope="session")
+def kept_study(tmp_path_factory):
+    """Where the study of one trial lies that the first test of a process carries out."""
+    return tmp_path_factory.mktemp("kept") / "study"
+
+
+@pytest.fixture
+def begun(study, here, kept_study, tmp_path):
+    """A study of one trial in ``tmp_path``, ended as ``study(tmp_path, trials=1)`` would; no test ran its cells."""
+    if not kept_study.exists():
+        assert study(tmp_path, trials=1) == []
+        shutil.copytree(tmp_path, kept_study)
+        here.clear()
+    else:
+        shutil.copytree(kept_study, tmp_path, dirs_exist_ok=True)
+    return study
 
 
 def trials(out, name="lopo-P01/stiff"):

@@ -113,18 +113,18 @@ PLACES = ("cell controls/ridge", "ask 1", "cell trial-002/inner-1", "tell 5", "c
 
 def test_a_study_that_is_killed_five_times_has_the_trials_of_an_undisturbed_one(study, here, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    study(whole, trials=8)
+    study(whole, trials=6)
     here.clear()
     for place in PLACES:
         with monkeypatch.context() as patched:
             interrupted_at(patched, place)
             with pytest.raises(Killed):
-                study(parts, trials=8)
+                study(parts, trials=6)
         with (parts / JOURNAL).open("ab") as file:
             file.write(b'{"op_code": 4, "half a l')  # and the last write was cut
-    study(parts, trials=8)
+    study(parts, trials=6)
     assert trials(parts) == trials(whole)
-    assert len(trials(parts)) == 8
+    assert len(trials(parts)) == 6
     assert {one[1] for one in trials(parts)} <= {"complete", "pruned"}
     assert predictions(parts) == predictions(whole)
     assert len(here) == len(set(here))  # no cell was run twice
@@ -178,13 +178,11 @@ def test_two_at_a_time_that_are_killed_go_on_with_both(study, here, tmp_path, mo
     assert len(here) == len(set(here))
 
 
-def test_more_trials_and_methods_may_be_added_to_a_folder(study, here, tmp_path):
-    study(tmp_path, trials=2)
+def test_more_trials_and_methods_may_be_added_to_a_folder(begun, here, tmp_path):
     first = trials(tmp_path)
-    here.clear()
-    study(tmp_path, trials=3, methods=[STIFF, "ridge"])
-    assert trials(tmp_path)[:2] == first
-    assert len(trials(tmp_path)) == len(trials(tmp_path, "lopo-P01/ridge")) == 3
+    begun(tmp_path, trials=2, methods=[STIFF, "ridge"])
+    assert trials(tmp_path)[:1] == first
+    assert len(trials(tmp_path)) == len(trials(tmp_path, "lopo-P01/ridge")) == 2
     assert not any("controls" in folder or "trial-000" in folder for folder in here if "/stiff/" in folder)
     assert set(read_choices(tmp_path)) == {("lopo-P01", "stiff"), ("lopo-P01", "ridge")}
 
@@ -226,10 +224,9 @@ def test_a_trial_below_the_median_is_given_up(study, here, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "other", [{"seeds": [1]}, {"genes": [5]}, {"inner": 1}, {"split": "lopo-P02"}, {"overrides": ["clip=3"]}]
 )
-def test_a_folder_holds_one_study(study, here, tmp_path, other):
-    study(tmp_path, trials=1)
+def test_a_folder_holds_one_study(begun, tmp_path, other):
     with pytest.raises(UserError, match=r"belongs to another study: .* -> .*; choose another --out"):
-        study(tmp_path, trials=1, **other)
+        begun(tmp_path, trials=1, **other)
 
 
 def test_a_folder_that_is_no_study(study, here, tmp_path):
@@ -238,22 +235,20 @@ def test_a_folder_that_is_no_study(study, here, tmp_path):
         study(tmp_path)
 
 
-def test_a_journal_that_another_process_holds(study, here, tmp_path):
-    study(tmp_path, trials=1)
+def test_a_journal_that_another_process_holds(begun, tmp_path):
     with only_one(tmp_path / studying.LOCK), pytest.raises(UserError, match="another process is at work in"):
-        study(tmp_path)
+        begun(tmp_path)
     (tmp_path / f"{JOURNAL}.lock").touch()
     with pytest.raises(UserError, match=r"another program is writing .*it holds trials\.journal\.lock"):
-        study(tmp_path)
+        begun(tmp_path)
     (tmp_path / f"{JOURNAL}.lock").unlink()
     lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
     (tmp_path / JOURNAL).write_bytes(b"".join([lines[0], b"{}\n", *lines[1:]]))
     with pytest.raises(DataError, match=r"expected a journal of optuna in .*; choose another --out"):
-        study(tmp_path)
+        begun(tmp_path)
 
 
-def test_data_that_changed_in_between(study, here, tmp_path, monkeypatch):
-    study(tmp_path, trials=1)
+def test_data_that_changed_in_between(begun, tmp_path, monkeypatch):
     bars = studying._bars
 
     def moved(*rest):
@@ -261,13 +256,13 @@ def test_data_that_changed_in_between(study, here, tmp_path, monkeypatch):
 
     monkeypatch.setattr(studying, "_bars", moved)
     with pytest.raises(DataError, match="expected task ffffffff as in the controls of the inner fold"):
-        study(tmp_path, trials=2)
+        begun(tmp_path, trials=2)
 
 
-def test_settings_that_somebody_changed(study, here, tmp_path):
-    study(tmp_path, trials=2)
+def test_settings_that_somebody_changed(begun, tmp_path):
     path = tmp_path / "lopo-P01/stiff/settings.toml"
-    path.write_text(path.read_text().replace("trials = 2", "trials = 3"))
+    assert "trials = 1" in path.read_text()
+    path.write_text(path.read_text().replace("trials = 1", "trials = 3"))
     with pytest.raises(DataError, match="other content than was written"):
         read_choice(path)
     for text in ("[task\n", "", "tuned = [1]\n", "fold = 3\n"):
