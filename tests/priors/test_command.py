@@ -25,16 +25,25 @@ COHORT = [
 COHORT += ["--simulate", "n_spots=16", "--simulate", "n_genes=30"]
 
 
-@pytest.fixture
-def symbols(tmp_path, monkeypatch):
-    """The genes of the cohort; the test works in a folder of its own."""
-    monkeypatch.setenv("STBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    assert main(["datasets", "export", "simulated", "made", *COHORT[4:]]) == 0
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A cache that tests share, and the genes of the cohort that lies in it."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STBENCH_CACHE", str(folder / "cache"))
+        assert main(["datasets", "export", "simulated", str(folder / "out"), *COHORT[4:]]) == 0
     import anndata
 
-    paths = (tmp_path / "made" / "st").glob("*.h5ad")
-    return sorted({str(gene) for path in paths for gene in anndata.read_h5ad(path).var_names})
+    paths = (folder / "out" / "st").glob("*.h5ad")
+    return folder / "cache", sorted({str(gene) for path in paths for gene in anndata.read_h5ad(path).var_names})
+
+
+@pytest.fixture
+def symbols(made, tmp_path, monkeypatch):
+    """The genes of the cohort; the test works in a folder of its own."""
+    monkeypatch.setenv("STBENCH_CACHE", str(made[0]))
+    monkeypatch.chdir(tmp_path)
+    return made[1]
 
 
 @pytest.fixture
