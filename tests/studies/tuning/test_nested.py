@@ -113,7 +113,7 @@ def predicted(folder, study):
 
 
 def test_other_counts_of_the_patient_that_tests_change_nothing_to_the_bit(folder, here, study, tmp_path):
-    asked = {"dataset": str(folder), "simulate": (), "trials": 6, "split": FOLD}
+    asked = {"dataset": str(folder), "simulate": (), "trials": 3, "split": FOLD}
     study(tmp_path / "one", **asked)
     first = predicted(folder, tmp_path / "one")
     path = counts_of(folder, "P01")
