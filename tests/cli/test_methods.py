@@ -34,7 +34,8 @@ def test_show_explains_every_setting(stbench):
 def test_show_says_what_presets_were_tuned_on(stbench):
     lines = stbench("methods", "show", "bleep").out.splitlines()
     assert [line.split() for line in lines if line.startswith("tuned")] == [
-        ["tuned", "preset", "small", "on", "her2st:", "patient_c"]
+        ["tuned", "preset", "small", "on", "simulated", "seed=1:", "P01,", "P02,", "P03,", "P04"],
+        ["tuned", "preset", "small", "on", "her2st:", "patient_f,", "patient_g,", "patient_h"],
     ]
 
 

@@ -79,7 +79,7 @@ def flag(task, preset="paper", **changes):
 
 
 def test_a_study_that_touched_no_slide_of_the_block_leaves_no_mark():
-    run = flag(her2st("patient_c"), tuned=tuned())
+    run = flag(her2st("patient_g"), tuned=tuned())
     assert chosen_on(run) == []
     (board,) = boards_of(sections([run]))
     assert marks(board)["flag (tuned)"] == ""
@@ -96,29 +96,29 @@ def test_a_study_on_another_slide_of_the_patient_does():
 
 
 def test_a_study_does_not_wash_a_preset_clean_that_it_starts_from():
-    assert chosen_on(flag(her2st("patient_c"), preset="small", tuned=tuned())) == ["patient_c"]
+    assert chosen_on(flag(her2st("patient_g"), preset="small", tuned=tuned())) == ["patient_g"]
 
 
 def test_nothing_is_claimed_of_unknown_patients():
-    task = her2st("patient_c")
+    task = her2st("patient_g")
     task = task.model_copy(update={"patients": {**task.patients, "a1": None}})
     (board,) = boards_of(sections([flag(task, tuned=tuned())]))
     assert "whether its patient is, unknown ones do not say" in protocol_page(board)
 
 
 @pytest.mark.parametrize(("dataset", "changes", "patients"), [
-    ("her2st", {}, ["patient_c"]),
-    ("her2st-semisynthetic", {"semi_synthetic": True}, ["patient_c"]),  # made from the counts of the same slides
+    ("her2st", {}, ["patient_g"]),
+    ("her2st-semisynthetic", {"semi_synthetic": True}, ["patient_g"]),  # made from the counts of the same slides
     ("simulated", {"simulated": True}, []),
     ("mine", {}, []),
 ])  # fmt: skip
 def test_a_block_is_a_patient_in_every_cohort_made_from_one(dataset, changes, patients):
-    assert chosen_on(flag(her2st("patient_c", dataset, **changes), preset="small")) == patients
+    assert chosen_on(flag(her2st("patient_g", dataset, **changes), preset="small")) == patients
 
 
 def test_a_block_of_another_cohort_that_tests():
-    task = her2st("her2st-patient_c", "mine-to-her2st", test_dataset="her2st")
-    assert chosen_on(flag(task, preset="small")) == ["her2st-patient_c"]
+    task = her2st("her2st-patient_g", "mine-to-her2st", test_dataset="her2st")
+    assert chosen_on(flag(task, preset="small")) == ["her2st-patient_g"]
 
 
 @pytest.mark.parametrize(("changes", "request_", "patients"), [
@@ -135,6 +135,6 @@ def test_patients_of_another_seed_are_others(monkeypatch, changes, request_, pat
 
 
 def test_what_a_preset_had_seen_when_it_ran_counts_though_its_card_says_something_else_since():
-    task = her2st("patient_c")
+    task = her2st("patient_g")
     assert chosen_on(flag(task, preset="small", preset_saw={"her2st": ["patient_d"]})) == []
-    assert chosen_on(flag(task, preset="paper", preset_saw={"her2st": ["patient_c"]})) == ["patient_c"]
+    assert chosen_on(flag(task, preset="paper", preset_saw={"her2st": ["patient_g"]})) == ["patient_g"]
