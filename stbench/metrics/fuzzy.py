@@ -18,8 +18,8 @@ def fuzzy_union(points: NDArray[np.float32], n_neighbours: int) -> sparse.csr_ma
     """Weights between 0 and 1 of neighbours (McInnes, Healy and Melville 2018, Algorithms 2 and 3).
 
     To rounding what ``scanpy.pp.neighbors`` leaves as connectivities below 4,096 points that lie apart; above, its
-    neighbours are approximate, these are exact. UMAP itself is compiled anew by every process, which takes longer than all else that a
-    run of a small cohort computes.
+    neighbours are approximate, these are exact. UMAP itself is compiled anew by every process, which takes longer than
+    all else that a run of a small cohort computes.
 
     Args:
         points: (n, d) places.
