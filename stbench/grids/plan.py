@@ -129,7 +129,8 @@ def alone(asked: Request, series: Series, fold: Fold, scale: str, genes: int, se
 def address(manifest: Manifest, series: Series, fold: str, scale: str, genes: int, seed: int) -> str:
     """Where a cell is kept below the folder of its grid."""
     if manifest.KIND != "run":
-        return f"g{genes}/ceilings/{series.name}" if series.ceiling else f"g{genes}/seed{seed}/{series.name}"
+        within = f"{fold_folder(fold)}/" if len(manifest.folds) > 1 else ""
+        return f"{within}g{genes}/{'ceilings' if series.ceiling else f'seed{seed}'}/{series.name}"
     if manifest.single:
         return series.name
     return f"{fold_folder(fold)}/{scale}/{series.name}-seed{seed}"

@@ -73,7 +73,7 @@ def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
     for line in lines_shown(board, metrics):
         cells = [places.get(line.label, ""), _named(line, said[line.label], len(board.folds))]
         for name in metrics:
-            cells += [_cell(line.numbers.get(scale, {}).get(name), name) for scale in scales[name]]
+            cells += [number_text(line.numbers.get(scale, {}).get(name), name) for scale in scales[name]]
             cells[-1] += f" {NOT_ABOVE}" if name == CRPS and line.label in beaten else ""
             cells += [_share(board, line)] if name == PRIMARY and shares else []
         lines.append(cells)
@@ -112,7 +112,7 @@ def _named(line: Line, mark: str, folds: int) -> str:
     return Emphasis(text) if line.standing.block == CONTROLS and line.standing.ranked else text
 
 
-def _cell(number: Number | None, metric: str) -> str:
+def number_text(number: Number | None, metric: str) -> str:
     """``mean ± half the interval s over seeds (± over draws) n``; without interval ``[lowest, highest]`` patient."""
     if number is None or number.mean is None:
         return NONE

@@ -88,12 +88,12 @@ def over_patients(per_slide: Mapping[str, float | None], task: TaskFacts) -> Est
     return estimate(per_patient, interval=not no_interval(task)) if per_patient else None
 
 
-def no_interval(task: TaskFacts) -> str:
-    """Why nothing can be said of other patients than those of a task's test slides; empty where it can."""
-    patients = {task.patients.get(slide) for slide in task.test}
+def no_interval(*tasks: TaskFacts) -> str:
+    """Why nothing can be said of other patients than those of the test slides of tasks; empty where it can."""
+    patients = {task.patients.get(slide) for task in tasks for slide in task.test}
     if None in patients:
         return "patients unknown"
-    if leaking(task):
+    if any(leaking(task) for task in tasks):
         return "test patients train or validate"
     return count(len(patients), "test patient") if len(patients) < LEAST else ""
 

@@ -117,7 +117,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     """What the figures and marks mean, and what the numbers are not."""
     scale = board.scales[0]
     lines = [
-        _means(board),
+        means_of(board),
         *said_marks(board),
         *tuning(board.lines, TUNED),
         *community.notes(board.lines),
@@ -148,7 +148,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     return [line for line in [*lines, *limits(board.task)] if line]
 
 
-def _means(board: Protocol) -> str:
+def means_of(board: Protocol) -> str:
     """What is averaged over what, and what ``±``, ``[ ]`` and ``s`` are."""
     if None in board.patients.values():
         said = "Patients are unknown: mean over slides, [lowest, highest] slide."

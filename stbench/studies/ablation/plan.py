@@ -23,7 +23,7 @@ from stbench.reporting import SILENT, Reporter
 from stbench.studies.ablation.manifest import AblationManifest, Table
 from stbench.studies.ablation.request import AblateRequest
 from stbench.studies.ablation.variants import Base, Resolver
-from stbench.studies.sweep.grid import check_one_task
+from stbench.studies.sweep.grid import check_one_fold, check_one_scale
 from stbench.text import pairs
 
 _LISTED = 5
@@ -59,7 +59,8 @@ def plan_ablation(request: AblateRequest, cache_dir: Path, reporter: Reporter = 
     card, vectors = find_method(method), pairs("--prior", request.vectors)
     chosen = _chosen(card, request.tables)
     single = plan(request, cache_dir, reporter)
-    check_one_task(single)
+    check_one_fold(single)
+    check_one_scale(single)
     _check_vectors(card, vectors, single)
     ask = partial(_how_to_get_vectors, request)
     run = single.runs[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from stbench.grids.manifest import Series
 from stbench.pages.columns import title
 from stbench.pages.figures import COLORS, panels
+from stbench.pages.protocol import Line
 from stbench.pages.rows import DECLARED, SINGLE
 from stbench.studies.sweep.results import Results, cell_of, over_seeds
 
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vP*X"
 _GREY, _DARK = "#7d7d7d", "#3a3a3a"
-_DASHES = (0, (4, 2))
-_LIGHT_BAND, _DARK_BAND = 0.13, 0.38  # opacity
+DASHES = (0, (4, 2))
+LIGHT_BAND, _DARK_BAND = 0.13, 0.38  # opacity
 _COLUMNS = 5  # of the legend
 _LINE_HEIGHT = 0.052  # of a label, as a share of the height of a panel
+
+
+Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -33,30 +37,59 @@ class Curve:
 
     Args:
         genes: panel sizes, ascending.
-        mean: mean over slides of the mean over seeds.
-        over_slides: sample standard deviation over slides of the mean over seeds, None below two slides.
+        mean: mean over slides of the mean over seeds; of several folds over patients.
+        wide: ends of the light band: the mean less and plus the sample standard deviation over slides of the mean over
+            seeds; of several folds those of the 95 % t interval over patients, or the lowest and highest patient.
+            None below two slides or patients.
         over_seeds: sample standard deviation over seeds of the mean over slides, None below two seeds.
     """
 
-    genes: list[int]
-    mean: list[float]
-    over_slides: list[float | None]
-    over_seeds: list[float | None]
+    genes: list[int] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    wide: list[Ends | None] = field(default_factory=list)
+    over_seeds: list[float | None] = field(default_factory=list)
+
+    def add(self, genes: int, mean: float, wide: Ends | None, over_seeds: float | None) -> None:
+        """Take up the next size."""
+        self.genes.append(genes)
+        self.mean.append(mean)
+        self.wide.append(wide)
+        self.over_seeds.append(over_seeds)
 
 
 def curve(results: Results, name: str, metric: str, way: str = DECLARED) -> Curve:
     """The curve of a series or ceiling."""
-    found = Curve([], [], [], [])
+    found = Curve()
     for genes in results.manifest.genes:
+        if results.folded:
+            _add_line(found, results.line(name, genes, way), genes, metric)
+            continue
         group = results.group(name, genes)
         for row in results.rows(name, genes):
             cell = cell_of(row, metric)
             if row.way == way and cell is not None and group is not None:
-                found.genes.append(genes)
-                found.mean.append(float(cell.mean or 0.0))
-                found.over_slides.append(cell.std_slides)
-                found.over_seeds.append(over_seeds(group, metric, way))
+                mean = float(cell.mean or 0.0)
+                found.add(genes, mean, _around(mean, cell.std_slides), over_seeds(group, metric, way))
     return found
+
+
+def _add_line(found: Curve, line: Line | None, genes: int, metric: str) -> None:
+    number = None if line is None else next(iter(line.numbers.values())).get(metric)
+    if number is not None and number.mean is not None:
+        over = number.over
+        wide = None if over is None else ends(list(over.per_patient.values()), over.half)
+        found.add(genes, number.mean, wide, number.seeds)
+
+
+def ends(values: Sequence[float], half: float | None) -> Ends | None:
+    """Of an interval around a mean of patients; the lowest and highest where there is none, None for one patient."""
+    if half is not None:
+        return _around(float(np.mean(values)), half)
+    return (min(values), max(values)) if len(values) > 1 else None
+
+
+def _around(mean: float, width: float | None) -> Ends | None:
+    return None if width is None else (mean - width, mean + width)
 
 
 def draw(results: Results, caption: str) -> Figure:
@@ -78,7 +111,7 @@ def _drawn(results: Results, caption: str) -> Figure:
         for place, series in enumerate(results.asked):
             _series(panel, results, series, metric, place)
         _references(panel, results, metric)
-        _axis(panel, results.manifest.genes)
+        axis(panel, results.manifest.genes)
     handles = _in_rows(axes[0].get_legend_handles_labels()[0], _keys(results))
     figure.legend(handles=handles, loc="outside upper center", ncols=_COLUMNS, frameon=False, fontsize=8)
     return figure
@@ -100,31 +133,43 @@ def _keys(results: Results) -> list[Artist]:
 
     manifest, asked = results.manifest, results.asked
     keys: list[tuple[bool, Artist]] = [
-        (any(series.draws > 1 for series in asked), Line2D([], [], color=_DARK, ls=_DASHES, lw=1.1, label="one draw")),
+        (any(series.draws > 1 for series in asked), Line2D([], [], color=_DARK, ls=DASHES, lw=1.1, label="one draw")),
         (len(manifest.seeds) > 1, Patch(color=_DARK, alpha=_DARK_BAND, lw=0, label="± SD over seeds")),
-        (len(manifest.test) > 1, Patch(color=_DARK, alpha=_LIGHT_BAND, lw=0, label="± SD over slides")),
+        (len(manifest.test) > 1, Patch(color=_DARK, alpha=LIGHT_BAND, lw=0, label=wide_label(results))),
         (bool(results.controls), Line2D([], [], color=_GREY, lw=0.9, label="controls")),
         (bool(results.ceilings), Line2D([], [], color=_DARK, lw=0.9, ls=":", label="ceilings")),
     ]
     return [artist for is_drawn, artist in keys if is_drawn]
 
 
+def wide_label(results: Results) -> str:
+    """What the light band is."""
+    return results.band if results.folded else "± SD over slides"
+
+
 def _series(panel: Axes, results: Results, series: Series, metric: str, place: int) -> None:
     """Solid: declared prediction; dashed: a single draw; dark band: seeds; light band: slides."""
-    color, marker = COLORS[place % len(COLORS)], _MARKERS[place % len(_MARKERS)]
+    color, marker = style(place)
     found = curve(results, series.name, metric)
-    for spread, opacity in ((found.over_slides, _LIGHT_BAND), (found.over_seeds, _DARK_BAND)):
-        _band(panel, found, spread, color, opacity)
+    narrow = [_around(mean, width) for mean, width in zip(found.mean, found.over_seeds, strict=True)]
+    for band, opacity in ((found.wide, LIGHT_BAND), (narrow, _DARK_BAND)):
+        draw_band(panel, found, band, color, opacity)
     panel.plot(found.genes, found.mean, color=color, marker=marker, markersize=4, lw=1.6, label=series.title, zorder=4)
     single = curve(results, series.name, metric, SINGLE)
-    panel.plot(single.genes, single.mean, color=color, lw=1.1, ls=_DASHES, zorder=3)
+    panel.plot(single.genes, single.mean, color=color, lw=1.1, ls=DASHES, zorder=3)
 
 
-def _band(panel: Axes, found: Curve, spread: Sequence[float | None], color: str, opacity: float) -> None:
-    inside = [value is not None for value in spread]
-    widths = [value or 0.0 for value in spread]
-    low = [mean - width for mean, width in zip(found.mean, widths, strict=True)]
-    high = [mean + width for mean, width in zip(found.mean, widths, strict=True)]
+def style(place: int) -> tuple[str, str]:
+    """Colour and marker of the series at a place, the same in every figure."""
+    return COLORS[place % len(COLORS)], _MARKERS[place % len(_MARKERS)]
+
+
+def draw_band(panel: Axes, found: Curve, band: Sequence[Ends | None], color: str, opacity: float) -> None:
+    """Fill a band where it has ends."""
+    inside = [one is not None for one in band]
+    low, high = (
+        [mean if one is None else one[end] for one, mean in zip(band, found.mean, strict=True)] for end in (0, 1)
+    )
     panel.fill_between(found.genes, low, high, where=inside, color=color, alpha=opacity, lw=0, zorder=2)
 
 
@@ -171,7 +216,8 @@ def spread_out(places: Sequence[float], apart: float) -> list[float]:
     return [float(place) for place in isotonic_regression(np.asarray(places) - steps).x + steps]
 
 
-def _axis(panel: Axes, genes: Sequence[int]) -> None:
+def axis(panel: Axes, genes: Sequence[int]) -> None:
+    """Panel sizes on a logarithmic scale."""
     panel.set_xscale("log")
     panel.set_xticks(genes, labels=[str(size) for size in genes])
     panel.set_xticks([], minor=True)

@@ -72,7 +72,7 @@ def plan_sweep(request: SweepRequest, cache_dir: Path, reporter: Reporter = SILE
         raise SettingError(f"--methods: expected {twice[0]} once, found it {request.methods.count(twice[0])} times")
     bases = tuple(dict.fromkeys([*request.methods, *(variant.method for variant in variants)]))
     single = replace(plan(replace(request, methods=bases), cache_dir, reporter), request=request)
-    check_one_task(single)
+    check_one_scale(single)
     found = _series(request, single, bases, variants)
     for place, series in enumerate(found):
         if series.variant:
@@ -87,15 +87,23 @@ def plan_sweep(request: SweepRequest, cache_dir: Path, reporter: Reporter = SILE
     return SweepPlan(single, manifest, cards_of(single, bases, found))
 
 
-def check_one_task(single: Plan) -> None:
-    """Refuse what one page of curves or tables cannot hold.
+def check_one_fold(single: Plan) -> None:
+    """Refuse what one page of ablations cannot hold.
 
     Raises:
-        SettingError: several folds or scales.
+        SettingError: several folds.
     """
     if len(single.folds) > 1:
         name = single.folds[0].name
         raise SettingError(f"--split: expected one fold, found {len(single.folds)}; give one of them, e.g. {name}")
+
+
+def check_one_scale(single: Plan) -> None:
+    """Refuse what one page of curves or tables cannot hold.
+
+    Raises:
+        SettingError: several scales.
+    """
     scales = single.request.normalization
     if len(scales) > 1:
         raise SettingError(f"--normalize: expected one scale, found {listed(scales)}; use a folder for each")

@@ -13,10 +13,11 @@ from stbench.pages.markdown import bullets, code, inline, table
 from stbench.pages.patients import no_interval
 from stbench.pages.rows import Row, mean_text, standing
 from stbench.pages.tables import NONE, Emphasis, Table
+from stbench.studies.sweep import folds
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
 from stbench.text import count, listed
 
-_PER_CELL = ("task", "panel")  # facts that differ between panel sizes
+_PER_CELL = ("task", "panel", "protocol", "seeds")  # facts that differ between panel sizes
 
 
 def page(results: Results) -> str:
@@ -40,6 +41,8 @@ def page(results: Results) -> str:
 def cohort_title(results: Results) -> str:
     """``her2st, patient `L` ``, with the origin of generated data."""
     task, manifest = results.task, results.manifest
+    if task is not None and results.folded:
+        return folds.title(results)
     return f"{manifest.cohort}, {manifest.asked.split}" if task is None else title_of(task, task.protocol)
 
 
@@ -49,16 +52,27 @@ def caption(results: Results) -> str:
     data = manifest.cohort
     if task is not None:
         data = f"{task.origin.capitalize()} data" + (f": {task.dataset}" if task.dataset != task.origin else "")
-    leak = ", of patients that train or validate" if task is not None and leaking(task) else ""
+    leak = ", of patients that train or validate" if any(leaking(one) for one in results.tasks) else ""
     slides, seeds = len(manifest.test), len(manifest.seeds)
-    said = [f"{data}; {count(slides, 'test slide')}{leak}; {count(seeds, 'seed')}; preset {manifest.preset}."]
-    said += ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
-    light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
-    said += [light] if slides > 1 else ["One test slide, so no band over slides."]
+    tested = folds.tested(results) if results.folded and task is not None else count(slides, "test slide")
+    said = [f"{data}; {tested}{leak}; {count(seeds, 'seed')}; preset {manifest.preset}."]
+    said += [_bands(results)] if results.folded else _of_slides(slides, seeds)
     draws = sorted({series.draws for series in results.asked if series.draws > 1})
     if draws:
         said.append(f"Solid: the declared prediction, mean of {' or '.join(map(str, draws))} draws; dashed: one draw.")
     return " ".join(said)
+
+
+def _of_slides(slides: int, seeds: int) -> list[str]:
+    said = ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
+    light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
+    return [*said, light if slides > 1 else "One test slide, so no band over slides."]
+
+
+def _bands(results: Results) -> str:
+    dark = "Dark band: SD over seeds of the mean over slides. " if len(results.manifest.seeds) > 1 else ""
+    light = "lowest to highest patient" if no_interval(*results.tasks) else "95 % t interval over patients"
+    return f"{dark}Light band: {light}."
 
 
 def _what(results: Results) -> str:
@@ -71,7 +85,8 @@ def _what(results: Results) -> str:
     ]
     if task is None:
         return bullets(["nothing is finished yet", *lines])
-    facts = {name: text for name, text in facts_of(task).items() if name not in _PER_CELL}
+    known = folds.facts(results) if results.folded else facts_of(task)
+    facts = {name: text for name, text in known.items() if name not in _PER_CELL}
     return bullets([*spoken(facts), *lines])
 
 
@@ -88,6 +103,8 @@ def _metric(results: Results, metric: str) -> str:
 
 
 def _reading(results: Results) -> str:
+    if results.folded:
+        return folds.reading(results)
     said = ["mean"]
     said += [f"± sample SD over {len(results.manifest.test)} test slides"] if len(results.manifest.test) > 1 else []
     said += ["±s over seeds (of the mean over slides)"] if len(results.manifest.seeds) > 1 else []
@@ -113,10 +130,16 @@ def _rows(results: Results, metric: str) -> list[list[str]]:
 def _rows_of(results: Results, name: str, metric: str) -> list[list[str]]:
     cells: dict[str, dict[int, str]] = {}
     for genes in results.manifest.genes:
-        for row in results.rows(name, genes):
-            cells.setdefault(row.label, {})[genes] = _cell(results, name, genes, row, metric)
+        for label, text in _cells(results, name, genes, metric).items():
+            cells.setdefault(label, {})[genes] = text
     found = cells or {name: {}}
     return [[label, *(here.get(genes, NONE) for genes in results.manifest.genes)] for label, here in found.items()]
+
+
+def _cells(results: Results, name: str, genes: int, metric: str) -> dict[str, str]:
+    if results.folded:
+        return folds.cells(results, name, genes, metric)
+    return {row.label: _cell(results, name, genes, row, metric) for row in results.rows(name, genes)}
 
 
 def _cell(results: Results, name: str, genes: int, row: Row, metric: str) -> str:
@@ -144,11 +167,13 @@ def _limits(results: Results) -> list[str]:
         lines.append("One seed: how much a curve moves by chance of training and sampling cannot be seen.")
     if task is None:
         return lines
-    if reason := no_interval(task):
+    if reason := no_interval(*results.tasks):
         lines.append(f"{reason[0].upper()}{reason[1:]}: no difference between methods can be called reliable.")
+    elif results.folded:
+        lines.append("Bands are of one curve each: two curves are told apart by their paired difference alone.")
     else:
         lines.append("Bands are standard deviations, no intervals: curves whose bands part need not differ reliably.")
-    if leaking(task):
+    if any(leaking(one) for one in results.tasks):
         lines.append(
             "Test slides share patients with training or validation: nothing here says how new patients are predicted."
         )

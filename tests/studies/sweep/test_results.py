@@ -60,9 +60,10 @@ def test_curves_and_their_two_bands(folder):
     found = curve(read_results(folder), "flag", "pcc")
     assert found.genes == [5, 50]
     assert found.mean == pytest.approx([0.4, 0.05])
-    assert found.over_slides[0] == pytest.approx(statistics.stdev([0.2, 0.3, 0.7]))  # of means over seeds
+    around = statistics.stdev([0.2, 0.3, 0.7])  # of means over seeds
+    assert found.wide[0] == pytest.approx((0.4 - around, 0.4 + around))
     assert found.over_seeds[0] == pytest.approx(statistics.stdev([0.3, 0.5]))  # of means over slides
-    assert found.over_slides[1] == pytest.approx(statistics.stdev([0.0, 0.1]))
+    assert found.wide[1] == pytest.approx((0.05 - statistics.stdev([0.0, 0.1]), 0.05 + statistics.stdev([0.0, 0.1])))
     assert found.over_seeds[1] is None
     single = curve(read_results(folder), "flag", "pcc", SINGLE)
     assert (single.genes, single.mean) == ([5, 50], pytest.approx([0.3, 0.3]))
