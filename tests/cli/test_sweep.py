@@ -214,3 +214,19 @@ def test_variants_alone(stbench):
     assert ["curve", "own (ridge); alpha=5.0"] in lines
     (controls,) = [text for name, text in lines if name == "controls"]
     assert "ridge, " in controls
+
+
+def test_all_folds_of_a_rule_lie_in_one_folder(stbench):
+    words = [*SWEEP, "--methods", "ridge,ridge-slide,random-spot", "--no-controls", "--split", "lopo", "--out", "mine"]
+    ended = stbench(*words)
+    assert ended.code == 0, ended.err
+    found, folds = records("mine"), [f"lopo-P0{patient}" for patient in (1, 2, 3)]
+    assert {f"{fold}/g{genes}/seed0/ridge-slide" for fold in folds for genes in (4, 6)} <= set(found)
+    assert "--split lopo-P02 " in found["lopo-P02/g6/seed0/ridge"].command
+    (page,) = Path("mine").glob("simulated-genes-lopo-*.md")
+    assert "From 4 to 6 genes, whether PCC falls beyond `ridge-slide` cannot be said from 3" in page.read_text()
+    assert "0 to run" in stbench(*words).out
+
+
+def test_an_ablation_takes_one_fold(stbench):
+    assert "--split: expected one fold, found 3" in stbench("ablate", "--method", "flag", "--split", "kfold-3").reason

@@ -14,9 +14,12 @@ from stbench.pages.patients import no_interval
 from stbench.pages.rows import Row, mean_text, standing
 from stbench.pages.tables import NONE, Emphasis, Table
 from stbench.studies.sweep import folds
+from stbench.studies.sweep.relative_page import relative_parts, verdict
 from stbench.studies.sweep.results import Results, Trouble, cell_of, over_seeds
 from stbench.text import count, listed
 
+LESS = "-less"
+"""Ends the name of the figure of scores less a control."""
 _PER_CELL = ("task", "panel", "protocol", "seeds")  # facts that differ between panel sizes
 
 
@@ -24,10 +27,12 @@ def page(results: Results) -> str:
     """Markdown: what was compared, figure, tables, failures, times, how to repeat it."""
     parts = [
         f"# Panel size: {inline(cohort_title(results))}",
+        inline(verdict(results)) if results.folded else "",
         _what(results),
         f"![scores against the number of genes]({results.manifest.name}.png)" if results.metrics else "",
         inline(caption(results)) if results.metrics else "",
         *(_metric(results, metric) for metric in results.metrics),
+        *(relative_parts(results, f"{results.manifest.name}{LESS}") if results.folded and results.metrics else []),
         "## What these numbers are not",
         bullets(_limits(results)),
         *troubles_of(results.troubles),
@@ -63,6 +68,13 @@ def caption(results: Results) -> str:
     return " ".join(said)
 
 
+def relative_caption(results: Results) -> str:
+    """The same for the figure of scores less a control."""
+    first = caption(results).partition(". ")[0]
+    zero = "Zero: the control on the same panel and fold; a falling line is a fall beyond the control's."
+    return f"{first}. {zero} Band: {results.band.replace('patients', 'patients and seeds')}."
+
+
 def _of_slides(slides: int, seeds: int) -> list[str]:
     said = ["Dark band: SD over seeds of the mean over slides."] if seeds > 1 else ["One seed, so no band over seeds."]
     light = f"Light band: SD over slides{' of the mean over seeds' if seeds > 1 else ''}."
@@ -71,8 +83,7 @@ def _of_slides(slides: int, seeds: int) -> list[str]:
 
 def _bands(results: Results) -> str:
     dark = "Dark band: SD over seeds of the mean over slides. " if len(results.manifest.seeds) > 1 else ""
-    light = "lowest to highest patient" if no_interval(*results.tasks) else "95 % t interval over patients"
-    return f"{dark}Light band: {light}."
+    return f"{dark}Light band: {results.band}."
 
 
 def _what(results: Results) -> str:

@@ -8,12 +8,16 @@ from pathlib import Path
 from stbench.files import write_text
 from stbench.pages.figures import save_figure
 from stbench.studies.sweep.curves import draw
-from stbench.studies.sweep.page import caption, page
+from stbench.studies.sweep.page import LESS, caption, page, relative_caption
+from stbench.studies.sweep.relative import relative_csv
+from stbench.studies.sweep.relative_curves import draw_relative
 from stbench.studies.sweep.results import read_results, results_csv
 
 
 def write_report(out: Path) -> list[Path]:
     """Write ``<cohort>-genes-<split>-<digits>.md``, ``.csv``, ``.png`` and ``.svg`` into the folder of a sweep.
+
+    Of several folds also ``<the same>-less.png`` and ``.svg``: scores less those of controls.
 
     The same records give the same bytes, whatever was run last.
 
@@ -28,9 +32,12 @@ def write_report(out: Path) -> list[Path]:
     """
     results = read_results(out)
     base = out / results.manifest.name
-    written = write_texts(out, {f"{base.name}.md": page(results), f"{base.name}.csv": results_csv(results)})
+    numbers = results_csv(results) + (relative_csv(results) if results.folded else "")
+    written = write_texts(out, {f"{base.name}.md": page(results), f"{base.name}.csv": numbers})
     figures = save_figure(draw(results, caption(results)), base) if results.metrics else []
-    return [*written, *figures]
+    relative = draw_relative(results, relative_caption(results)) if results.folded and results.metrics else None
+    more = [] if relative is None else save_figure(relative, base.with_name(f"{base.name}{LESS}"))
+    return [*written, *figures, *more]
 
 
 def write_texts(out: Path, texts: Mapping[str, str]) -> list[Path]:
