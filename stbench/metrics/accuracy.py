@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stbench.errors import DataError
 from stbench.metrics.score import (
     CONSTANT,
+    Centred,
     FloatArray,
     Score,
     as_matrix,
-    as_pair,
+    by_genes,
     centred,
     correlation,
     flattened,
+    held_pair,
     over_genes,
 )
 
@@ -40,10 +44,15 @@ def pcc(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
+    per_gene, flat = by_genes(_correlations, true, pred)
+    return over_genes(per_gene, NO_GENE, n_constant=int(flat.sum()))
+
+
+def _correlations(truth: FloatArray, prediction: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Of every gene, 0 where only the prediction is constant, and where that is."""
     y, p = centred(truth), centred(prediction)
     flat = flattened(y, p)
-    return over_genes(np.where(flat, 0.0, correlation(y, p)), NO_GENE, n_constant=int(flat.sum()))
+    return np.where(flat, 0.0, correlation(y, p)), flat
 
 
 def mse(true: ArrayLike, pred: ArrayLike) -> Score:
@@ -58,8 +67,8 @@ def mse(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
-    return over_genes(np.square(truth - prediction).mean(axis=0), "")
+    (per_gene,) = by_genes(lambda truth, prediction: (np.square(truth - prediction).mean(axis=0),), true, pred)
+    return over_genes(per_gene, "")
 
 
 def mae(true: ArrayLike, pred: ArrayLike) -> Score:
@@ -74,8 +83,8 @@ def mae(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
-    return over_genes(np.abs(truth - prediction).mean(axis=0), "")
+    (per_gene,) = by_genes(lambda truth, prediction: (np.abs(truth - prediction).mean(axis=0),), true, pred)
+    return over_genes(per_gene, "")
 
 
 def partial_pcc(true: ArrayLike, pred: ArrayLike, log_depth: ArrayLike) -> Score:
@@ -94,18 +103,47 @@ def partial_pcc(true: ArrayLike, pred: ArrayLike, log_depth: ArrayLike) -> Score
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
+    truth, prediction = held_pair(true, pred)
     depth = as_matrix(np.reshape(np.asarray(log_depth), (-1, 1)), "log depth")
     if len(depth) != len(truth):
         raise DataError(f"expected log depth of {len(truth)} spots as the truth, found {len(depth)}")
-    y, p, d = centred(truth), centred(prediction), centred(depth)
+    d = centred(depth)
+    per_gene, flat = by_genes(lambda y, p: _given_depth(centred(y), centred(p), d), truth, prediction)
+    reason = "every gene is constant in the truth or a line in the depth"
+    return over_genes(per_gene, reason, n_constant=int(flat.sum()))
+
+
+def _given_depth(y: Centred, p: Centred, d: Centred) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Partial correlation of every gene, 0 where only the prediction is constant, and where that is."""
     r_yp, r_yd, r_pd = correlation(y, p), correlation(y, d), correlation(p, d)
     left = (1 - r_yd**2) * (1 - r_pd**2)
     defined = np.minimum(1 - r_yd**2, 1 - r_pd**2) > AFFINE
     flat = flattened(y, p) & (1 - r_yd**2 > AFFINE)
     partial = np.where(defined, r_yp - r_yd * r_pd, np.nan) / np.sqrt(np.where(defined, left, 1.0))
-    reason = "every gene is constant in the truth or a line in the depth"
-    return over_genes(np.where(flat, 0.0, partial), reason, n_constant=int(flat.sum()))
+    return np.where(flat, 0.0, partial), flat
+
+
+class _OfSlide(NamedTuple):
+    """Moments of truth and prediction, in this order, over the n spots of a slide; the letters of :class:`_Moments`."""
+
+    n: int
+    mean: FloatArray
+    squares: FloatArray
+    products: FloatArray
+    largest: FloatArray
+
+    @classmethod
+    def of(cls, true: ArrayLike, pred: ArrayLike) -> Self:
+        found = by_genes(cls._of_genes, true, pred)
+        return cls(len(np.asarray(true)), *found)
+
+    @staticmethod
+    def _of_genes(truth: FloatArray, prediction: FloatArray) -> tuple[FloatArray, ...]:
+        pair = np.stack((truth, prediction))
+        mean = pair.mean(axis=1)
+        z = pair - mean[:, None]
+        squares, products = np.einsum("sij,sij->sj", z, z), np.einsum("ij,ij->j", z[0], z[1])
+        return mean, squares, products, np.abs(pair).max(axis=1)
 
 
 class _Moments:
@@ -118,16 +156,12 @@ class _Moments:
         self.products = np.zeros(1)
         self.largest = np.zeros((2, 1))
 
-    def add(self, pair: FloatArray) -> None:
-        """Add (2, n_spots, n_genes) truth and prediction."""
-        n = pair.shape[1]
-        mean = pair.mean(axis=1)
-        z = pair - mean[:, None]
-        shift, weight = mean - self.mean, self.n * n / (self.n + n)
-        self.squares = self.squares + np.einsum("sij,sij->sj", z, z) + weight * shift**2
-        self.products = self.products + np.einsum("ij,ij->j", z[0], z[1]) + weight * shift[0] * shift[1]
+    def add(self, slide: _OfSlide) -> None:
+        n, shift, weight = slide.n, slide.mean - self.mean, self.n * slide.n / (self.n + slide.n)
+        self.squares = self.squares + slide.squares + weight * shift**2
+        self.products = self.products + slide.products + weight * shift[0] * shift[1]
         self.mean = self.mean + shift * n / (self.n + n)
-        self.largest = np.maximum(self.largest, np.abs(pair).max(axis=1))
+        self.largest = np.maximum(self.largest, slide.largest)
         self.n += n
 
 
@@ -155,12 +189,13 @@ class PooledPcc:
         """
         self._add(true, pred)
 
-    def _add(self, true: ArrayLike, pred: ArrayLike) -> FloatArray:
-        pair = np.stack(as_pair(true, pred))
-        if self._all.n and self._all.products.shape != (pair.shape[2],):
-            raise DataError(f"expected {len(self._all.products)} genes as in earlier slides, found {pair.shape[2]}")
-        self._all.add(pair)
-        return pair
+    def _add(self, true: ArrayLike, pred: ArrayLike) -> _OfSlide:
+        slide = _OfSlide.of(true, pred)
+        if self._all.n and self._all.products.shape != slide.products.shape:
+            found = len(slide.products)
+            raise DataError(f"expected {len(self._all.products)} genes as in earlier slides, found {found}")
+        self._all.add(slide)
+        return slide
 
     def value(self) -> Score:
         """The score of all slides added so far; undefined before the first."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stbench.metrics.accuracy import pcc
-from stbench.metrics.score import CONSTANT, FloatArray, Score, as_pair, centred
+from stbench.metrics.score import CONSTANT, FloatArray, Score, centred, gene_blocks, held_pair
 
 FLAT = "every gene is constant in the prediction"
 
@@ -28,13 +28,13 @@ def pc1_share(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    _, prediction = as_pair(true, pred)
-    z = _varying(prediction)
+    z = _varying(held_pair(true, pred)[1])
     n_used, n_undefined = _counts(z)
     if not n_used:
         return Score(None, 0, n_undefined, reason=FLAT)
     first = _first_component(z)
-    return Score(min(float(np.square(first).sum() / np.square(z).sum()), 1.0), n_used, n_undefined)
+    explained, all_ = (float(np.square(part, out=part).sum()) for part in (first, z))
+    return Score(min(explained / all_, 1.0), n_used, n_undefined)
 
 
 def pc1_pcc(true: ArrayLike, pred: ArrayLike) -> Score:
@@ -55,17 +55,26 @@ def pc1_pcc(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
+    truth, prediction = held_pair(true, pred)
     z = _varying(prediction)
     first = _first_component(z)
-    untouched = np.abs(first).max(axis=0) <= CONSTANT * np.abs(z).max(axis=0)  # a weight of rounding has any sign
-    return pcc(truth, np.where(untouched, 0.0, first))
+    untouched = _largest(first) <= CONSTANT * _largest(z)  # a weight of rounding has any sign
+    del z  # with many spots and genes what is held counts
+    first[:, untouched] = 0.0
+    return pcc(truth, first)
 
 
-def _varying(prediction: FloatArray) -> FloatArray:
+def _varying(prediction: NDArray[np.floating]) -> FloatArray:
     """(n_spots, n_genes) without gene means; genes that vary by rounding alone are 0."""
-    found = centred(prediction)
-    return np.where(found.constant, 0.0, found.z)
+    z = np.empty(prediction.shape)
+    for genes in gene_blocks(z.shape):
+        found = centred(prediction[:, genes].astype(np.float64, copy=False))
+        z[:, genes] = np.where(found.constant, 0.0, found.z)
+    return z
+
+
+def _largest(values: FloatArray) -> FloatArray:
+    return np.maximum(values.max(axis=0), -values.min(axis=0))
 
 
 def _counts(z: FloatArray) -> tuple[int, int]:

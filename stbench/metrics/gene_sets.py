@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stbench.errors import DataError
 from stbench.metrics.accuracy import pcc
-from stbench.metrics.score import FloatArray, Score, as_matrix, as_pair, centred, over_genes
+from stbench.metrics.score import FloatArray, Score, as_held, centred, held_pair, over_genes
 from stbench.metrics.structure import gsc
 
 FEWEST = 5  # genes of a set in the panel, below which it is left out
@@ -35,7 +35,7 @@ def gene_set_pcc(true: ArrayLike, pred: ArrayLike, genes: Sequence[str], sets: M
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
+    truth, prediction = held_pair(true, pred)
     members = _members(genes, sets, truth.shape[1])
     used = [columns for columns in members if len(columns) >= FEWEST]
     if not used:
@@ -62,7 +62,7 @@ def gene_set_gsc(true: ArrayLike, pred: ArrayLike, genes: Sequence[str], sets: M
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = as_pair(true, pred)
+    truth, prediction = held_pair(true, pred)
     members = _members(genes, sets, truth.shape[1])
     used = [columns for columns in members if len(columns) >= FEWEST]
     each = np.array([float(gsc(truth[:, columns], prediction[:, columns])) for columns in used])
@@ -86,7 +86,7 @@ def set_scores(expression: ArrayLike, genes: Sequence[str], sets: Mapping[str, S
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    values = as_matrix(expression, "expression")
+    values = as_held(expression, "expression")
     found = dict(zip(sets, _members(genes, sets, values.shape[1]), strict=True))
     used = {name: columns for name, columns in found.items() if len(columns) >= FEWEST}
     return dict(zip(used, _scores(values, list(used.values())).T, strict=True)) if used else {}
@@ -99,11 +99,12 @@ def _members(genes: Sequence[str], sets: Mapping[str, Sequence[str]], n_genes: i
     return [[column for column, gene in enumerate(genes) if gene in wanted] for wanted in map(set, sets.values())]
 
 
-def _scores(values: FloatArray, members: Sequence[Sequence[int]]) -> FloatArray:
+def _scores(values: NDArray[np.floating], members: Sequence[Sequence[int]]) -> FloatArray:
     """(n_spots, n_sets); constant genes are 0 everywhere."""
-    found = centred(values)
-    sd = np.sqrt(found.sum_squares / len(values))
-    z = np.where(found.constant, 0.0, found.z / np.where(found.constant, 1.0, sd))
+    found = centred(values.astype(np.float64, copy=False))
+    z, sd = found.z, np.sqrt(found.sum_squares / len(values))
+    z /= np.where(found.constant, 1.0, sd)
+    z[:, found.constant] = 0.0
     return np.stack([z[:, columns].mean(axis=1) for columns in members], axis=1)
 
 

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from stbench.errors import DataError
-from stbench.metrics.score import FloatArray, Score, as_draws, as_pair, centred, over_genes
+from stbench.metrics.score import FloatArray, Score, as_draws, by_genes, centred, gene_blocks, over_genes
 
 ONE_DRAW = "needs at least two draws, found one"
 NO_SPREAD = "needs at least two draws, or the residuals of a point prediction on validation slides; found neither"
-_BLOCK = 1024  # spots sorted at once; bounds the memory
+_BLOCK = 1024  # spots worked on at once; bounds the memory
 _PAIRS = 2000  # gene pairs of the variogram score
 _PAIR_BLOCK = 2**16  # spots x pairs at once, small enough for a cache
 
@@ -51,7 +51,7 @@ def crps(true: ArrayLike, draws: ArrayLike, spread: ArrayLike | None = None) -> 
     return over_genes(total / n_spots, "")
 
 
-def _dressed(truth: FloatArray, point: NDArray[np.floating], spread: ArrayLike | None) -> Score:
+def _dressed(truth: NDArray[np.floating], point: NDArray[np.floating], spread: ArrayLike | None) -> Score:
     """CRPS of normal laws around a point prediction, undefined where their spread is not known."""
     n_genes = truth.shape[1]
     if spread is None:
@@ -59,12 +59,19 @@ def _dressed(truth: FloatArray, point: NDArray[np.floating], spread: ArrayLike |
     s = np.asarray(spread, dtype=np.float64)
     if s.shape != (n_genes,) or not (np.isfinite(s) & (s >= 0)).all():
         raise DataError(f"expected a finite spread of each of {n_genes} genes, 0 or more, found {s.shape}: {s}")
-    error = truth - point
+    blocks = [
+        _normal(truth[:, genes].astype(np.float64) - point[:, genes], s[genes]) for genes in gene_blocks(truth.shape)
+    ]
+    per_gene = np.concatenate(blocks)
+    return Score(float(per_gene.mean()), n_genes, 0, per_gene, dressed=True)
+
+
+def _normal(error: FloatArray, s: FloatArray) -> FloatArray:
+    """(n_genes,) CRPS of centred normal laws of spread s at (n_spots, n_genes) errors, mean over spots."""
     z = error / np.where(s > 0, s, 1.0)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     normal = error * erf(z / np.sqrt(2)) + s * (2 * density - 1 / np.sqrt(np.pi))
-    per_gene = np.where(s > 0, normal, np.abs(error)).mean(axis=0)
-    return Score(float(per_gene.mean()), n_genes, 0, per_gene, dressed=True)
+    return np.asarray(np.where(s > 0, normal, np.abs(error)).mean(axis=0))
 
 
 def energy_score(true: ArrayLike, draws: ArrayLike) -> Score:
@@ -92,7 +99,9 @@ def energy_score(true: ArrayLike, draws: ArrayLike) -> Score:
 
 def _distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Euclidean distance over genes, mean over spots."""
-    return float(np.linalg.norm(first.astype(np.float64) - second, axis=1).mean())
+    rows = [slice(start, start + _BLOCK) for start in range(0, len(first), _BLOCK)]
+    parts = [np.linalg.norm(first[some].astype(np.float64) - second[some], axis=1) for some in rows]
+    return float(np.concatenate(parts).mean())
 
 
 def variogram_score(true: ArrayLike, draws: ArrayLike) -> Score:
@@ -118,7 +127,7 @@ def variogram_score(true: ArrayLike, draws: ArrayLike) -> Score:
     total, size = 0.0, max(1, _PAIR_BLOCK // len(first))
     for start in range(0, n_spots, size):
         rows = slice(start, start + size)
-        roots = _roots(truth[rows], first, second)
+        roots = _roots(truth[rows].astype(np.float64), first, second)
         mean, squares = np.zeros_like(roots), np.zeros_like(roots)
         for number, draw in enumerate(stack, start=1):
             shift = _roots(draw[rows], first, second) - mean
@@ -156,10 +165,14 @@ def variance_ratio(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = (centred(matrix) for matrix in as_pair(true, pred))
-    spread = np.where(prediction.constant, 0.0, prediction.sum_squares)
-    ratio = np.where(truth.constant, np.nan, spread / np.where(truth.constant, 1.0, truth.sum_squares))
+    (ratio,) = by_genes(_ratio, true, pred)
     return over_genes(ratio, "every gene is constant in the truth", median=True)
+
+
+def _ratio(true: FloatArray, pred: FloatArray) -> tuple[FloatArray]:
+    truth, prediction = centred(true), centred(pred)
+    spread = np.where(prediction.constant, 0.0, prediction.sum_squares)
+    return (np.where(truth.constant, np.nan, spread / np.where(truth.constant, 1.0, truth.sum_squares)),)
 
 
 def draw_variance(true: ArrayLike, draws: ArrayLike) -> Score:
@@ -178,12 +191,18 @@ def draw_variance(true: ArrayLike, draws: ArrayLike) -> Score:
     truth, stack = as_draws(true, draws)
     if len(stack) < 2:
         return Score(None, 0, truth.shape[1], reason=ONE_DRAW)
-    mean, squares = np.zeros(truth.shape), np.zeros(truth.shape)
+    blocks = [_between(stack[:, :, genes]) for genes in gene_blocks(truth.shape)]
+    return over_genes(np.concatenate(blocks) / (len(stack) - 1), "")
+
+
+def _between(stack: NDArray[np.floating]) -> FloatArray:
+    """(n_genes,) sum of squares of draws around their mean, mean over spots."""
+    mean, squares = np.zeros(stack.shape[1:]), np.zeros(stack.shape[1:])
     for number, draw in enumerate(stack, start=1):
         shift = draw - mean
         mean += shift / number
         squares += shift * (draw - mean)
-    return over_genes(squares.mean(axis=0) / (len(stack) - 1), "")
+    return np.asarray(squares.mean(axis=0))
 
 
 def coverage_error(true: ArrayLike, draws: ArrayLike) -> Score:
@@ -203,13 +222,18 @@ def coverage_error(true: ArrayLike, draws: ArrayLike) -> Score:
     n_draws = len(stack)
     if n_draws < 2:
         return Score(None, 0, truth.shape[1], reason=ONE_DRAW)
+    blocks = [_covered(truth[:, genes], stack[:, :, genes]) for genes in gene_blocks(truth.shape)]
+    return over_genes(np.concatenate(blocks) - (n_draws - 1) / (n_draws + 1), "")
+
+
+def _covered(truth: NDArray[np.floating], stack: NDArray[np.floating]) -> FloatArray:
+    """(n_genes,) share of truths between the smallest and the largest draw."""
     below, equal = np.zeros(truth.shape, dtype=np.int32), np.zeros(truth.shape, dtype=np.int32)
     for draw in stack:
         below += draw < truth
         equal += draw == truth
-    ranks_outside = (below == 0).astype(np.int32) + (below + equal == n_draws)
-    covered = (1 - ranks_outside / (equal + 1)).mean(axis=0)
-    return over_genes(covered - (n_draws - 1) / (n_draws + 1), "")
+    ranks_outside = (below == 0).astype(np.int32) + (below + equal == len(stack))
+    return np.asarray((1 - ranks_outside / (equal + 1)).mean(axis=0))
 
 
 def interval_width(true: ArrayLike, draws: ArrayLike) -> Score:
@@ -228,4 +252,6 @@ def interval_width(true: ArrayLike, draws: ArrayLike) -> Score:
     truth, stack = as_draws(true, draws)
     if len(stack) < 2:
         return Score(None, 0, truth.shape[1], reason=ONE_DRAW)
-    return over_genes((stack.max(axis=0).astype(np.float64) - stack.min(axis=0)).mean(axis=0), "")
+    parts = (stack[:, :, genes] for genes in gene_blocks(truth.shape))
+    widths = [(part.max(axis=0).astype(np.float64) - part.min(axis=0)).mean(axis=0) for part in parts]
+    return over_genes(np.concatenate(widths), "")

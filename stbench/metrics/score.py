@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +13,7 @@ from stbench.errors import DataError
 
 FloatArray = NDArray[np.float64]
 
+BLOCK = 2**24  # values of the genes that are worked on at once, 128 MB in float64
 CONSTANT = 1e-7
 """A gene is constant if its standard deviation is at most this times its largest absolute value (float32 rounding)."""
 
@@ -88,7 +91,14 @@ def as_matrix(values: ArrayLike, what: str) -> FloatArray:
     Raises:
         DataError: not two-dimensional, empty, or a value is not finite.
     """
-    array = np.asarray(values, dtype=np.float64)
+    return as_held(values, what).astype(np.float64, copy=False)
+
+
+def as_held(values: ArrayLike, what: str) -> NDArray[np.floating]:
+    """(n_spots, n_genes), not copied where it is float32 or float64, else in float64; raises as :func:`as_matrix`."""
+    array = np.asarray(values)
+    if array.dtype not in (np.float32, np.float64):
+        array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or not array.size:
         raise DataError(f"expected {what} of shape (n_spots, n_genes), found shape {array.shape}; pass one slide")
     if not np.isfinite(array).all():
@@ -105,23 +115,64 @@ def as_pair(true: ArrayLike, pred: ArrayLike) -> tuple[FloatArray, FloatArray]:
     Raises:
         DataError: a matrix is bad (:func:`as_matrix`) or the shapes differ.
     """
-    first, second = as_matrix(true, "true expression"), as_matrix(pred, "predicted expression")
+    first, second = held_pair(true, pred)
+    return first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
+
+
+def held_pair(true: ArrayLike, pred: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Truth and prediction of one shape as :func:`as_held` leaves them; raises as :func:`as_pair`."""
+    first, second = as_held(true, "true expression"), as_held(pred, "predicted expression")
     if first.shape != second.shape:
         raise DataError(f"expected a prediction of shape {first.shape} as the truth, found {second.shape}")
     return first, second
 
 
-def as_draws(true: ArrayLike, draws: ArrayLike) -> tuple[FloatArray, NDArray[np.floating]]:
-    """Truth in float64 and draws in the precision they came in, so that a large stack is not copied.
+def gene_blocks(shape: tuple[int, ...]) -> list[slice]:
+    """Columns of a (..., n_spots, n_genes) array, some genes at a time: what is worked on then has a bounded size.
+
+    Blocks hold two genes at least, where there are two: numpy sums a lone column in another order.
+    """
+    n_spots, n_genes = shape[-2:]
+    n_blocks = -(-n_genes // max(4, BLOCK // n_spots))
+    ends = [n_genes * number // n_blocks for number in range(n_blocks + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
+
+
+def by_genes(
+    measure: Callable[[FloatArray, FloatArray], tuple[NDArray[Any], ...]], true: ArrayLike, pred: ArrayLike
+) -> tuple[NDArray[Any], ...]:
+    """What a measure that looks at genes one by one says of all, some genes at a time.
+
+    Args:
+        measure: of (n_spots, n) truth and prediction of n genes; gives arrays (..., n).
+        true: (n_spots, n_genes) expression.
+        pred: (n_spots, n_genes), same scale.
+
+    Returns:
+        The arrays, (..., n_genes) each.
+
+    Raises:
+        DataError: as of :func:`as_pair`.
+    """
+    truth, prediction = held_pair(true, pred)
+    parts = [
+        measure(*(held[:, genes].astype(np.float64, copy=False) for held in (truth, prediction)))
+        for genes in gene_blocks(truth.shape)
+    ]
+    return tuple(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+
+
+def as_draws(true: ArrayLike, draws: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Truth and draws in the precision they came in, so that a large stack is not copied.
 
     Raises:
         DataError: a matrix is bad (:func:`as_matrix`) or the shape is not (n_draws, n_spots, n_genes).
     """
-    expression, stack = as_matrix(true, "true expression"), np.asarray(draws)
+    expression, stack = as_held(true, "true expression"), np.asarray(draws)
     if stack.ndim != 3 or not len(stack) or stack.shape[1:] != expression.shape:
         raise DataError(f"expected draws of shape (n_draws, *{expression.shape}), found {stack.shape}")
     for number, draw in enumerate(stack):
-        as_matrix(draw, f"draw {number}")
+        as_held(draw, f"draw {number}")
     return expression, stack
 
 
@@ -147,7 +198,15 @@ def centred(values: FloatArray) -> Centred:
     return Centred(z, sum_squares, np.sqrt(sum_squares / len(values)) <= CONSTANT * largest)
 
 
-def flattened(truth: Centred, prediction: Centred) -> NDArray[np.bool_]:
+class Varying(Protocol):
+    """Genes of which is known whether they vary."""
+
+    @property
+    def constant(self) -> NDArray[np.bool_]:
+        """(n_genes,) whether the gene does not vary over spots."""
+
+
+def flattened(truth: Varying, prediction: Varying) -> NDArray[np.bool_]:
     """(n_genes,) whether the prediction leaves a gene constant though the truth varies."""
     return prediction.constant & ~truth.constant
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,19 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from stbench.errors import DataError
-from stbench.metrics.score import Centred, FloatArray, Score, as_matrix, as_pair, centred, correlation, flattened
+from stbench.metrics.score import (
+    Centred,
+    FloatArray,
+    Score,
+    Varying,
+    as_matrix,
+    by_genes,
+    centred,
+    correlation,
+    flattened,
+    gene_blocks,
+    held_pair,
+)
 
 TIE = 0.02  # neighbours this much further away than the k-th are ties
 MAX_PITCHES = 2.0  # longer edges join fragments across gaps
@@ -42,17 +54,18 @@ def gsc(true: ArrayLike, pred: ArrayLike) -> Score:
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = (centred(matrix) for matrix in as_pair(true, pred))
+    expression, predicted = held_pair(true, pred)
+    truth, prediction = _of_genes(expression, predicted, None)
     used = ~(truth.constant | prediction.constant)
     said = _Counts(used, flattened(truth, prediction))
     if reason := _unusable(truth, prediction):
         return said.score(None, reason)
-    v_pred = _pairs(prediction, used)
+    v_pred = _pairs(predicted, used)
     if (np.abs(v_pred) > 1 - RANK_ONE).all():
         return said.score(None, "the prediction has rank one: every gene is the same map")
-    predicted = centred(v_pred[:, None])
+    of_pairs = centred(v_pred[:, None])
     del v_pred  # a fifth of a GB for 5,000 genes, as everything of all pairs
-    value = correlation(centred(_pairs(truth, used)[:, None]), predicted)[0]
+    value = correlation(centred(_pairs(expression, used)[:, None]), of_pairs)[0]
     return said.score(value, "gene-gene correlations are all equal" if np.isnan(value) else "")
 
 
@@ -78,18 +91,14 @@ def ssc(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, paper: b
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = _maps(true, pred, xy)
-    weights = _graph(xy, k, paper=paper)
-    if isinstance(weights, CrowdedError):
-        return _unscored(truth, prediction, weights)
-    i_true, i_pred = _moran(truth, weights), _moran(prediction, weights)
-    used = ~(np.isnan(i_true) | np.isnan(i_pred))
+    truth, prediction, crowded = _maps(true, pred, xy, k, paper=paper)
+    used = ~(np.isnan(truth.moran) | np.isnan(prediction.moran))
     said = _Counts(used, flattened(truth, prediction))
-    if reason := _unusable(truth, prediction) or ("" if used.any() else "no spot has a neighbour"):
+    if reason := crowded or _unusable(truth, prediction) or ("" if used.any() else "no spot has a neighbour"):
         return said.score(None, reason)
-    if i_pred[used].std() < MIN_MORAN_SD:
+    if prediction.moran[used].std() < MIN_MORAN_SD:
         return said.score(None, "the predicted Moran's I are equal up to rounding")
-    value = correlation(centred(i_true[used, None]), centred(i_pred[used, None]))[0]
+    value = correlation(centred(truth.moran[used, None]), centred(prediction.moran[used, None]))[0]
     return said.score(value, "the true Moran's I are all equal" if np.isnan(value) else "")
 
 
@@ -109,13 +118,10 @@ def moran_bias(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int = 8, *, p
     Raises:
         DataError: shapes differ or a value is not finite.
     """
-    truth, prediction = _maps(true, pred, xy)
-    weights = _graph(xy, k, paper=paper)
-    if isinstance(weights, CrowdedError):
-        return _unscored(truth, prediction, weights, np.full(len(truth.constant), np.nan))
-    difference = _moran(prediction, weights) - _moran(truth, weights)
+    truth, prediction, crowded = _maps(true, pred, xy, k, paper=paper)
+    difference = prediction.moran - truth.moran
     used = ~np.isnan(difference)
-    reason = "" if used.any() else "no gene has a Moran's I on both sides"
+    reason = crowded or ("" if used.any() else "no gene has a Moran's I on both sides")
     value = float(difference[used].mean()) if used.any() else None
     return _Counts(used, flattened(truth, prediction)).score(value, reason, difference)
 
@@ -237,41 +243,53 @@ class _Counts(NamedTuple):
         return Score(value, n_used, len(self.used) - n_used, per_gene, reason, int(self.flat.sum()))
 
 
-def _maps(true: ArrayLike, pred: ArrayLike, xy: ArrayLike) -> tuple[Centred, Centred]:
-    truth, prediction = as_pair(true, pred)
+class _Maps(NamedTuple):
+    """(n_genes,) Moran's I of every gene, NaN where it has none, and whether the gene does not vary over spots."""
+
+    moran: FloatArray
+    constant: NDArray[np.bool_]
+
+
+def _maps(true: ArrayLike, pred: ArrayLike, xy: ArrayLike, k: int, *, paper: bool) -> tuple[_Maps, _Maps, str]:
+    """Of truth and prediction; NaN with a reason where spots lie on a heap."""
+    truth, prediction = held_pair(true, pred)
     if len(positions := as_matrix(xy, "positions")) != len(truth):
         raise DataError(f"expected positions of {len(truth)} spots as in the truth, found {len(positions)}")
-    return centred(truth), centred(prediction)
-
-
-def _graph(xy: ArrayLike, k: int, *, paper: bool) -> csr_matrix | CrowdedError:
     try:
-        return spatial_weights(xy, k, ties=False, max_pitches=None) if paper else spatial_weights(xy, k)
+        weights = spatial_weights(xy, k, ties=False, max_pitches=None) if paper else spatial_weights(xy, k)
     except CrowdedError as error:
-        return error
+        return *_of_genes(truth, prediction, None), str(error)
+    return *_of_genes(truth, prediction, weights), ""
 
 
-def _unscored(truth: Centred, prediction: Centred, error: CrowdedError, per_gene: FloatArray | None = None) -> Score:
-    none = np.zeros(len(truth.constant), dtype=bool)
-    return _Counts(none, flattened(truth, prediction)).score(None, str(error), per_gene)
+def _of_genes(truth: ArrayLike, prediction: ArrayLike, weights: csr_matrix | None) -> tuple[_Maps, _Maps]:
+    def measure(*pair: FloatArray) -> tuple[NDArray[Any], ...]:
+        y, p = map(centred, pair)
+        return (*(_moran(maps, weights) for maps in (y, p)), y.constant, p.constant)
+
+    i_true, i_pred, flat_true, flat_pred = by_genes(measure, truth, prediction)
+    return _Maps(i_true, flat_true), _Maps(i_pred, flat_pred)
 
 
-def _moran(maps: Centred, weights: csr_matrix) -> FloatArray:
-    n, s0 = len(maps.z), weights.sum()
-    if s0 == 0:
+def _moran(maps: Centred, weights: csr_matrix | None) -> FloatArray:
+    if weights is None or (s0 := weights.sum()) == 0:
         return np.full(maps.z.shape[1], np.nan)
     cross: FloatArray = np.einsum("ij,ij->j", maps.z, weights @ maps.z)
-    return np.where(maps.constant, np.nan, n / s0 * cross / np.where(maps.constant, 1.0, maps.sum_squares))
+    return np.where(maps.constant, np.nan, len(maps.z) / s0 * cross / np.where(maps.constant, 1.0, maps.sum_squares))
 
 
-def _pairs(maps: Centred, used: NDArray[np.bool_]) -> FloatArray:
+def _pairs(values: NDArray[np.floating], used: NDArray[np.bool_]) -> FloatArray:
     """Strict upper triangle of the gene-gene correlations (Eq. 18)."""
-    unit = maps.z[:, used] / np.sqrt(maps.sum_squares[used])
+    unit, ends = np.empty((used.sum(), len(values))).T, np.cumsum(used)
+    for genes in gene_blocks(values.shape):
+        maps, own = centred(values[:, genes].astype(np.float64, copy=False)), used[genes]
+        end = ends[genes][-1]
+        unit[:, end - own.sum() : end] = maps.z[:, own] / np.sqrt(maps.sum_squares[own])
     all_ = unit.T @ unit
     return np.concatenate([row[gene:] for gene, row in enumerate(all_, start=1)])  # indices would take twice its room
 
 
-def _unusable(truth: Centred, prediction: Centred) -> str:
+def _unusable(truth: Varying, prediction: Varying) -> str:
     """Why no structure can be compared, empty if it can."""
     flat = int(flattened(truth, prediction).sum())
     if flat > MAX_CONSTANT * len(prediction.constant):
