@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
 from stbench.errors import DataError
-from stbench.metrics.score import FloatArray, Score, as_matrix, as_pair, centred
+from stbench.metrics.score import Content, FloatArray, Score, as_matrix, as_pair, centred
 from stbench.metrics.summary import STEADY
 
 N_COMPONENTS = 20
@@ -132,7 +132,7 @@ def cluster(values: ArrayLike, k: int, seed: int = 0) -> Codes:
         (n_spots,) cluster of each spot.
     """
     matrix = as_matrix(values, "expression")
-    return _cluster(matrix.tobytes(), matrix.shape, k, seed).copy()
+    return _cluster(Content(matrix), k, seed).copy()
 
 
 def matched(codes: Codes, clusters: Codes) -> Codes:
@@ -203,9 +203,9 @@ def _rounded(points: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=4)  # ARI and NMI ask for the same clusters, and every draw for those of the truth
-def _cluster(values: bytes, shape: tuple[int, int], k: int, seed: int) -> Codes:
+def _cluster(values: Content, k: int, seed: int) -> Codes:
     with threadpool_limits(1):
-        points = _components(np.frombuffer(values).reshape(shape))
+        points = _components(values.take())
         rounded = _rounded(points)
         distinct, alone = np.unique(rounded, axis=0, return_inverse=True)
         if len(distinct) <= k:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from stbench.errors import DataError, SettingError
 from stbench.metrics.domains import N_COMPONENTS, labelled
 from stbench.metrics.fuzzy import fuzzy_union
-from stbench.metrics.score import Score, as_matrix
+from stbench.metrics.score import Content, Score, as_matrix
 
 N_NEIGHBOURS = 15
 RESOLUTION = 0.3
@@ -108,14 +108,14 @@ def domain_leiden(
     few = f"expected at least {_FEWEST} spots, found {len(values)}" if len(values) < _FEWEST else ""
     if reason := at.reason or few:
         return Score(None, len(at.codes), reason=reason)
-    found = _agreement(values.tobytes(), values.shape, tuple(np.asarray(domains).astype(str)))
+    found = _agreement(Content(values), tuple(np.asarray(domains).astype(str)))
     place = STATISTICS.index(statistic)
     return Score(found.summary()[measure][place], len(at.codes))
 
 
 @lru_cache(maxsize=2)  # several metrics ask for one prediction
-def _agreement(content: bytes, shape: tuple[int, int], domains: tuple[str, ...]) -> LeidenAgreement:
-    return leiden_domains(np.frombuffer(content).reshape(shape), domains)
+def _agreement(content: Content, domains: tuple[str, ...]) -> LeidenAgreement:
+    return leiden_domains(content.take(), domains)
 
 
 def _communities(values: np.ndarray, resolution: float, seeds: Sequence[int]) -> list[np.ndarray]:

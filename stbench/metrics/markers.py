@@ -11,7 +11,7 @@ from scipy.stats import false_discovery_control, norm, rankdata
 
 from stbench.data.normalize import DEPTH_NORMALISED
 from stbench.metrics.domains import Codes, labelled
-from stbench.metrics.score import FloatArray, Score, as_pair, centred
+from stbench.metrics.score import Content, FloatArray, Score, as_pair, centred
 
 FALSE_DISCOVERIES = 0.05
 _DEP = "cp10k-log1p"
@@ -90,12 +90,12 @@ def rank_sum_z(values: FloatArray, codes: Codes) -> FloatArray:
     Returns:
         (n_domains, n_genes), positive where the domain has more; NaN for constant genes.
     """
-    return _rank_sum_z(values.tobytes(), values.shape, codes.tobytes()).copy()
+    return _rank_sum_z(Content(values), codes.tobytes()).copy()
 
 
 @lru_cache(maxsize=2)  # of the truth and of one prediction, which several metrics ask for
-def _rank_sum_z(content: bytes, shape: tuple[int, int], domains: bytes) -> FloatArray:
-    values, codes = np.frombuffer(content).reshape(shape), np.frombuffer(domains, dtype=np.int64)
+def _rank_sum_z(content: Content, domains: bytes) -> FloatArray:
+    values, codes = content.take(), np.frombuffer(domains, dtype=np.int64)
     n = len(codes)
     deviations = rankdata(values, axis=0) - (n + 1) / 2  # halves and whole numbers: sums are exact in any order
     member = codes == np.arange(codes.max() + 1)[:, None]

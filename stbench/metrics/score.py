@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
@@ -174,6 +175,30 @@ def as_draws(true: ArrayLike, draws: ArrayLike) -> tuple[NDArray[np.floating], N
     for number, draw in enumerate(stack):
         as_held(draw, f"draw {number}")
     return expression, stack
+
+
+class Content:
+    """Values as a key of a cache: equal where the values are, and not held once they were taken.
+
+    A cache keeps its keys; with the values of a large slide in them it would keep as much memory as the slide.
+    """
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values: NDArray[Any] | None = np.ascontiguousarray(values)
+        said = f"{values.dtype} {values.shape}".encode()
+        self._digest = hashlib.sha256(said + hashlib.sha256(self._values.data).digest()).digest()
+
+    def take(self) -> NDArray[Any]:
+        """The values, in C order; once."""
+        values, self._values = self._values, None
+        assert values is not None
+        return values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Content) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
 
 
 class Centred(NamedTuple):

@@ -8,10 +8,14 @@ import pytest
 from stbench.catalogue import metric_cards
 from stbench.errors import DataError
 from stbench.metrics import pcc, score, score_slide
-from stbench.metrics.score import by_genes, gene_blocks
+from stbench.metrics.domains import cluster
+from stbench.metrics.markers import rank_sum_z
+from stbench.metrics.score import Content, by_genes, gene_blocks
 from stbench.metrics.summary import DOMAINS, SLIDES, add_slide, over_slides
 
 OF_ONE_SLIDE = [card.name for card in metric_cards().values() if not {DOMAINS, SLIDES} & set(card.needs)]
+
+CODES = np.arange(3000) % 3
 
 
 def facts_of(true, xy):
@@ -83,3 +87,22 @@ def test_measures_get_float64_whatever_came():
     for kind in (np.float16, np.float32, np.float64, np.int64):
         by_genes(lambda *pair: seen.extend(pair) or (pair[0][0],), np.eye(4, dtype=kind), np.eye(4).tolist())
     assert {array.dtype for array in seen} == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize("ask", [lambda values: cluster(values, 3), lambda values: rank_sum_z(values, CODES)])
+def test_what_is_remembered_of_a_slide_is_no_copy_of_it(ask):
+    values = np.random.default_rng(0).normal(size=(len(CODES), 40))
+    other = ask(values[::-1].copy())  # loads what it needs
+    tracemalloc.start()
+    first = ask(values)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < values.nbytes / 4
+    np.testing.assert_array_equal(ask(values.copy()), first)
+    assert not np.array_equal(other, first)
+
+
+def test_keys_are_equal_where_values_shapes_and_types_are():
+    values = np.arange(6.0)
+    assert Content(values) == Content(values.copy()) != Content(values.reshape(2, 3))
+    assert len({Content(values), Content(values.copy()), Content(values.astype(np.float32))}) == 2
