@@ -57,7 +57,9 @@ def refine(denoise: Callable[[Tensor, Tensor], Tensor], start: Tensor, steps: in
         SettingError: fewer than one step.
     """
     times, x = refinement_times(steps), start
+    del start  # of a large slide every state counts that is held during a pass
     for t, following in zip(times, [*times[1:], 1.0], strict=True):
         clean = denoise(x, x.new_full((1,), t))
         yield Refinement(t, x, clean)
         x = x + (following - t) / (1 - t) * (clean - x)
+        del clean

@@ -153,12 +153,13 @@ class StFlow(TrainedMethod):
 
         found = np.empty((draws, inputs.n_spots, self.sizes_["n_genes"]), dtype=np.float32)
         for draw in range(draws):
-            start = self.draw_start(inputs.n_spots, np.random.default_rng(draw_seed(seed, inputs.slide_id, draw)))
-            finite = []
-            for step in refine(denoise, sent(start, device), steps):
+            generator, finite = np.random.default_rng(draw_seed(seed, inputs.slide_id, draw)), []
+            for step in refine(denoise, sent(self.draw_start(inputs.n_spots, generator), device), steps):
                 finite.append(torch.isfinite(step.clean).all())
+                if len(finite) == steps:
+                    found[draw] = step.clean.cpu().numpy()
+                del step  # else its state and estimate stay during the next pass
             self._check(torch.stack(finite).tolist(), inputs, draw)
-            found[draw] = step.clean.cpu().numpy()
         return np.maximum(found, 0, out=found) if self.settings.clip_negative else found
 
     def _edges_fit(self, graph: SpotGraph) -> bool:

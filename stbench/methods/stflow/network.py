@@ -70,8 +70,8 @@ class LocalAttention(nn.Module):
         q, k, v = self.qkv(self.norm(h)).chunk(3, dim=-1)  # (N, d)
         of_query, of_key, of_edge, of_genes = torch.split(self.score.first.weight, self.parts, dim=1)
         level = (y @ of_genes.T).unsqueeze(1)  # (N, 1, d)
-        own = self._by_head(q) @ of_query.T + self.score.first.bias - level  # (N, H, d)
-        other = self._by_head(k) @ of_key.T + level  # (N, H, d)
+        own = (self._by_head(q) @ of_query.T + self.score.first.bias).sub_(level)  # (N, H, d)
+        other = (self._by_head(k) @ of_key.T).add_(level)  # (N, H, d)
         found = []
         cost = max(1, graph.width * self.heads * h.shape[1])
         again = _again(len(graph), cost)
