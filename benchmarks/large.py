@@ -3,9 +3,10 @@
 Run ``OMP_NUM_THREADS=1 python benchmarks/large.py``; it prints a markdown table. Spots lie on a square grid of 16 px,
 Visium HD's bins of 8 um at 0.5 um a pixel, 16,384 of them in a window of 2048 px. Methods are fitted on a few spots in
 two updates; predicting the large slide is measured, ridge's fit too. Solvers of diffusion methods make two passes:
-what a pass holds does not depend on how many there are. Every measurement is a process of its own; memory is
-anonymous, beyond what the process held before, so inputs do not count. The exponent is that of a power law through
-all sizes.
+what a pass holds does not depend on how many there are; nor does STFlow's, whose passes ``--steps`` says. Every
+measurement is a process of its own; memory is anonymous, beyond what the process held before, so inputs do not count;
+with ``--resident`` it is all that is resident, libraries and inputs too. ``--store FOLDER`` has predictions checked and
+written as a run does, and metrics read what was written last. The exponent is that of a power law through all sizes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ import torch
 from scipy.sparse import csr_matrix
 
 from memory import Peak
-from prior import anonymous_mb
+from prior import anonymous_mb, memory_mb
 from stbench import metrics
 from stbench.data.opening import open_dataset
 from stbench.data.panel import Moments, hmhvg
+from stbench.evaluation.predictions import SlidePrediction, read_prediction, write_prediction
+from stbench.evaluation.worker import drawn
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
 from stbench.methods.registry import find_method, method_class, resolve_settings
+from stbench.metrics.summary import add_slide, over_slides
 
 _PITCH_PX, _WIDTH = 16.0, 64
 _CANDIDATES, _DENSITY = 5, 0.1  # genes of a file for each of the panel, share of them with counts
@@ -97,11 +101,25 @@ def choosing(n_spots: int, options: argparse.Namespace, folder: Path) -> Job:
 
 def scoring(n_spots: int, options: argparse.Namespace, folder: Path) -> Job:
     """Every registered metric of a prediction and its draws."""
-    slide, generator = make_slide(n_spots, options), np.random.default_rng(1)
-    draws = generator.standard_normal((options.draws, *slide.expression.shape), dtype=np.float32)
-    draws += slide.expression
-    depth = np.log1p(np.expm1(slide.expression).sum(axis=1))
-    return lambda: metrics.score_slide(slide.expression, draws[0], slide.inputs.xy, draws=draws, log_depth=depth)
+    slide = make_slide(n_spots, options)
+    truth, inputs, together = slide.expression, slide.inputs, over_slides()
+    made = None if options.store else SlidePrediction(make_draws(truth, options.draws))
+    facts = {"xy": inputs.xy, "log_depth": np.log1p(np.expm1(truth).sum(axis=1)), "patient": "P0"}
+    facts["spread"] = np.full(options.genes, 0.5)  # what a lone prediction is dressed with
+
+    def job() -> None:
+        found = made or read_prediction(options.store, inputs.slide_id).prediction
+        mean = found.mean
+        metrics.score_slide(truth, mean, draws=found.draws if len(found.draws) > 1 else None, **facts)
+        add_slide(together, truth, mean, facts)
+
+    return job
+
+
+def make_draws(truth: np.ndarray, n_draws: int) -> np.ndarray:
+    draws = np.random.default_rng(1).standard_normal((n_draws, *truth.shape), dtype=np.float32)
+    draws += truth
+    return draws
 
 
 def gene_structure(n_spots: int, options: argparse.Namespace, folder: Path) -> Job:
@@ -116,13 +134,21 @@ def predicting(method: str, n_spots: int, options: argparse.Namespace) -> Job:
     context, known = Context(tuple(f"G{gene}" for gene in range(options.genes))), [few]
     if method != "ridge":
         fitted.fit(known, known, context)
-        return lambda: fitted.predict(slide.inputs, options.draws, 0)
+        return lambda: _predict(fitted, slide.inputs, context, options)
 
     def job() -> None:
         fitted.fit([slide], known, context)
-        fitted.predict(slide.inputs, 1, 0)
+        _predict(fitted, slide.inputs, context, options)
 
     return job
+
+
+def _predict(fitted: Method, inputs: SlideInputs, context: Context, options: argparse.Namespace) -> None:
+    if not options.store:
+        fitted.predict(inputs, options.draws, 0)
+        return
+    said = drawn(fitted, inputs, options.draws, 0, context.n_genes)
+    write_prediction(options.store, inputs, [str(n) for n in range(inputs.n_spots)], list(context.genes), said, {})
 
 
 def _method(name: str, options: argparse.Namespace) -> Method:
@@ -132,6 +158,8 @@ def _method(name: str, options: argparse.Namespace) -> Method:
     said = dict(SETTINGS[name])
     if name in ("flag", "node-diffusion", "joint-diffusion") and options.most_spots:
         said["window_most_spots"] = str(options.most_spots)
+    if name == "stflow" and options.steps:
+        said["refinement_steps"] = str(options.steps)
     return cls(resolve_settings(card, cls, preset, said))
 
 
@@ -144,10 +172,12 @@ def measure(what: str, n_spots: int, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = OTHERS[what](n_spots, options, Path(folder)) if what in OTHERS else predicting(what, n_spots, options)
         ctypes.CDLL(None).malloc_trim(0)  # what was freed and is still held would hide what is taken
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
         before, start = anonymous_mb(), time.process_time()
         with Peak() as peak:
             job()
-    print(json.dumps([time.process_time() - start, peak.mb - before]))
+        mb = memory_mb("VmHWM") if options.resident else peak.mb - before
+    print(json.dumps([time.process_time() - start, mb]))
 
 
 def row(what: str, options: argparse.Namespace) -> str:
@@ -155,7 +185,8 @@ def row(what: str, options: argparse.Namespace) -> str:
     for n_spots in options.spots:
         words = ["--genes", str(options.genes), "--draws", str(options.draws), "--preset", options.preset]
         words += ["--most-spots", str(options.most_spots), "--few-spots", str(options.few_spots)]
-        words += ["--cell", what, "--spots", str(n_spots)]
+        words += ["--steps", str(options.steps), "--cell", what, "--spots", str(n_spots)]
+        words += [*(["--store", str(options.store)] if options.store else []), *["--resident"] * options.resident]
         done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
     cells = [f"{seconds:.2f} s, {mb:.0f} MB" for seconds, mb in found]
@@ -178,6 +209,9 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--most-spots", type=int, default=0, help="of a window; 0: the setting's default")
     parser.add_argument("--few-spots", type=int, default=256, help="of the slide that methods are fitted on")
+    parser.add_argument("--steps", type=int, default=0, help="passes of STFlow for a draw; 0: the setting's default")
+    parser.add_argument("--store", type=Path, help="folder that predictions are written to and scored from")
+    parser.add_argument("--resident", action="store_true", help="all resident memory, in place of what a job adds")
     parser.add_argument("--cell", help="one measurement, as JSON; the process of a table's cell")
     options = parser.parse_args()
     if options.cell:

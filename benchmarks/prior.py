@@ -34,8 +34,13 @@ KINDS = ("static", "per spot")
 
 def anonymous_mb() -> float:
     """Resident memory that no file backs, MB: what a process holds, in contrast to pages the system may drop."""
+    return memory_mb("RssAnon")
+
+
+def memory_mb(name: str) -> float:
+    """A line of the process's status, MB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def write_priors(folder: Path, spots: int, genes: int, width: int) -> None:
