@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from stbench.errors import RunFailedError, SettingError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
 
+_SPOTS = 4096
 FITTING_DRAWS = 4
 """Draws of a validation slide; few will do, for what is estimated from them is averaged over its spots and genes."""
 
@@ -154,6 +155,13 @@ def scaled(draws: FloatArray, factor: float) -> FloatArray:
         draws: (n_draws, n_spots, n_genes) float32.
         factor: 0 or more.
     """
+    found = np.empty_like(draws)
+    for start in range(0, draws.shape[1], _SPOTS):  # elementwise: of a large slide the draws alone may fill the memory
+        found[:, start : start + _SPOTS] = _scaled(draws[:, start : start + _SPOTS], factor)
+    return found
+
+
+def _scaled(draws: FloatArray, factor: float) -> FloatArray:
     mean = draws.mean(axis=0, dtype=np.float64)
     kept = mean.astype(np.float32)
     wide: FloatArray = np.stack([(mean + factor * (draw - mean)).astype(np.float32) for draw in draws])

@@ -167,3 +167,9 @@ def test_settings_that_predict_a_point_refuse_it(name, setting, said):
     settings(**setting)
     with pytest.raises(ValidationError, match=said):
         settings(**setting, calibrate=True)
+
+
+def test_spots_of_a_large_slide_are_scaled_some_at_a_time():
+    drawn = np.random.default_rng(3).normal(size=(3, 5000, 2)).astype(np.float32)
+    parts = [scaled(drawn[:, part], 1.7) for part in (slice(0, 17), slice(17, 4500), slice(4500, None))]
+    np.testing.assert_array_equal(scaled(drawn, 1.7), np.concatenate(parts, axis=1))
