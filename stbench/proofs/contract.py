@@ -99,10 +99,10 @@ def _settings(bench: Bench) -> str:
 
 
 def _presets(bench: Bench) -> str:
-    defaults = method_class(bench.card).Settings().model_dump()
+    defaults = method_class(bench.card).Settings()
     for preset, values in bench.card.presets.items():
-        resolved = resolve_settings(bench.card, method_class(bench.card), preset, {}).model_dump()
-        idle = [name for name in values if resolved[name] == defaults[name]]
+        resolved = resolve_settings(bench.card, method_class(bench.card), preset, {})
+        idle = [name for name in values if getattr(resolved, name) == getattr(defaults, name)]
         _require(not idle, f"expected preset {preset} to name what differs from the defaults, found {', '.join(idle)}")
     return ", ".join(bench.card.presets) or "no presets"
 
