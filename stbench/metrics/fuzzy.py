@@ -33,8 +33,7 @@ def fuzzy_union(points: NDArray[np.float32], n_neighbours: int) -> sparse.csr_ma
     distances, places = found[0].astype(np.float64), found[1]
     beyond = np.maximum(distances - _nearest(distances)[:, None], 0)
     widths = np.maximum(_widths(beyond, np.log2(n_neighbours)), _NARROWEST * _means(distances, n_neighbours))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weights = np.where(beyond > 0, np.exp(-beyond / widths[:, None]), 1.0)
+    weights = np.exp(-beyond / widths[:, None])
     rows = np.repeat(np.arange(len(points)), count)
     one_way = sparse.csr_matrix((weights.ravel(), (rows, places.ravel())), shape=(len(points),) * 2)
     union = one_way + one_way.T - one_way.multiply(one_way.T)
