@@ -16,7 +16,10 @@ METHOD_NEEDS = (
     *("total_counts", "oracle_expression", "source"),
 )
 """What a method may say it needs or takes: members of :class:`stbench.methods.base.SlideInputs`."""
-METRIC_NEEDS = ("xy", "depth", "domains", "genes", "gene_sets", "scale", "patient", "draws", "spread", "slides")
+METRIC_NEEDS = (
+    *("xy", "depth", "domains", "genes", "gene_sets", "scale", "patient"),
+    *("draws", "spread", "calibration", "slides"),
+)
 """What a metric may say it needs besides truth and prediction; see :mod:`stbench.metrics.summary`."""
 
 

@@ -72,7 +72,7 @@ def _claims(record: Record) -> list[tuple[str, Any, bool]]:
     return [
         ("a finished run", f"one that is {record.status}: {record.reason}", record.status == "done"),
         (f"a record of schema {SCHEMA_VERSION}", record.schema_version, record.schema_version == SCHEMA_VERSION),
-        (f"scores under rules {RULES} (stbench rescore)", f"rules {record.rules}", record.rules == RULES),
+        (f"scores under rules {RULES} (stbench rescore)", f"rules {record.rules}", record.follows == RULES),
         ("a slide that tests", "none", bool(task.test)),
         (
             "predictions of its test and validation slides",

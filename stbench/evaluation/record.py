@@ -215,6 +215,9 @@ class Record(_Part):
         default={}, description="metric to slide to gene set to its value, of the declared prediction, where defined"
     )
     rules: int = Field(default=1, description="stbench.metrics.score.RULES under which the scores were made")
+    calibration: float | None = Field(
+        default=None, ge=0, description="of calibrated draws: squared error of their mean over the variance of a draw"
+    )
     predictions: dict[Name, str] = Field(
         default={}, description="validation and test slide to the hash of what was predicted of it"
     )
@@ -233,6 +236,16 @@ class Record(_Part):
     versions: dict[str, str] = {}
     created: str = ""
     notes: list[str] = []
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its draws were scaled around their mean."""
+        return bool(self.settings.get("calibrate")) and self.draws > 1
+
+    @property
+    def follows(self) -> int:
+        """The newest rules its scores follow; 3 changed 2 for calibrated draws alone."""
+        return 3 if self.rules == 2 and not self.calibrated else self.rules
 
 
 def write_record(record: Record, folder: Path) -> Path:

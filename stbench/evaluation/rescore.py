@@ -176,7 +176,8 @@ def rescored_record(
     scorer = partial(score_slide, names=list(parameters), parameters=parameters) if parameters else score_slide
     check_kept(record, folder)
     sampler = record.draws == 1 and bool(record.metrics_single_draw)
-    book = ScoreBook(sampler=sampler, spread=_spread(folder, record, truths), scorer=scorer)
+    spread, calibration = _spread(folder, record, truths), _calibration(record, folder)
+    book = ScoreBook(sampler=sampler, spread=spread, calibration=calibration, scorer=scorer)
     for slide_id in record.task.test:
         stored = scored_prediction(folder, record, slide_id)
         _check_draws(stored, record, folder)
@@ -193,6 +194,15 @@ def _check_draws(stored: StoredPrediction, record: Record, folder: Path) -> None
         raise DataError(
             f"{folder}: expected {count(record.draws, 'draw')} of slide {stored.slide_id}, found {n_draws}; {AGAIN}"
         )
+
+
+def _calibration(record: Record, folder: Path) -> float | None:
+    if record.calibrated and record.calibration is None:
+        raise DataError(
+            f"{folder}: expected what its draws were calibrated with, which records hold since rules 3, found rules "
+            f"{record.rules}; {AGAIN}"
+        )
+    return record.calibration if record.calibrated else None
 
 
 def _measured_again(record: Record, truths: Truths) -> Record:

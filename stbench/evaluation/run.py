@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -227,15 +227,16 @@ def _scored(prepared: Prepared, report: Report) -> Record:
         if not method_class(job.card).predicts:
             return _measured(prepared, report)
         digests, spread = _validated(prepared)
-        book = ScoreBook(sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread)
+        book = ScoreBook(
+            sampler=job.folder.key.draws == 1 and samples(job.card), spread=spread, calibration=report.calibration
+        )
         for slide in task.test:
             stored = _read(job, slide.inputs.slide_id)
             book.add(slide, stored.prediction)
             digests[slide.inputs.slide_id] = _kept(prepared, stored)
     except DataError as error:
         return _record(prepared, Report("failed", str(error), report.seconds, report.notes))
-    seconds = {**report.seconds, "score": time.perf_counter() - start}
-    done = Report("done", None, seconds, report.notes, report.peak_mb, report.peak_gpu_mb)
+    done = replace(report, seconds={**report.seconds, "score": time.perf_counter() - start})
     scores = book.scores() | {"draws": book.n_draws}
     if task.gene_sets is not None:
         scores["gene_sets"] = task.gene_sets.facts(task.facts.genes)
@@ -250,7 +251,7 @@ def _measured(prepared: Prepared, report: Report) -> Record:
     seconds = {**report.seconds, "score": time.perf_counter() - start}
     if isinstance(found, str):
         return _record(prepared, Report("refused", found, seconds, report.notes))
-    return _record(prepared, Report("done", None, seconds, report.notes, report.peak_mb), found)
+    return _record(prepared, replace(report, seconds=seconds), found)
 
 
 def _validated(prepared: Prepared) -> tuple[dict[str, str], Spread]:
@@ -299,6 +300,7 @@ def _record(
         pretrained=pretrained_of(card, key.settings),
         tuned=prepared.tuned,
         preset_saw=card.tuned.get(job.preset, {}),
+        calibration=report.calibration,
         command=prepared.command,
         request=dict(prepared.request),
         **{"draws": key.draws, **(scores or {})},

@@ -16,7 +16,7 @@ from stbench.evaluation.summaries import mean_of, std_of, summarise, summarise_d
 from stbench.evaluation.task import TestSlide
 from stbench.metrics import Score, score_slide
 from stbench.metrics.score import RULES
-from stbench.metrics.summary import OverSlides, add_slide, is_of_sets, over_slides
+from stbench.metrics.summary import CALIBRATION, SPREAD, OverSlides, add_slide, is_of_sets, over_slides
 
 FloatArray = NDArray[np.float32]
 Scorer = Callable[..., dict[str, Score]]
@@ -29,12 +29,13 @@ class _Track:
 
     scorer: Scorer
     spread: NDArray[np.float64] | None = None
+    calibration: float | None = None
     per_slide: dict[str, dict[str, Score]] = field(default_factory=dict)
     together: dict[str, OverSlides] = field(default_factory=over_slides)
     sets: list[str] = field(default_factory=list)
 
     def add(self, slide: TestSlide, prediction: FloatArray, draws: FloatArray | None = None) -> None:
-        facts = {**slide.facts(), "spread": self.spread}
+        facts = {**slide.facts(), SPREAD: self.spread, CALIBRATION: self.calibration}
         self.sets = list(slide.sets or ())
         self.per_slide[slide.inputs.slide_id] = self.scorer(slide.expression, prediction, draws=draws, **facts)
         add_slide(self.together, slide.expression, prediction, facts)
@@ -108,13 +109,21 @@ class ScoreBook:
     Args:
         sampler: whether a lone draw is a sample, and is scored as one; several draws always are.
         spread: how wide the predictions' residuals are on validation slides; a lone sample is never dressed with it.
+        calibration: what several draws were calibrated with; None for others.
         scorer: scores one prediction of one slide, as :func:`stbench.metrics.score_slide` does.
     """
 
-    def __init__(self, *, sampler: bool, spread: Spread = UNKNOWN, scorer: Scorer = score_slide) -> None:
+    def __init__(
+        self,
+        *,
+        sampler: bool,
+        spread: Spread = UNKNOWN,
+        calibration: float | None = None,
+        scorer: Scorer = score_slide,
+    ) -> None:
         self._sampler, self._scorer = sampler, scorer
         self.n_draws = 0
-        self._mean = _Track(scorer, None if sampler else spread.prediction)
+        self._mean = _Track(scorer, None if sampler else spread.prediction, calibration)
         self._posterior_mean = _Track(scorer, spread.posterior_mean)
         self._draws: list[_Track] = []
 

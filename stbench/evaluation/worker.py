@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ class Report:
         reason: why it did not get to its end, one line.
         seconds: wall time of fitting, predicting and writing predictions.
         notes: remarks for the record.
+        calibration: what draws were calibrated with, None for others.
         peak_mb: peak resident memory of the process.
         peak_gpu_mb: peak of allocated GPU memory, None on a CPU.
     """
@@ -76,6 +77,7 @@ class Report:
     reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    calibration: float | None = None
     peak_mb: float | None = None
     peak_gpu_mb: float | None = None
 
@@ -89,15 +91,14 @@ class _Work:
     method: Method
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    calibration: float | None = None
 
 
 def work(job: Job, reporter: Reporter) -> Report:
     """Fit a method and predict validation and test slides; whatever goes wrong in the method is the report's."""
     with PeakMemory(job.device) as memory:
         report = _guarded(job, reporter)
-    return Report(
-        report.status, report.reason, report.seconds, report.notes, round(memory.mb, 1), memory.gpu_mb
-    )  # fmt: skip
+    return replace(report, peak_mb=round(memory.mb, 1), peak_gpu_mb=memory.gpu_mb)
 
 
 def _guarded(job: Job, reporter: Reporter) -> Report:
@@ -105,7 +106,7 @@ def _guarded(job: Job, reporter: Reporter) -> Report:
         cls = method_class(job.card)
         state = _Work(job, reporter, calibrated(cls(cls.Settings.model_validate(job.folder.key.settings))))
         reason = _steps(state)
-        return Report("done" if reason is None else "refused", reason, state.seconds, state.notes)
+        return Report("done" if reason is None else "refused", reason, state.seconds, state.notes, state.calibration)
     except UserError as error:
         return Report("misused", one_line(error))
     except RunFailedError as error:
@@ -139,6 +140,7 @@ def _steps(state: _Work) -> str | None:
         _fit(state, train, validation, context)
     if isinstance(state.method, Calibrated):
         state.notes.append(state.method.remark(job.folder.key.draws))
+        state.calibration = state.method.calibration
     if state.method.predicts:
         _predict(state, inputs)
     return None

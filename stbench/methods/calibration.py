@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from stbench.errors import RunFailedError, SettingError
 from stbench.methods.base import Context, FloatArray, LabelledSlide, Method, SlideInputs
+from stbench.metrics.calibrated import factor
 
 _SPOTS = 4096
 FITTING_DRAWS = 4
@@ -55,19 +56,12 @@ class Calibrated(Method):
     """A sampler whose M draws x_k become ``m + s (x_k - m)`` around their mean m.
 
     On validation slides, with means over all their spots and genes, E the variance of a draw around the mean of the
-    sampler's law and V the squared error of that mean::
-
-        r = V / E,   s^2 = (r M + 1) / (M + 1)
-
-    The squared error of m is V + E / M; s is what makes the truth spread around m as one more draw would, (1 + 1/M)
-    times the variance between draws. Both are estimated without bias from 4 draws: E is the variance between them, V
+    sampler's law and V the squared error of that mean, r = V / E; s follows from it and from M
+    (:mod:`stbench.metrics.calibrated`). Both are estimated without bias from 4 draws: E is the variance between them, V
     the squared error of their mean less E / 4.
 
-    The fair CRPS is not minimised over s, though that is what is scored: it takes draws for independent, and draws
-    scaled around a mean that stays are not. For a perfect sampler it is lowest at s = 1.31 with 8 draws, and falls for
-    ever with 2. For the same reason the fair CRPS of calibrated draws is too low where s is above 1 (by 4 % of a
-    perfect sampler's if 8 draws were half as wide as they should be) and too high where it is below 1: 8 draws 1.5
-    times too wide have .593 before and .603 after, 20 of them .593 and .582.
+    Draws scaled around a mean that stays are not independent, which CRPS and energy score know of and the variogram
+    score does not.
 
     The mean stays to the bit, so nothing is set to 0: draws may fall below it though the sampler's do not.
 
@@ -101,13 +95,18 @@ class Calibrated(Method):
 
     def factor(self, draws: int) -> float:
         """The s of a number of draws."""
-        return float(np.sqrt((self.method.calibration_ * draws + 1) / (draws + 1)))
+        return factor(self.calibration, draws)
+
+    @property
+    def calibration(self) -> float:
+        """The r above."""
+        return float(self.method.calibration_)
 
     def remark(self, draws: int) -> str:
         """What a record says of it."""
         return (
             f"calibrated: draws scaled around their mean by s = {self.factor(draws):.4g} with {draws} draws; fitted on "
-            f"validation slides, where the mean's squared error is {self.method.calibration_:.4g} times the variance "
+            f"validation slides, where the mean's squared error is {self.calibration:.4g} times the variance "
             "of a draw; draws may be negative"
         )
 

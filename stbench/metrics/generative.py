@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from stbench.errors import DataError
+from stbench.metrics.calibrated import lengthened, lengths
 from stbench.metrics.score import FloatArray, Score, as_draws, by_genes, centred, gene_blocks, over_genes
 
 ONE_DRAW = "needs at least two draws, found one"
@@ -18,11 +19,12 @@ _PAIRS = 2000  # gene pairs of the variogram score
 _PAIR_BLOCK = 2**16  # spots x pairs at once, small enough for a cache
 
 
-def crps(true: ArrayLike, draws: ArrayLike, spread: ArrayLike | None = None) -> Score:
+def crps(true: ArrayLike, draws: ArrayLike, spread: ArrayLike | None = None, calibration: float | None = None) -> Score:
     """Continuous ranked probability score of draws or of a normal law, averaged over spots and genes of one slide.
 
-    Several draws: the fair estimate, ``(1/M) sum_i |x_i - y| - (1/(2M(M-1))) sum_ij |x_i - x_j|``. One, a point
-    prediction p: that of the normal law N(p, s^2), ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi))`` with
+    Several draws: the fair estimate, ``(1/M) sum_i |x_i - y| - (1/(2M(M-1))) sum_ij |x_i - x_j|``, of calibrated ones
+    with other lengths of their deviations (:mod:`stbench.metrics.calibrated`; before rules 3 as they stood). One, a
+    point prediction p: that of the normal law N(p, s^2), ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi))`` with
     z = (y - p)/s (Gneiting and Raftery 2007, Eq. 5), and the score says that it is ``dressed``; undefined without s.
     Before rules 2 (:data:`stbench.metrics.score.RULES`) a point prediction had its mean absolute error, with which no
     sampler could be compared. Range (-inf, inf) with expectation in [0, inf), lower is better, unit: the expression
@@ -33,21 +35,23 @@ def crps(true: ArrayLike, draws: ArrayLike, spread: ArrayLike | None = None) -> 
         draws: (n_draws, n_spots, n_genes), same scale.
         spread: (n_genes,) the s of a point prediction, e.g. the standard deviation of its residuals on validation
             slides; 0 gives the absolute error. Several draws do not need it.
+        calibration: squared error of the mean over the variance of a draw, by which draws were scaled around their
+            mean; None where they were not.
 
     Raises:
-        DataError: shapes do not fit, a value is not finite, or a spread is negative.
+        DataError: shapes do not fit, a value is not finite, or a spread or calibration is negative.
     """
     truth, stack = as_draws(true, draws)
     n_draws, n_spots = len(stack), len(truth)
     if n_draws < 2:
         return _dressed(truth, stack[0], spread)
     weight = (2 * np.arange(1, n_draws + 1) - n_draws - 1) / (n_draws * (n_draws - 1))
-    total = np.zeros(truth.shape[1])
+    total, by = np.zeros(truth.shape[1]), lengths(calibration, n_draws)
     for start in range(0, n_spots, _BLOCK):
         y, x = truth[start : start + _BLOCK], stack[:, start : start + _BLOCK].astype(np.float64)
-        total += np.abs(x - y).mean(axis=0).sum(axis=0)
+        total += np.abs(lengthened(x, by.to_truth) - y).mean(axis=0).sum(axis=0)
         x.sort(axis=0)
-        total -= np.tensordot(weight, x, axes=1).sum(axis=0)
+        total -= by.apart * np.tensordot(weight, x, axes=1).sum(axis=0)
     return over_genes(total / n_spots, "")
 
 
@@ -74,26 +78,31 @@ def _normal(error: FloatArray, s: FloatArray) -> FloatArray:
     return np.asarray(np.where(s > 0, normal, np.abs(error)).mean(axis=0))
 
 
-def energy_score(true: ArrayLike, draws: ArrayLike) -> Score:
+def energy_score(true: ArrayLike, draws: ArrayLike, calibration: float | None = None) -> Score:
     """Fair energy score of the whole panel, averaged over the spots of one slide.
 
-    ``(mean_i ||x_i - y|| - sum_ij ||x_i - x_j|| / (2 M (M-1))) / sqrt(G)`` (Gneiting and Raftery 2007); with one draw
-    the distance alone. Range (-inf, inf) with expectation in [0, inf), lower is better, unit: the expression scale. It
-    hardly sees how genes depend on each other; :func:`variogram_score` does. Constant genes count like others.
+    ``(mean_i ||x_i - y|| - sum_ij ||x_i - x_j|| / (2 M (M-1))) / sqrt(G)`` (Gneiting and Raftery 2007), of calibrated
+    draws as in :func:`crps`; with one draw the distance alone. Range (-inf, inf) with expectation in [0, inf), lower is
+    better, unit: the expression scale. It hardly sees how genes depend on each other; :func:`variogram_score` does.
+    Constant genes count like others.
 
     Args:
         true: (n_spots, n_genes) expression.
         draws: (n_draws, n_spots, n_genes), same scale.
+        calibration: as in :func:`crps`.
 
     Raises:
-        DataError: shapes do not fit or a value is not finite.
+        DataError: shapes do not fit, a value is not finite or the calibration is negative.
     """
     truth, stack = as_draws(true, draws)
     n_draws = len(stack)
-    total = sum(_distance(draw, truth) for draw in stack) / n_draws
-    if n_draws > 1:
-        apart = sum(_distance(first, second) for first, second in combinations(stack, 2))
-        total -= apart / (n_draws * (n_draws - 1))
+    if n_draws == 1:
+        return Score(_distance(stack[0], truth) / np.sqrt(truth.shape[1]), len(truth))
+    by = lengths(calibration, n_draws)
+    moved = stack if by.to_truth == 1 else lengthened(stack.astype(np.float64), by.to_truth)
+    total = sum(_distance(draw, truth) for draw in moved) / n_draws
+    apart = sum(_distance(first, second) for first, second in combinations(stack, 2))
+    total -= by.apart * apart / (n_draws * (n_draws - 1))
     return Score(total / np.sqrt(truth.shape[1]), len(truth))
 
 

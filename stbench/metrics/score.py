@@ -19,11 +19,14 @@ CONSTANT = 1e-7
 """A gene is constant if its standard deviation is at most this times its largest absolute value (float32 rounding)."""
 
 
-RULES = 2
+RULES = 3
 """Raised when the numbers of a metric move; a record says under which it was scored.
 
 2: a gene that the prediction leaves constant though the truth varies scores 0 in correlations; it was left out. The
 CRPS of a point prediction is that of a normal law around it, and one draw has none; both had their mean absolute error.
+
+3: CRPS and energy score of calibrated draws know that these have their mean in common, which is no gain in either
+(:mod:`stbench.metrics.calibrated`). All other scores are those of rules 2.
 """
 
 

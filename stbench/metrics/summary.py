@@ -28,17 +28,17 @@ class OverSlides(Protocol):
 
 DRAWS = "draws"
 SLIDES = "slides"
-SPREAD = "spread"
+SPREAD, CALIBRATION = "spread", "calibration"
 GENE_SETS, DOMAINS = "gene_sets", "domains"
 STEADY = 0.8
 """ARI of two clusterings of the truth, from two seeds, below which its domains rank nothing."""
-_SAME = ("xy", DOMAINS, "genes", "scale", "patient", SPREAD)
+_SAME = ("xy", DOMAINS, "genes", "scale", "patient", SPREAD, CALIBRATION)
 KEYWORDS = {"depth": "log_depth", GENE_SETS: "sets"} | {name: name for name in _SAME}
 """What a card's ``needs`` may name, and the keyword under which the entry receives it.
 
-A metric is left out where a fact it needs is missing. Only ``spread`` may be None: what a metric makes of a prediction
-without is its own. Besides these, ``draws`` makes the entry receive the draws in place of the prediction, and
-``slides`` marks a metric of several slides together, which no single slide can be scored by.
+A metric is left out where a fact it needs is missing. Only ``spread`` and ``calibration`` may be None: what a metric
+makes of a prediction without is its own. Besides these, ``draws`` makes the entry receive the draws in place of the
+prediction, and ``slides`` marks a metric of several slides together, which no single slide can be scored by.
 """
 
 
@@ -108,14 +108,16 @@ def score_slide(
     scale: str | None = None,
     patient: str | None = None,
     spread: ArrayLike | None = None,
+    calibration: float | None = None,
     names: Sequence[str] | None = None,
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Score]:
     """Score one prediction of one slide by registered metrics.
 
     A metric's entry is called as ``entry(true, pred)``, or ``entry(true, draws)`` if its card needs draws, with
-    ``xy=``, ``log_depth=``, ``domains=``, ``genes=``, ``sets=``, ``scale=``, ``patient=`` and ``spread=`` where the
-    card asks for them and with the card's ``settings``, and returns a :class:`Score` or a float.
+    ``xy=``, ``log_depth=``, ``domains=``, ``genes=``, ``sets=``, ``scale=``, ``patient=``, ``spread=`` and
+    ``calibration=`` where the card asks for them and with the card's ``settings``, and returns a :class:`Score` or a
+    float.
 
     Args:
         true: (n_spots, n_genes) expression.
@@ -130,6 +132,7 @@ def score_slide(
         patient: whose slide it is; None leaves metrics that need it out.
         spread: (n_genes,) standard deviation of the prediction's residuals on validation slides; None where there are
             none, and for single draws.
+        calibration: of draws scaled around their mean, as :func:`stbench.metrics.crps` takes it; None for others.
         names: metrics wanted; None takes all registered ones that one slide can be scored by.
         parameters: metric to keywords of its entry that differ from their defaults, e.g. ``{"ssc": {"k": 6}}``.
 
@@ -142,7 +145,7 @@ def score_slide(
         DataError: shapes do not fit, a value is not finite, or a metric raises anything else or ends the process.
     """
     given: dict[str, Any] = {"xy": xy, "depth": log_depth, "domains": domains, "genes": genes, "scale": scale}
-    given |= {"patient": patient, SPREAD: spread, GENE_SETS: sets}
+    given |= {"patient": patient, SPREAD: spread, CALIBRATION: calibration, GENE_SETS: sets}
     sample = np.asarray(pred)[None] if draws is None else draws
     cards = metric_cards().values() if names is None else [find_metric(name) for name in names]
     more = parameters or {}
@@ -154,7 +157,7 @@ def score_slide(
 
 
 def _possible(card: MetricCard, given: dict[str, Any]) -> bool:
-    known = all(need in (DRAWS, SPREAD) or given.get(need) is not None for need in card.needs)
+    known = all(need in (DRAWS, SPREAD, CALIBRATION) or given.get(need) is not None for need in card.needs)
     return known and not lacking_modules(card)
 
 

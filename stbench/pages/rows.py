@@ -179,7 +179,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
     """
     found: dict[str, dict[int, Record]] = {}
     for record in sorted(
-        records, key=lambda record: (record.status == "done", record.rules, record.created, record.model_dump_json())
+        records, key=lambda record: (record.status == "done", record.follows, record.created, record.model_dump_json())
     ):
         runs = found.setdefault(_identity(record), {})
         check_agreement(runs.get(record.seed), record)
@@ -253,7 +253,7 @@ def rows_of(group: Group) -> list[Row]:
     record = group.first
 
     def row(way: str, cells: dict[str, Cell], n_draws: int = 0) -> Row:
-        rules = min(run.rules for run in group.done)
+        rules = min(run.follows for run in group.done)
         return Row(group.method, group.said, way, standing(record.kind), cells, n_draws, rules)
 
     if record.references:

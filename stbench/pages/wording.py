@@ -143,7 +143,7 @@ def notes(board: Protocol, columns: Sequence[str]) -> list[str]:
     ]  # fmt: skip
     if any(number.mean is None for line in board.lines for number in line.numbers.get(scale, {}).values()):
         lines.append(f"`{NONE}` undefined, as GSC and SSC of a constant prediction and CRPS of one draw are.")
-    if CRPS in columns and any(row.rules < RULES for row in _rows(board)):
+    if CRPS in columns and any(row.rules < 2 for row in _rows(board)):
         lines.append("CRPS of a row without several draws is its mean absolute error.")
     return [line for line in [*lines, *limits(board.task)] if line]
 

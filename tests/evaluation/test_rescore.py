@@ -97,6 +97,17 @@ def test_a_point_without_predictions_of_validation_slides_has_no_crps(task, meth
     assert (again.metrics["crps"].mean, again.metrics["mae"]) == (None, record.metrics["mae"])
 
 
+def test_calibrated_draws_are_scored_as_such(task, method, truths, tmp_path):
+    card = method("Sampler", kind="generative", draws=3)
+    record = run_method(task, card, folder=tmp_path, overrides={"calibrate": "true"})
+    assert rescore(tmp_path, truths()) == record
+    old = record.model_copy(update={"rules": 2, "calibration": None})
+    assert (record.follows, old.follows, old.model_copy(update={"settings": {}}).follows) == (3, 2, 3)
+    write_record(old, tmp_path)
+    with pytest.raises(DataError, match="expected what its draws were calibrated with, which records hold since rules"):
+        rescore(tmp_path, truths())
+
+
 def test_parameters_of_a_metric(task, generative, truths, tmp_path):
     record = run_method(task, generative, folder=tmp_path)
     usual, three = (rescore(tmp_path, truths(), {"ssc": {"k": k}}) for k in (8, 3))

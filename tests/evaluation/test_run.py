@@ -18,6 +18,7 @@ from stbench.evaluation.run import conclude, declared_draws, prepare, run_method
 from stbench.evaluation.seals import seal_file
 from stbench.evaluation.worker import Report
 from stbench.metrics import crps
+from stbench.metrics.score import RULES
 from stbench.text import duration
 
 from ..metrics.scoring_rules import scoringrules
@@ -124,7 +125,7 @@ def test_the_crps_of_a_point_is_dressed_with_its_residuals_on_validation_slides(
         assert scores["crps"].per_slide["P3-s0"] == pytest.approx(expected, rel=1e-5)
         assert scores["crps"].dressed
         assert not scores["mae"].dressed
-    assert record.rules == 2
+    assert record.rules == record.follows == RULES
 
 
 def test_pooled_scores_are_taken_apart_by_patient(task, method, tmp_path):
@@ -267,7 +268,10 @@ def test_calibrated_draws_keep_their_mean_and_say_so(task, method, tmp_path):
     assert "calibrate" not in plain.settings
     assert record.settings["calibrate"]
     assert record.metrics["pcc"] == plain.metrics["pcc"]
-    assert record.metrics["crps"].mean < plain.metrics["crps"].mean
+    drawn = read_prediction(tmp_path / "on", "P3-s0").prediction.draws
+    expected = crps(truth_of(task, "P3-s0"), drawn, calibration=record.calibration)
+    assert record.metrics["crps"].per_slide["P3-s0"] == expected != crps(truth_of(task, "P3-s0"), drawn)
+    assert plain.calibration is None
     (said,) = record.notes
     assert said.startswith("calibrated: draws scaled around their mean by s = ")
     assert plain.notes == []
@@ -294,6 +298,7 @@ def test_a_resumed_run_is_calibrated_as_before(task, method, tmp_path, monkeypat
     straight = run_method(task, card, folder=tmp_path / "b", overrides=on)
     assert resumed.predictions == straight.predictions
     assert resumed.notes == ["resumed after fitting", *straight.notes]
+    assert resumed.calibration == straight.calibration > 0
 
 
 def test_one_draw_is_not_calibrated(task, method, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from stbench.errors import UnknownNameError, UserError
 from stbench.evaluation.record import DrawSummary, Record, TaskFacts
 from stbench.evaluation.summaries import summarise, summarise_draws
+from stbench.metrics.score import RULES
 from stbench.pages.archive import read_records
 from stbench.pages.leaderboard import leaderboard, write_leaderboards
 from stbench.pages.protocol import boards_of
@@ -322,6 +323,13 @@ def test_rows_scored_under_older_rules_are_named_beside_newer_ones():
     said = "Scored under older rules, not to be put beside the other rows until `stbench rescore` has"
     assert f"{said} scored them again: b." in leaderboard([newer, older])
     assert "older rules" not in leaderboard([older]) + leaderboard([newer])
+
+
+def test_rules_3_moved_calibrated_draws_alone():
+    now, before = record("a", [0.1] * 4, rules=RULES), record("b", [0.2] * 4, rules=2, draws=4)
+    calibrated = record("c", [0.2] * 4, rules=2, draws=4, settings={"calibrate": True})
+    assert "older rules" not in leaderboard([now, before])
+    assert "has scored them again: c" in leaderboard([now, before, calibrated])
 
 
 def test_pooled_single_draws():
