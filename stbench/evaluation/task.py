@@ -68,7 +68,7 @@ class TestSlide:
     """A test slide: what a method may see, and the truth that only scores see.
 
     Args:
-        inputs: what is known without the truth.
+        inputs: what is known without the truth; features of width 0.
         expression: (n_spots, n_genes) float32 on the task's scale.
         total_counts: (n_spots,) UMI per spot over all measured genes.
         spot_ids: names of the spots.
@@ -129,9 +129,8 @@ class Task:
 
     @property
     def test(self) -> list[TestSlide]:
-        """The test slides with their truth, in fresh arrays: for scores, never for methods."""
-        given = self.given()
-        inputs, truth = given.inputs(), self._expression_of("test", self.facts.test).fresh()
+        """The test slides with their truth, in fresh arrays and without features: for scores, never for methods."""
+        inputs, truth = self.given(NO_ENCODER).inputs(), self._expression_of("test", self.facts.test).fresh()
         return [self._test_slide(inputs[id_], truth[id_]) for id_ in self.facts.test]
 
     @property

@@ -11,7 +11,9 @@ from stbench.data.slide import Slide
 from stbench.errors import DataError, SettingError, UnknownNameError, UserError
 from stbench.evaluation.build import build_task
 from stbench.evaluation.identity import default_patch
+from stbench.evaluation.run import run_method
 from stbench.evaluation.task import TaskSettings
+from stbench.methods.registry import find_method
 from stbench.reporting import Silent
 
 from .conftest import GENES, labelled, make_cohort, make_slide, scrambled
@@ -187,6 +189,13 @@ def test_bad_settings(slides, card, settings, change, error, said):
 
 def test_default_patch(card):
     assert default_patch(card) == PatchSpec(px=8)
+
+
+def test_truth_asks_no_encoder(slides, card, settings, tmp_path, monkeypatch):
+    task = build_task(make_cohort(slides), card, settings, cache_dir=tmp_path)
+    monkeypatch.setattr("stbench.evaluation.task.slide_features", lambda *args: pytest.fail("features were made"))
+    assert [slide.inputs.features.shape for slide in task.test] == [(slide.inputs.n_spots, 0) for slide in task.test]
+    assert run_method(task, find_method("training-mean"), folder=tmp_path / "run").status == "done"
 
 
 def test_a_picture_is_decoded_once_for_several_encoders(slides, card, settings, tmp_path, monkeypatch):
