@@ -207,7 +207,9 @@ def _late(board: Protocol) -> list[str]:
 def _widened(board: Protocol) -> list[str]:
     """Rows whose CRPS the spread of their draws was fitted for."""
     found = [line.method for line in board.lines if any(record.settings.get("calibrate") for record in line.records)]
-    said = "Spread of the draws fitted on validation slides around a kept mean, which lowers CRPS beside rows without"
+    said = (
+        "Spread of the draws fitted on validation slides around a kept mean; CRPS is that of any number of such draws"
+    )
     return [f"{said}: {listed(dict.fromkeys(found))}."] if found else []
 
 

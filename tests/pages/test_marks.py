@@ -178,7 +178,7 @@ def test_a_lone_row_is_named(kind, said):
 
 def test_rows_whose_spread_was_fitted_are_named():
     wide = record("x", [0.6] * 4).model_copy(update={"settings": {"calibrate": True}})
-    said = "lowers CRPS beside rows without: x."
+    said = "CRPS is that of any number of such draws: x."
     assert said in protocol_page(board(wide, record("ridge", RIDGE, "control")))
     assert said not in protocol_page(board(record("x", [0.6] * 4)))
 
