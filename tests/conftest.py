@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from . import unsynced  # noqa: F401
+from stbench.grids import crew
 
+from . import unsynced
+
+crew._PRELOADED["os"] = unsynced.__name__  # workers too; they are given what this process has loaded
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 typer.main.get_command = cache(typer.main.get_command)  # a process has one command line; tests ask it a thousand times
 

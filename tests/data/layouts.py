@@ -38,7 +38,7 @@ def write_her2st(root, section="A1", matrix=None, *, image=True, array=ARRAY, ge
             file.write(f"{x}x{y}\t" + "\t".join(str(value) for value in row) + "\n")
     write_spots(root, section, array)
     if image:
-        Image.fromarray(picture(seed=seed)).save(data / f"ST-imgs/{section[0]}/{section}/he.png")
+        Image.fromarray(picture(seed=seed)).save(data / f"ST-imgs/{section[0]}/{section}/he.png", compress_level=1)
     return np.asarray(matrix)
 
 
@@ -147,9 +147,9 @@ def write_spaceranger(root, slide="151673", matrix=None, *, positions=None, head
     (visium() if positions is None else positions).to_csv(spatial / name, header=header, index=False)
     scales = {"tissue_hires_scalef": 0.5, "tissue_lowres_scalef": 0.1, "spot_diameter_fullres": 32.0}
     (spatial / "scalefactors_json.json").write_text(json.dumps(scales))
-    Image.fromarray(picture((60, 50))).save(spatial / "tissue_lowres_image.png")
+    Image.fromarray(picture((60, 50))).save(spatial / "tissue_lowres_image.png", compress_level=1)
     if hires:
-        Image.fromarray(picture((300, 250))).save(spatial / "tissue_hires_image.png")
+        Image.fromarray(picture((300, 250))).save(spatial / "tissue_hires_image.png", compress_level=1)
     return np.asarray(matrix)
 
 

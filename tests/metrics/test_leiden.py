@@ -64,6 +64,7 @@ def test_what_cannot_be_compared_is_undefined_with_a_reason():
 
 @installed
 @pytest.mark.real
+@pytest.mark.slow
 def test_domains_of_151673_are_those_measured_before(dlpfc):  # noqa: F811
     """Means over seeds: panel .197 (.014) / .311, smoothed .360 / .528; all genes .406 (.061) / .534 (.04)."""
     slide, _ = dlpfc
