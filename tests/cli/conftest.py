@@ -8,7 +8,7 @@ from stbench.cli.main import main
 
 TINY = [
     *("--simulate", "n_patients=3", "--simulate", "sections_per_patient=1"),
-    *("--simulate", "n_spots=16", "--simulate", "n_genes=30"),
+    *("--simulate", "n_spots=16", "--simulate", "um_per_px=4", "--simulate", "n_genes=30"),
 ]
 
 

@@ -13,7 +13,8 @@ from ..data.pictured import picture, write_picture
 from ..data.scanned import write_mirax, write_vms
 from .conftest import TINY
 
-WORDS = [*TINY, "--encoder", "mean-rgb", "--genes", "5", "--device", "cpu"]
+FINER = [word.replace("um_per_px=4", "um_per_px=2") for word in TINY]
+WORDS = [*FINER, "--encoder", "mean-rgb", "--genes", "5", "--device", "cpu"]
 SIZE = ["--um-per-px", "4", "--pitch", "200"]
 
 

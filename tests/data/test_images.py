@@ -341,7 +341,8 @@ def test_digest_of_a_patch_file(tmp_path, patches):
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("sample", "section", "limit"), [("SPA140", "C3", 1), ("SPA145", "B4", 1), ("SPA138", "C5", 7)]
+    ("sample", "section", "limit"),
+    [pytest.param("SPA140", "C3", 1, marks=pytest.mark.slow), ("SPA145", "B4", 1), ("SPA138", "C5", 7)],
 )
 def test_own_cuts_equal_hest_patches(real_data, sample, section, limit):
     """SPA138's side is even, where HEST rounds the corner down: half a pixel on average."""

@@ -81,7 +81,9 @@ def test_what_cannot_be_told_is_no_failure(tmp_path):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("section", "at_zero", "median"), [("C3", 0.348, 0.093), ("C5", 0.254, 0.045)])
+@pytest.mark.parametrize(
+    ("section", "at_zero", "median"), [pytest.param("C3", 0.348, 0.093, marks=pytest.mark.slow), ("C5", 0.254, 0.045)]
+)
 def test_her2st(real_data, section, at_zero, median):
     from stbench.catalogue import find_dataset
     from stbench.data.opening import open_cohort

@@ -350,7 +350,7 @@ def test_every_variant_fits_and_predicts_repeats_saves_and_loads(cohort, changes
 def test_it_learns(cohort):
     rules = {"prediction": "velocity", "standardize_expression": True, "lr": 3e-3, "ema": 0.95, "clip": 1.0}
     chosen = settings(**rules, steps="10", accumulate=1)
-    found = fitted(cohort, chosen.model_copy(update={"max_updates": 400, "validate_every": 200}))
+    found = fitted(cohort, chosen.model_copy(update={"max_updates": 300, "validate_every": 150}))
     (slide,) = cohort[1]
     predicted = found.predict(slide.inputs, 4, 0).mean(axis=0)
     assert mean_gene_correlation(slide.expression, predicted) > 0.6

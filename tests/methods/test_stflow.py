@@ -69,7 +69,7 @@ def test_every_variant_fits_and_predicts_repeats_saves_and_loads(cohort, changes
 
 
 def test_it_learns(cohort):
-    found = fitted(cohort, settings(epochs=25, visits=10, lr=5e-3, dropout=0, attention_dropout=0, patience=99))
+    found = fitted(cohort, settings(epochs=12, visits=10, lr=5e-3, dropout=0, attention_dropout=0, patience=99))
     (slide,) = cohort[1]
     predicted = found.predict(slide.inputs, 4, 0)
     assert mean_gene_correlation(slide.expression, predicted.mean(axis=0)) > 0.6

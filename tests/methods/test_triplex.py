@@ -157,7 +157,7 @@ def test_tiles_beyond_the_picture_are_masked_and_nothing_else(pictures):
 
 
 def test_it_learns(cohort):
-    chosen = settings(standardize_genes=True, lr=3e-3, max_updates=150, validate_every=50, neighbour_dropout=0)
+    chosen = settings(standardize_genes=True, lr=3e-3, max_updates=80, validate_every=40, neighbour_dropout=0)
     found = fitted(cohort, chosen)
     (slide,) = cohort[1]
     predicted = found.predict(slide.inputs, 1, 0)[0]

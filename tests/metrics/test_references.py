@@ -87,6 +87,7 @@ def test_markers_of_151673_are_those_measured_before(dlpfc):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_domains_of_151673(dlpfc):
     """Positions know more of the layers than counts do, and a smoothed slide more than a measured one."""
     slide, _ = dlpfc

@@ -104,7 +104,7 @@ def ancestors(process):
 class Regenerates(Honest):
     """A generated cohort, made again from the settings that everybody knows."""
 
-    SETTINGS: ClassVar = {"n_patients": 3, "sections_per_patient": 1, "n_spots": 16, "n_genes": 30}
+    SETTINGS: ClassVar = {"n_patients": 3, "sections_per_patient": 1, "n_spots": 16, "n_genes": 30, "um_per_px": 4}
 
     def peek(self, inputs):
         from stbench.data.simulator.cohort import simulate_slide

@@ -35,7 +35,7 @@ class Quiet:
 
 
 CHEATS = Path(__file__).with_name("cheats.py")
-TINY = ("n_patients=3", "sections_per_patient=1", "n_spots=16", "n_genes=30")
+TINY = ("n_patients=3", "sections_per_patient=1", "n_spots=16", "n_genes=30", "um_per_px=4")
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +163,6 @@ def test_who_is_given_the_truth_is_exempt(checked, name, kind):
 
 
 def test_draws_of_the_real_run_are_looked_at(checked):
-    assert checked("Samples")[DRAWS] == CheckResult(DRAWS, True, "8 seeds of 6 draws")
     assert "correlated by -1.00" in checked("Mirrors")[DRAWS].detail
 
 

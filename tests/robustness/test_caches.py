@@ -36,7 +36,7 @@ from ._caches_tools import (
 )
 
 ENCODE = ["encode", "--dataset", "simulated", "--encoder", "mean-rgb", "--patch", "60px", *TINY]
-SIMULATED = SimulationSettings(n_patients=2, sections_per_patient=1, n_spots=16, n_genes=30, um_per_px=2.0)
+SIMULATED = SimulationSettings(n_patients=2, sections_per_patient=1, n_spots=16, n_genes=30, um_per_px=4.0)
 SEMISYNTHETIC = SemisyntheticSettings(n_genes=8, dim=16)
 ROOMS = (0, 200, 3_000, 30_000)
 

@@ -19,7 +19,7 @@ from stbench.studies.tuning.request import TuneRequest
 from stbench.studies.tuning.study import Hands, carry_out_study
 
 METHODS = Path(__file__).with_name("methods.py")
-TINY = ("n_patients=4", "sections_per_patient=1", "n_spots=16", "n_genes=30")
+TINY = ("n_patients=4", "sections_per_patient=1", "n_spots=16", "n_genes=30", "um_per_px=4")
 STIFF = f"{METHODS}:Stiff"
 
 
