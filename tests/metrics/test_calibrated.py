@@ -19,7 +19,7 @@ def case(calibration, draws, n_spots=40_000):
     return truth, scaled(drawn.astype(np.float32), factor(calibration, draws))
 
 
-@pytest.mark.parametrize(("calibration", "draws"), [(1, 5), (4, 2), (100, 2), (100, 5), (1e4, 8), (0.5, 8), (0.3, 20)])
+@pytest.mark.parametrize(("calibration", "draws"), [(1, 5), (1.5, 8), (4, 2), (4, 20), (100, 2), (100, 5), (1e4, 8)])
 def test_calibrated_draws_of_a_normal_law_score_what_any_number_of_them_would(calibration, draws):
     """A sampler that knows the mean and has the right spread has 1 / sqrt(pi), however it got the spread."""
     truth, drawn = case(calibration, draws)
@@ -43,12 +43,22 @@ def test_draws_of_the_right_spread_are_as_independent_ones():
         assert metric(truth, drawn, calibration=1.0) == metric(truth, drawn)
 
 
-@pytest.mark.parametrize("calibration", [0.4, 3.0])
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("claimed", [0.0, 0.3, 0.9, 1.2, 4.0])
+def test_nothing_is_won_by_calling_independent_draws_calibrated(width, claimed):
+    generator = np.random.default_rng(1)
+    truth = TRUTH + generator.normal(size=(20_000, 1))
+    drawn = TRUTH + width * generator.normal(size=(8, 20_000, 1))
+    plain, called = crps(truth, drawn), crps(truth, drawn, calibration=claimed)
+    assert called == plain if claimed < 1 else called > plain - 0.001
+
+
+@pytest.mark.parametrize("calibration", [1.5, 3.0])
 def test_distances_by_hand(calibration):
     """Two draws 1 and 3 of a truth 4: deviations of 1 from 2."""
     drawn = np.array([1.0, 3.0])[:, None, None]
     scale = np.sqrt((2 * calibration + 1) / 3)
-    about, apart = np.sqrt(max(2 * calibration - 1, 0)) / scale, np.sqrt(calibration) / scale
+    about, apart = np.sqrt(2 * calibration - 1) / scale, np.sqrt(calibration) / scale
     expected = (abs(2 - about - 4) + abs(2 + about - 4)) / 2 - apart * 2 / 2
     assert crps([[4.0]], drawn, calibration=calibration) == pytest.approx(expected)
     assert energy_score([[4.0]], drawn, calibration=calibration) == pytest.approx(expected)
