@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from stbench.errors import UserError
+from stbench.process import uninterrupted
 from stbench.reporting import SILENT, Reporter
 
 SAYS_AFTER_S = 10.0
@@ -50,15 +51,23 @@ def sole(path: Path, refusal: str) -> Iterator[None]:
         UserError: another process holds it.
         OSError: the lock file cannot be made or opened.
     """
-    lock = taken(path, 0)
-    if lock is None:
-        raise UserError(f"{refusal} (it holds {_shown(path)})")
+    lock = None
     try:
+        with uninterrupted():  # what a signal raises between making the file and knowing of it would leave it there
+            lock = taken(path, 0)
+        if lock is None:
+            raise UserError(f"{refusal} (it holds {_shown(path)})")
         yield
     finally:
-        with suppress(OSError):
-            path.unlink()  # still held: whoever opened it meanwhile finds that it has no name, and begins again
-        lock.release()
+        if lock is not None:
+            with uninterrupted():
+                _remove(path, lock)
+
+
+def _remove(path: Path, lock: BaseFileLock) -> None:
+    with suppress(OSError):
+        path.unlink()  # still held: whoever opened it meanwhile finds that it has no name, and begins again
+    lock.release()
 
 
 def taken(path: Path, patience_s: float) -> BaseFileLock | None:

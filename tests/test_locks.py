@@ -1,6 +1,7 @@
 """Locks: who waits is told for what, and disks without locks have them too."""
 
 import errno
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from filelock import FileLock
 from stbench import locks
 from stbench.errors import UserError
 from stbench.locks import sole, wait_for
+from stbench.process import ending_as_interrupted
 
 from .robustness._caches_tools import Listener
 
@@ -111,3 +113,22 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_it_is_the_lock_that_others_know(tmp_path):
     with FileLock(tmp_path / "x.lock"), pytest.raises(UserError, match="another is at work"):
         refused(tmp_path / "x.lock")
+
+
+@pytest.mark.parametrize("place", ["taken", "_remove"])
+def test_a_signal_while_a_lock_is_taken_or_given_back_leaves_no_file(tmp_path, monkeypatch, place):
+    """A job that a batch system ended there left its lock behind."""
+    done = getattr(locks, place)
+
+    def struck(*words):
+        found = done(*words) if place == "taken" else None
+        signal.raise_signal(signal.SIGTERM)
+        return found if place == "taken" else done(*words)
+
+    monkeypatch.setattr(locks, place, struck)
+    with pytest.raises(KeyboardInterrupt), ending_as_interrupted(), sole(tmp_path / "x.lock", "busy"):
+        assert place == "_remove"
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    with sole(tmp_path / "x.lock", "busy"):
+        assert (tmp_path / "x.lock").exists()
