@@ -73,13 +73,13 @@ def check_killed(points, number, tmp_path, expected):
         again = ran(ENCODE, tmp_path, cache)
         assert again.code == 0, again
         assert files_of(cache) == expected
-    assert killed >= points / 3
+    assert killed > points / 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_encode_goes_on_after_it_was_killed(number, tmp_path, expected):
     """Slow, as every point is a process."""
-    check_killed(3, number, tmp_path, expected)
+    check_killed(5, number, tmp_path, expected)
 
 
 @pytest.mark.slow

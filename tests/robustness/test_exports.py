@@ -71,13 +71,13 @@ def check_killed(command, points, number, here):
         for left in (".out.part", ".out.lock"):  # of one that was killed when all was done
             shutil.rmtree(folder / left, ignore_errors=True)
             (folder / left).unlink(missing_ok=True)
-    assert killed >= points / 3
+    assert killed > points / 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_export_that_is_killed_is_whole_or_not_there(number, here):
     """Slow, as every point is a process."""
-    check_killed(COHORT, 3, number, here)
+    check_killed(COHORT, 5, number, here)
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_results_that_cannot_be_written_are_one_line(tmp_path):
     assert ended.stderr == f"stbench: error: {expected}\n"
 
 
-@pytest.mark.parametrize("points", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("points", [5, pytest.param(40, marks=pytest.mark.slow)])
 def test_slides_that_are_predicted_when_killed_are_whole_and_the_same_command_goes_on(points, here):
     """Slow, as every point is a process."""
     folder, cache, _ = here
