@@ -24,7 +24,6 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,21 +83,20 @@ class Way:
     Args:
         settings: of the sampler, in place of preset small's.
         against: name of the way that counts as the truth; None for that way itself.
-        bf16: the network computes under autocast.
         of: way whose draws are rounded to float16, None where they are drawn.
     """
 
     settings: Mapping[str, Any]
     against: str | None = None
-    bf16: bool = False
     of: str | None = None
 
 
+_BF16 = {"precision": "bf16"}
 _DPM = {"solver": "dpmpp-2m", "passes": 15}
 _WINDOWS = {
     "201 passes": Way({"solver": "heun", "passes": 201}),
     "15 passes": Way(_DPM, "201 passes"),
-    "bf16": Way(_DPM, "15 passes", bf16=True),
+    "bf16": Way({**_DPM, **_BF16}, "15 passes"),
     "float16": Way({}, "15 passes", of="15 passes"),
 }
 WAYS = {
@@ -109,7 +107,7 @@ WAYS = {
         "1000 steps": Way({"steps": "1000"}),
         "50 steps": Way({"steps": "50"}, "1000 steps"),
         "25 steps": Way({"steps": "25"}, "1000 steps"),
-        "bf16": Way({"steps": "50"}, "50 steps", bf16=True),
+        "bf16": Way({"steps": "50", **_BF16}, "50 steps"),
         "float16": Way({}, "50 steps", of="50 steps"),
     },
 }
@@ -195,8 +193,7 @@ def drawn(method: Method, way: Way, slide: LabelledSlide, draws: int) -> Draws:
     """(n_draws, n_spots, G) of a slide in one way; seed 0 gives every way the same noise to start from."""
     other = type(method)(method.settings.model_copy(update=way.settings))
     vars(other).update({key: value for key, value in vars(method).items() if key != "settings"})
-    with torch.autocast("cpu", dtype=torch.bfloat16) if way.bf16 else nullcontext():
-        found: Draws = other.predict(slide.inputs, draws, 0)
+    found: Draws = other.predict(slide.inputs, draws, 0)
     return found
 
 

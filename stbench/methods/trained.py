@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stbench.methods.base import Context, LabelledSlide, Method, SlideInputs
 from stbench.methods.nn.released import released_state
 from stbench.training.loop import Objective, Trainer, total_updates
+from stbench.training.precision import computing
 from stbench.training.settings import TrainingSettings
 
 
@@ -52,6 +53,10 @@ class TrainedMethod(Method):
             return None
         trainer = self._probe(train, context)
         return total_updates(self.settings, trainer.objective.epoch_length) * trainer.seconds_per_update()
+
+    def computing(self) -> AbstractContextManager[None]:
+        """As precise as the settings say, where the fitted network is; wraps what asks it for a prediction."""
+        return computing(self.settings, next(self.module_.parameters()).device.type)
 
     @abstractmethod
     def _prepare(

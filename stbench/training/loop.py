@@ -16,6 +16,7 @@ from stbench.files import check_seal, seal, whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 from stbench.training.history import History
+from stbench.training.precision import computing
 from stbench.training.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -79,20 +80,6 @@ class Seen(NamedTuple):
     update: int
     norm: Tensor
     terms: dict[str, Tensor]
-
-
-def choose_precision(settings: TrainingSettings, device: str) -> torch.dtype | None:
-    """The autocast type, None for plain float32.
-
-    bfloat16 on a CPU gains only at large widths and needs its own instructions, so ``auto`` never takes it there.
-    """
-    if settings.precision == "bf16" or (settings.precision == "auto" and device == "cuda" and _gpu_has_bf16()):
-        return torch.bfloat16
-    return None
-
-
-def _gpu_has_bf16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def total_updates(settings: TrainingSettings, epoch_length: int) -> int:
@@ -191,7 +178,7 @@ class Trainer:
                 self._micro_step(update * self.settings.accumulate + k, generator)
 
     def _micro_step(self, index: int, generator: torch.Generator) -> None:
-        with torch.autocast(self.device, dtype=self._dtype, enabled=self._dtype is not None):
+        with computing(self.settings, self.device):
             terms = self.objective.losses(self.module, index, generator)
         update = self.stepper.updates
         norm = self.stepper.micro_step(terms["total"])
@@ -208,10 +195,6 @@ class Trainer:
             raise RunFailedError(self._diagnosis(first.update, first.terms))
         for loss in torch.stack([one.terms["total"] for one in seen]).tolist():
             self.history.saw(loss)
-
-    @property
-    def _dtype(self) -> torch.dtype | None:
-        return choose_precision(self.settings, self.device)
 
     def _diagnosis(self, update: int, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())

@@ -92,12 +92,14 @@ class Bleep(TrainedMethod):
 
     @torch.no_grad()
     def _embed_images(self, spots: Spots) -> FloatArray:
-        parts = [self.module_.embed_images(self._tensor(part)) for part in _parts(spots, _BATCH)]
+        with self.computing():
+            parts = [self.module_.embed_images(self._tensor(part)) for part in _parts(spots, _BATCH)]
         return torch.cat(parts).float().cpu().numpy()
 
     @torch.no_grad()
     def _embed_expression(self, expression: FloatArray) -> FloatArray:
-        parts = [self.module_.embed_spots(self._tensor(part)) for part in _parts(expression, 16 * _BATCH)]
+        with self.computing():
+            parts = [self.module_.embed_spots(self._tensor(part)) for part in _parts(expression, 16 * _BATCH)]
         return torch.cat(parts).float().cpu().numpy()
 
     def _tensor(self, array: Spots) -> Tensor:

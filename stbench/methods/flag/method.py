@@ -12,7 +12,7 @@ from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
-from stbench.methods.nn.diffusion import on_windows, training_noise
+from stbench.methods.nn.diffusion import training_noise
 from stbench.methods.nn.precondition import Network
 from stbench.methods.nn.scaling import Scale
 from stbench.methods.nn.sent import sent
@@ -85,7 +85,7 @@ class Flag(WindowDiffusion):
         def solve(batch: WindowBatch, z: Tensor, position: int) -> Tensor:
             return self.bind(self.module_, batch)(z, z.new_zeros(len(z)))
 
-        return self._finish(on_windows(self._batches(inputs), zeros, solve))[0]
+        return self._finish(self._on_windows(inputs, zeros, solve))[0]
 
 
 class FlagObjective(WindowObjective):

@@ -97,7 +97,8 @@ class HisToGene(TrainedMethod):
     def predict_read(self, spots: Spots, rows: Positions) -> FloatArray:
         """(n, G) expression of a slide that has been read."""
         device = self.module_.patch_embedding.weight.device
-        found = self.module_(batched(spots, device), batched(rows, device))
+        with self.computing():
+            found = self.module_(batched(spots, device), batched(rows, device))
         return self._scale.outward(found[0].float().cpu().numpy())
 
     def _prepare(

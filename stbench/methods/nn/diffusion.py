@@ -13,6 +13,8 @@ from stbench.methods.nn.sde import VESDE
 from stbench.methods.nn.sent import sent
 from stbench.methods.nn.windows import WindowBatch
 
+Solver = Callable[[WindowBatch, Tensor, int], Tensor]
+
 
 def parameterization(
     name: str, sigma_min: float, sigma_max: float, noise_log_mean: float = EDM_LOG_MEAN
@@ -39,9 +41,7 @@ def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_
 
 
 @torch.no_grad()
-def on_windows(
-    batches: Iterable[WindowBatch], noise: Tensor, solve: Callable[[WindowBatch, Tensor, int], Tensor]
-) -> Tensor:
+def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Solver) -> Tensor:
     """Apply a sampler to every window and put the spots back in their places.
 
     Args:

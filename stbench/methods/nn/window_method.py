@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
-from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise
+from stbench.methods.nn.diffusion import Solver, on_windows, parameterization, slide_noise
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
 from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments
@@ -123,7 +123,7 @@ class WindowDiffusion(TrainedMethod):
             return posterior_mean(self.bind(self.module_, batch), start, self._p)[..., : z.shape[-1]]
 
         noise = slide_noise(seed, inputs.slide_id, [0], inputs.n_spots, self.sizes_["n_genes"])
-        return self._finish(on_windows(self._batches(inputs), noise, mean))[0]
+        return self._finish(self._on_windows(inputs, noise, mean))[0]
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
         """No image features."""
@@ -201,7 +201,12 @@ class WindowDiffusion(TrainedMethod):
         def solve(batch: WindowBatch, z: Tensor, position: int) -> Tensor:
             return self._solve(batch, self._start(batch, z, seed, draws[position]), passes)[..., : z.shape[-1]]
 
-        return self._finish(on_windows(self._batches(inputs), noise, solve))
+        return self._finish(self._on_windows(inputs, noise, solve))
+
+    def _on_windows(self, inputs: SlideInputs, noise: Tensor, solve: Solver) -> Tensor:
+        """(n_draws, n_spots, G) that a solver makes of the noise of a slide, see :func:`on_windows`."""
+        with self.computing():
+            return on_windows(self._batches(inputs), noise, solve)
 
     def _solve(self, batch: WindowBatch, z: Tensor, passes: int) -> Tensor:
         centre = z.new_zeros(z.shape[-1])

@@ -64,9 +64,10 @@ class Stem(TrainedMethod):
         if self.settings.prediction == "epsilon":
             return None
         process, vectors = self._process(), self.reader(inputs)
-        network, z = self._network(vectors), self._noise(inputs.slide_id, len(vectors), seed, 0)()
-        k = torch.full((len(z),), len(process.schedule) - 1, device=z.device)
-        clean = [process.reverse(network(x, k), x, k).clean for x in (z, -z)]
+        with self.computing():
+            network, z = self._network(vectors), self._noise(inputs.slide_id, len(vectors), seed, 0)()
+            k = torch.full((len(z),), len(process.schedule) - 1, device=z.device)
+            clean = [process.reverse(network(x, k), x, k).clean for x in (z, -z)]
         return self._finish(torch.stack(clean).mean(dim=0))
 
     def refuse(self, train: Sequence[LabelledSlide], test: Sequence[SlideInputs], context: Context) -> str | None:
@@ -156,13 +157,14 @@ class Stem(TrainedMethod):
 
     @torch.no_grad()
     def _sample(self, slide_id: str, vectors: FloatArray, draws: int, seed: int, spacing: str) -> FloatArray:
-        network = self._network(vectors)
         noises = [self._noise(slide_id, len(vectors), seed, draw) for draw in range(draws)]
-        return np.stack(
-            [self._draw(network, noise, spacing, f"slide {slide_id}, draw {draw}") for draw, noise in enumerate(noises)]
-        )
+        names = [f"slide {slide_id}, draw {draw}" for draw in range(draws)]
+        with self.computing():
+            network = self._network(vectors)
+            drawn = [self._draw(network, *one, spacing) for one in zip(noises, names, strict=True)]
+        return np.stack(drawn)
 
-    def _draw(self, network: Network, noise: Callable[[], Tensor], spacing: str, name: str) -> FloatArray:
+    def _draw(self, network: Network, noise: Callable[[], Tensor], name: str, spacing: str) -> FloatArray:
         process, rules = self._process(spacing), self.settings
         x, steps, finite = noise(), process.schedule.steps, []
         for state, _ in trajectory(process, network, x, noise, sampler=rules.sampler, eta=rules.eta):

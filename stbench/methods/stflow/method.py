@@ -142,6 +142,11 @@ class StFlow(TrainedMethod):
     @torch.no_grad()
     def _sample(self, module: StFlowNetwork, inputs: SlideInputs, draws: int, seed: int, steps: int) -> FloatArray:
         """(draws, n_spots, G) samples of a slide."""
+        with self.computing():
+            found = self._flown(module, inputs, draws, seed, steps)
+        return np.maximum(found, 0, out=found) if self.settings.clip_negative else found
+
+    def _flown(self, module: StFlowNetwork, inputs: SlideInputs, draws: int, seed: int, steps: int) -> FloatArray:
         device = next(module.parameters()).device
         features = torch.from_numpy(self.standardized_features(inputs)).to(device)
         graph = build_graph(inputs.xy, self.rule).to(device)
@@ -149,7 +154,7 @@ class StFlow(TrainedMethod):
 
         def denoise(x: Tensor, t: Tensor) -> Tensor:
             clean: Tensor = module(x, t, features, graph, edges)
-            return clean
+            return clean.float()
 
         found = np.empty((draws, inputs.n_spots, self.sizes_["n_genes"]), dtype=np.float32)
         for draw in range(draws):
@@ -160,7 +165,7 @@ class StFlow(TrainedMethod):
                     found[draw] = step.clean.cpu().numpy()
                 del step  # else its state and estimate stay during the next pass
             self._check(torch.stack(finite).tolist(), inputs, draw)
-        return np.maximum(found, 0, out=found) if self.settings.clip_negative else found
+        return found
 
     def _edges_fit(self, graph: SpotGraph) -> bool:
         return len(graph) * graph.width * self.settings.edge_dim * self.settings.layers <= _KEPT_EDGES

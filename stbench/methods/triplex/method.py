@@ -210,18 +210,20 @@ class Triplex(TrainedMethod):
     def _predicted(self, module: TriplexNetwork, view: SlideView) -> FloatArray:
         """(N, G) fused prediction on the scale of the task; the slide is encoded once, the rest in chunks."""
         device = next(module.parameters()).device
-        slide = module.slide_tokens(torch.from_numpy(view.context).to(device), torch.from_numpy(view.cells).to(device))
+        context, cells = torch.from_numpy(view.context).to(device), torch.from_numpy(view.cells).to(device)
         chunks = np.array_split(np.arange(view.n_spots), -(-view.n_spots // _CHUNK[self.settings.input]))
-        parts = [self._of_spots(module, view, rows, slide) for rows in chunks]
+        with self.computing():
+            slide = module.slide_tokens(context, cells)
+            parts = [_of_spots(module, view, rows, slide) for rows in chunks]
         expression = self._scale.outward(torch.cat(parts).numpy())
         return np.maximum(expression, 0) if self.settings.clamp else expression
 
-    @staticmethod
-    def _of_spots(module: TriplexNetwork, view: SlideView, rows: NDArray[np.int64], slide: Tensor) -> Tensor:
-        mask = torch.from_numpy(view.mask[rows])
-        own, around, usable = (part.to(slide.device) for part in (view.own(rows), view.around(rows), mask))
-        fused: Tensor = module(own, around, usable, slide[torch.from_numpy(rows).to(slide.device)]).fusion
-        return fused.float().cpu()
+
+def _of_spots(module: TriplexNetwork, view: SlideView, rows: NDArray[np.int64], slide: Tensor) -> Tensor:
+    mask = torch.from_numpy(view.mask[rows])
+    own, around, usable = (part.to(slide.device) for part in (view.own(rows), view.around(rows), mask))
+    fused: Tensor = module(own, around, usable, slide[torch.from_numpy(rows).to(slide.device)]).fusion
+    return fused.float().cpu()
 
 
 def _shortened(slide: LabelledSlide) -> LabelledSlide:
