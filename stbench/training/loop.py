@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,6 +17,7 @@ from stbench.files import check_seal, seal, whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 from stbench.training.history import History
+from stbench.training.memory import free, kept_on_host, moved_by_passes
 from stbench.training.precision import computing
 from stbench.training.stepper import Stepper
 
@@ -126,6 +128,7 @@ class Trainer:
         self.stale = 0
         self.history = History(score, folder)
         self._unread: list[Seen] = []
+        self._short = False  # of memory
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end and leave the best averaged weights in the module, in evaluation mode.
@@ -135,6 +138,7 @@ class Trainer:
 
         Raises:
             RunFailedError: a loss or gradient is not finite; names the step, the loss terms and the last checkpoint.
+                Or the device has no memory for an update even when the host keeps what the backward pass needs.
             DataError: the checkpoint to resume from is of another module or other settings.
             UserError: checkpoint or history cannot be written.
         """
@@ -169,6 +173,20 @@ class Trainer:
         return (time.perf_counter() - start) * self.settings.accumulate
 
     def _one_update(self) -> None:
+        statistics = [(part, part.clone()) for part in moved_by_passes(self.module)]
+        try:
+            self._attempt()
+        except torch.OutOfMemoryError as error:
+            self._give_way(first_line(error))
+        else:
+            return
+        free()  # outside of the handler, whose traceback holds on to what did not fit
+        for part, before in statistics:
+            part.copy_(before)
+        self._one_update()
+
+    def _attempt(self) -> None:
+        """An update, as often as need be: it starts from the same weights and random numbers."""
         self.module.train()
         update = self.stepper.updates
         generator = torch.Generator().manual_seed(_mix(self.seed, update))
@@ -177,8 +195,24 @@ class Trainer:
             for k in range(self.settings.accumulate):
                 self._micro_step(update * self.settings.accumulate + k, generator)
 
+    def _give_way(self, said: str) -> None:
+        """Forget the update that did not fit, and let the host keep what backward passes need from now on."""
+        update = self.stepper.updates
+        if self._short:
+            raise RunFailedError(
+                f"expected {self.device} to have memory for update {update}, found none left though the host kept what "
+                f"the backward pass needs ({said}); lower batch_windows or the size of windows, or use a larger device"
+            )
+        self._short = True
+        self.stepper.forget()
+        self._unread = [one for one in self._unread if one.update < update]
+        self.reporter.info(
+            f"{self.device} had no memory left in update {update}; the host keeps what the backward pass needs from "
+            "now on, which is slower and changes no number"
+        )
+
     def _micro_step(self, index: int, generator: torch.Generator) -> None:
-        with computing(self.settings, self.device):
+        with kept_on_host() if self._short else nullcontext(), computing(self.settings, self.device):
             terms = self.objective.losses(self.module, index, generator)
         update = self.stepper.updates
         norm = self.stepper.micro_step(terms["total"])

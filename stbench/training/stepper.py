@@ -47,6 +47,11 @@ class Stepper:
             self._update()
         return norm
 
+    def forget(self) -> None:
+        """Drop what was accumulated since the last update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._pending = 0
+
     @property
     def learning_rate(self) -> float:
         """Rate of the last update."""
@@ -56,10 +61,9 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * self._lr_factor()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.forget()
         self._average()
         self.updates += 1
-        self._pending = 0
 
     def _lr_factor(self) -> float:
         rules = self.settings

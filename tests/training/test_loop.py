@@ -234,3 +234,69 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path):
     Trainer(new_module(), Line(), line_settings(epochs=2), folder=tmp_path).run()
     with pytest.raises(DataError, match="other training settings"):
         Trainer(new_module(), Line(), line_settings(epochs=4), folder=tmp_path).run(resume=True)
+
+
+class Crowded(Line):
+    """A device that has no memory left, before or after some of an update's gradients are there."""
+
+    def __init__(self, times: int, where: str) -> None:
+        super().__init__()
+        self.times, self.where = times, where
+
+    def losses(self, module, index, generator):
+        terms = super().losses(module, index, generator)
+        if index != 11 or not self.times:  # the second half of update 5
+            return terms
+        self.times -= 1
+        if self.where == "forward":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {**terms, "total": Full.apply(terms["total"])}
+
+    def score(self, module):
+        return -float(module(torch.ones(1, 1)).sub(2).abs())
+
+
+class Full(torch.autograd.Function):
+    """No memory on the way back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def normed() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_training_without_memory_goes_on_with_the_same_numbers(where, tmp_path):
+    whole, crowded = tmp_path / "whole", tmp_path / "crowded"
+    for folder, times in ((whole, 0), (crowded, 1)):
+        folder.mkdir()
+        Trainer(normed(), Crowded(times, where), line_settings(), seed=3, folder=folder).run()
+    states = [torch.load(folder / CHECKPOINT, weights_only=True) for folder in (whole, crowded)]
+    for part in ("module", "ema"):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), name
+    assert lines_of(whole) == lines_of(crowded)
+
+
+def test_the_host_keeps_what_backward_needs_from_then_on():
+    def kept(times):
+        module, stored = new_module(), []
+        trainer = Trainer(module, Crowded(times, "forward"), line_settings(), seed=3)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: stored.append(x.data_ptr()) or x, lambda x: x):
+            trainer.run()
+        return len(stored)
+
+    assert kept(0) > 2 * kept(1)  # the innermost hooks see them, and those are of the host
+
+
+def test_an_update_that_fits_nowhere_is_a_failed_run():
+    with pytest.raises(RunFailedError, match=r"memory for update 5, found none left though the host kept.*lower batch"):
+        Trainer(new_module(), Crowded(2, "forward"), line_settings(), seed=3).run()

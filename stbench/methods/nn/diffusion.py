@@ -12,6 +12,7 @@ from stbench.methods.nn.precondition import EDM_LOG_MEAN, PARAMETERIZATIONS, Edm
 from stbench.methods.nn.sde import VESDE
 from stbench.methods.nn.sent import sent
 from stbench.methods.nn.windows import WindowBatch
+from stbench.training.memory import in_halves
 
 Solver = Callable[[WindowBatch, Tensor, int], Tensor]
 
@@ -44,6 +45,8 @@ def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_
 def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Solver) -> Tensor:
     """Apply a sampler to every window and put the spots back in their places.
 
+    Where the device has no memory for all windows of a batch, half of them are solved at a time.
+
     Args:
         batches: windows that cover the slide, every spot in one.
         noise: (n_draws, n_spots, G) unit noise of the slide; the answer takes its place.
@@ -55,10 +58,14 @@ def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Solver) -> 
     for batch in batches:
         device = batch.features.device
         for k in range(len(noise)):
-            clean = solve(batch, sent(_gather(batch, noise[k]), device), k).cpu()
+            clean = _solved(batch, sent(_gather(batch, noise[k]), device), k, solve).cpu()
             for row, spots in enumerate(batch.spots):
                 noise[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
     return noise
+
+
+def _solved(batch: WindowBatch, z: Tensor, k: int, solve: Solver) -> Tensor:
+    return in_halves(lambda some: solve(batch.part(some), z[some], k), len(batch.spots))
 
 
 def _gather(batch: WindowBatch, values: Tensor) -> Tensor:

@@ -61,6 +61,15 @@ class WindowBatch:
         """The same windows with other features; the edge condition stays."""
         return replace(self, features=features)
 
+    def part(self, some: slice) -> WindowBatch:
+        """Some of the windows, padded as they are."""
+        spots = self.spots[some]
+        if len(spots) == len(self.spots):
+            return self
+        expression = None if self.expression is None else self.expression[some]
+        features, edges, mask = self.features[some], self.edges[some], self.mask[some]
+        return WindowBatch(features, edges, mask, expression, spots, self.slide_id)
+
 
 @dataclass(frozen=True)
 class WindowGeometry:

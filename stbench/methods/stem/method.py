@@ -22,6 +22,7 @@ from stbench.methods.stem.settings import StemSettings
 from stbench.methods.stem.views import view_vectors
 from stbench.methods.trained import TrainedMethod, lent, seeded
 from stbench.training.loop import total_updates
+from stbench.training.memory import in_halves
 from stbench.training.scores import mean_slide_correlation
 
 _BATCH_VALUES = {"cpu": 2**20, "cuda": 2**26}  # tokens x width of one pass: small ones stay in a CPU's cache
@@ -142,7 +143,7 @@ class Stem(TrainedMethod):
 
         def network(x: Tensor, t: Tensor) -> Tensor:
             parts = zip(torch.split(x, size), torch.split(t, size), conditions, strict=True)
-            return torch.cat([self.module_.denoise(*part).float() for part in parts])
+            return torch.cat([_denoised(self.module_, *part) for part in parts])
 
         return network
 
@@ -270,3 +271,7 @@ class StemObjective:
         draws, spacing = rules.validation_draws, rules.validation_steps
         mean: FloatArray = self.method._sample(slide.inputs.slide_id, vectors, draws, seed, spacing).mean(axis=0)
         return mean
+
+
+def _denoised(module: StemNetwork, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    return in_halves(lambda some: module.denoise(x[some], t[some], condition[some]).float(), len(x))

@@ -34,6 +34,7 @@ from stbench.methods.triplex.views import (
     tile_view,
 )
 from stbench.training.loop import total_updates
+from stbench.training.memory import in_halves
 from stbench.training.scores import mean_slide_correlation
 
 _CHUNK = {"features": 256, "patches": 64}  # spots predicted at a time
@@ -220,10 +221,13 @@ class Triplex(TrainedMethod):
 
 
 def _of_spots(module: TriplexNetwork, view: SlideView, rows: NDArray[np.int64], slide: Tensor) -> Tensor:
-    mask = torch.from_numpy(view.mask[rows])
-    own, around, usable = (part.to(slide.device) for part in (view.own(rows), view.around(rows), mask))
-    fused: Tensor = module(own, around, usable, slide[torch.from_numpy(rows).to(slide.device)]).fusion
-    return fused.float().cpu()
+    def fused(some: slice) -> Tensor:
+        mask = torch.from_numpy(view.mask[rows[some]])
+        own, around, usable = (part.to(slide.device) for part in (view.own(rows[some]), view.around(rows[some]), mask))
+        found: Tensor = module(own, around, usable, slide[torch.from_numpy(rows[some]).to(slide.device)]).fusion
+        return found.float().cpu()
+
+    return in_halves(fused, len(rows))
 
 
 def _shortened(slide: LabelledSlide) -> LabelledSlide:
