@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,19 @@ _SPARE = 6  # candidates beyond twice k: the largest ring of a square or hexagon
 
 
 @dataclass(frozen=True)
+class Side:
+    """Spots that are looked at in one kind of frame, and how much that counts.
+
+    Args:
+        rows: (n,) of a graph.
+        share: (n, 1, 1) above 0.
+    """
+
+    rows: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
 class SpotGraph:
     """Neighbours of N spots, of one slide or of several one after the other; edges never leave a slide.
 
@@ -33,6 +46,8 @@ class SpotGraph:
         axes: (N,) how far the axes are to be trusted, from 0 (round neighbourhood) to 1; it stays on the CPU, which
             has to know which of them are to be trusted at all.
         slide: (N,) number of the slide in the batch.
+        elongated: spots whose axes are trusted, looked up here so that a pass looks for nothing.
+        round: those whose axes are not fully trusted.
     """
 
     neighbours: Tensor
@@ -41,6 +56,14 @@ class SpotGraph:
     frame: Tensor
     axes: Tensor
     slide: Tensor
+    elongated: Side = field(init=False)
+    round: Side = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, share in (("elongated", self.axes), ("round", 1 - self.axes)):
+            rows = share.nonzero().flatten()
+            found = Side(*(sent(part, self.frame.device) for part in (rows, share[rows, None, None])))
+            object.__setattr__(self, name, found)
 
     def __len__(self) -> int:
         return len(self.neighbours)
@@ -52,12 +75,17 @@ class SpotGraph:
 
     def rows(self, start: int, stop: int) -> SpotGraph:
         """Some spots alone; their neighbours still count rows of the whole."""
-        return SpotGraph(**{name: tensor[start:stop] for name, tensor in vars(self).items()})
+        if start == 0 and stop >= len(self):
+            return self
+        return SpotGraph(**{name: tensor[start:stop] for name, tensor in self._given().items()})
 
     def to(self, device: str | torch.device) -> SpotGraph:
         """The graph on a device, but for the axes."""
-        parts = {name: tensor for name, tensor in vars(self).items() if name != "axes"}
-        return SpotGraph(**{name: sent(tensor, device) for name, tensor in parts.items()}, axes=self.axes)
+        parts = {name: sent(tensor, device) for name, tensor in self._given().items() if name != "axes"}
+        return SpotGraph(**parts, axes=self.axes)
+
+    def _given(self) -> dict[str, Tensor]:
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
 
 
 @dataclass(frozen=True)
@@ -106,8 +134,8 @@ def join(graphs: Sequence[SpotGraph]) -> SpotGraph:
     """Several slides as one graph without edges between them."""
     width = max(graph.width for graph in graphs)
     starts = np.cumsum([0, *(len(graph) for graph in graphs[:-1])])
-    parts = [_moved(graph, int(starts[number]), number, width) for number, graph in enumerate(graphs)]
-    return SpotGraph(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+    parts = [_moved(graph, int(starts[number]), number, width)._given() for number, graph in enumerate(graphs)]
+    return SpotGraph(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def _moved(graph: SpotGraph, start: int, number: int, width: int) -> SpotGraph:

@@ -96,13 +96,10 @@ class LocalAttention(nn.Module):
         N, K = graph.neighbours.shape
         radius = torch.linalg.vector_norm(graph.frame, dim=-1, keepdim=True)  # (N, K, 1)
         found = graph.frame.new_zeros(N, K, self.edge.second.out_features)  # (N, K, e)
-        for share, places, frames in ((graph.axes, graph.frame, _SIGNS), (1 - graph.axes, radius, _TURNS)):
-            chosen = share.nonzero().flatten()
-            rows, weight, turns = (
-                sent(part, places.device) for part in (chosen, share[chosen, None, None], torch.tensor(frames))
-            )
-            mean = self._averaged(places[rows].unsqueeze(2) * turns, graph.distance[rows])  # (n, K, e), of (n, K, 4, 2)
-            found = found.index_add(0, rows, weight * mean.float())
+        for side, places, frames in ((graph.elongated, graph.frame, _SIGNS), (graph.round, radius, _TURNS)):
+            turned = places[side.rows].unsqueeze(2) * sent(torch.tensor(frames), places.device)  # (n, K, 4, 2)
+            mean = self._averaged(turned, graph.distance[side.rows])  # (n, K, e)
+            found = found.index_add(0, side.rows, side.share * mean.float())
         return found
 
     def _averaged(self, places: Tensor, distance: Tensor) -> Tensor:
