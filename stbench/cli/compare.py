@@ -12,6 +12,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or boards, record.json or *.records.jsonl.xz.")],
     to: Annotated[str | None, typer.Option(help="Row to compare with; default: the best control.")] = None,
     metric: Annotated[str, typer.Option(help="What is compared.")] = "pcc",
+    difference: Annotated[
+        float | None, typer.Option(min=1e-6, help="A difference of interest: how many patients would show it?")
+    ] = None,
 ) -> None:
     """Differences between rows, paired by patient, with their interval and what the data could have shown."""
     from stbench.catalogue import find_metric
@@ -25,7 +28,7 @@ def compare(
     find_metric(metric)
     for board in boards_of(sections(list(read_records(runs)))):
         say(board.name)
-        draw(differences_table(board, metric, to))
+        draw(differences_table(board, metric, to, difference))
         if not board.has_intervals:
             say(f"no intervals: {why_not(board)}")
         say("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from stbench.text import count
 LEVEL = 0.95
 LEAST = 4
 """Fewer patients have no interval: their values are listed."""
+POWER = 0.8
+MOST_PATIENTS = 1000
+"""More are not counted up."""
 LEAST_SIGN_FLIP = 6
 """With fewer patients no sign-flip test can reject."""
 _MOST_EXACT = 16  # patients whose sign flips are all gone through
@@ -48,6 +52,7 @@ class Difference:
         p: two-sided p of the paired t test, None below four patients.
         sign_flip: p of the sign-flip test on the patients' differences, None below six patients.
         detectable: smallest difference found with 80 % power at this spread, None below four patients.
+        spread: sample standard deviation of the patients' differences, None below four patients.
     """
 
     mean: float
@@ -55,6 +60,7 @@ class Difference:
     p: float | None
     sign_flip: float | None
     detectable: float | None
+    spread: float | None
 
 
 def by_patient(per_slide: Mapping[str, float | None], patients: Mapping[str, str | None]) -> dict[str, float] | None:
@@ -105,9 +111,10 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
         return None
     mean = float(np.mean(values))
     if len(values) < LEAST:
-        return Difference(mean, None, None, None, None)
+        return Difference(mean, None, None, None, None, None)
     flips = sign_flip_p(values) if len(values) >= LEAST_SIGN_FLIP else None
-    return Difference(mean, half_width(values), _t_test_p(values), flips, _detectable(values))
+    spread = float(np.std(values, ddof=1))
+    return Difference(mean, half_width(values), _t_test_p(values), flips, _least_shift(len(values)) * spread, spread)
 
 
 def paired_p(first: Mapping[str, float], second: Mapping[str, float]) -> float:
@@ -138,15 +145,26 @@ def _t_test_p(values: Sequence[float]) -> float:
     return float(2 * t.sf(abs(np.mean(values)) / (spread / np.sqrt(n)), n - 1))
 
 
-def _detectable(values: Sequence[float], power: float = 0.8) -> float:
-    """Smallest mean that a paired t test at .05 finds with this power, at the spread seen (noncentral t)."""
+def _least_shift(n: int) -> float:
+    """Smallest mean, in standard deviations, that a paired t test at .05 finds with 80 % power (noncentral t)."""
     from scipy.optimize import brentq
     from scipy.stats import nct, t
 
-    spread, n = float(np.std(values, ddof=1)), len(values)
     limit = t.ppf((1 + LEVEL) / 2, n - 1)
-    shift = brentq(lambda delta: nct.sf(limit, n - 1, delta) - power, 0, 50)
-    return float(shift * spread / np.sqrt(n))
+    return float(brentq(lambda delta: nct.sf(limit, n - 1, delta) - POWER, 0, 50) / np.sqrt(n))
+
+
+def patients_needed(spread: float, gap: float) -> int:
+    """How many patients would show a difference of ``gap`` with 80 % power, their differences varying by ``spread``.
+
+    Args:
+        spread: standard deviation of the patients' differences.
+        gap: above 0.
+
+    Returns:
+        At least four, ``MOST_PATIENTS`` where it is that many or more.
+    """
+    return bisect_left(range(MOST_PATIENTS), -gap, lo=LEAST, hi=MOST_PATIENTS, key=lambda n: -_least_shift(n) * spread)
 
 
 def sign_flip_p(values: Sequence[float]) -> float:

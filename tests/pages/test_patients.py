@@ -8,7 +8,17 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from stbench.pages.patients import by_patient, difference, estimate, group_of_best, holm, no_interval, sign_flip_p
+from stbench.pages.patients import (
+    MOST_PATIENTS,
+    by_patient,
+    difference,
+    estimate,
+    group_of_best,
+    holm,
+    no_interval,
+    patients_needed,
+    sign_flip_p,
+)
 
 from ..grids.conftest import facts
 
@@ -67,6 +77,18 @@ def test_the_smallest_detectable_difference_is_that_of_the_sheet():
         values = RNG.normal(size=n)
         found = difference(named(values), named(np.zeros(n)))
         assert found.detectable / values.std(ddof=1) == pytest.approx(expected, abs=0.011)
+
+
+@pytest.mark.parametrize(("spread", "gap"), [(0.02, 0.02), (0.02, 0.01), (0.05, 0.02), (0.001, 0.02)])
+def test_so_many_patients_show_a_difference_and_one_less_does_not(spread, gap):
+    needed, power = patients_needed(spread, gap), TTestPower().power
+    assert power(gap / spread, nobs=needed, alpha=0.05) >= 0.8
+    assert needed == 4 or power(gap / spread, nobs=needed - 1, alpha=0.05) < 0.8
+
+
+def test_more_patients_than_anybody_has_are_not_counted_up():
+    assert patients_needed(1.0, 1e-6) == MOST_PATIENTS
+    assert patients_needed(0.0, 0.02) == 4
 
 
 def test_sign_flips():

@@ -12,6 +12,7 @@ from stbench.evaluation.summaries import summarise
 from stbench.pages.differences import differences_table
 from stbench.pages.leaderboard import columns_of, protocol_page, table_of
 from stbench.pages.marks import marks
+from stbench.pages.patients import patients_needed
 from stbench.pages.protocol import boards_of, lines_of
 from stbench.pages.sections import sections
 from stbench.pages.wording import verdict
@@ -213,6 +214,9 @@ def test_differences_of_rows():
     low, high = stats.t.interval(0.95, 5, gaps.mean(), stats.sem(gaps))
     assert row[4] == f"{low:+.3f} to {high:+.3f}"
     assert float(row[6]) == pytest.approx(2 / 2**6, abs=5e-4)
+    wanted = differences_table(found, gap=0.01)
+    assert wanted.head[-1] == "patients for 0.01"
+    assert wanted.rows[0] == [*row, str(patients_needed(gaps.std(ddof=1), 0.01))]
     (turned,) = differences_table(found, to="good").rows
     assert turned[3] == "-" + row[3][1:]
     with pytest.raises(UnknownNameError, match="unknown row 'god': did you mean good"):
@@ -227,3 +231,4 @@ def test_one_task_is_compared_without_intervals():
     records = [record("good", [0.5, 0.6], "P0"), record("ridge", [0.3, 0.5], "P0", "control")]
     (found,) = boards_of(sections(records))
     assert differences_table(found).rows[0][2:] == ["1", "+0.150", "-", "-", "-", "-"]
+    assert differences_table(found, gap=0.02).rows[0][2:] == ["1", "+0.150", "-", "-", "-", "-", "-"]
