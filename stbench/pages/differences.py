@@ -10,6 +10,8 @@ from stbench.pages.patients import MOST_PATIENTS, Difference, difference, patien
 from stbench.pages.protocol import Line, Protocol
 from stbench.pages.tables import NONE, Table
 
+_LEAST_DIGITS = 3  # a difference is smaller than what it is the difference of
+
 
 def differences_table(board: Protocol, metric: str = PRIMARY, to: str | None = None, gap: float | None = None) -> Table:
     """Every row less one of them, by patient, on every scale.
@@ -60,8 +62,9 @@ def _cells(line: Line, reference: Line, scale: str, metric: str, gap: float | No
     found, width = difference(mine, theirs), 4 if gap is None else 5
     if found is None:
         return ["0", NONE, *[NONE] * width]
-    told = _told(found, decimals(metric), gap) if legal and found.half is not None else [NONE] * width
-    return [str(len(mine.keys() & theirs.keys())), f"{found.mean:+.{decimals(metric)}f}", *told]
+    digits = max(decimals(metric), _LEAST_DIGITS)
+    told = _told(found, digits, gap) if legal and found.half is not None else [NONE] * width
+    return [str(len(mine.keys() & theirs.keys())), f"{found.mean:+.{digits}f}", *told]
 
 
 def _told(found: Difference, digits: int, gap: float | None) -> list[str]:
