@@ -71,9 +71,9 @@ def table_of(board: Protocol, metrics: Sequence[str]) -> Table:
         head += [_headed(name, scale, board.scales[0]) for scale in scales[name]]
         head += ["share"] if name == PRIMARY and shares else []
     for line in lines_shown(board, metrics):
-        cells = [places.get(line.label, ""), _named(line, said[line.label], len(board.folds))]
+        cells = [places.get(line.label, ""), _named(line, said[line.label], board)]
         for name in metrics:
-            cells += [number_text(line.numbers.get(scale, {}).get(name), name) for scale in scales[name]]
+            cells += [_cell(board, line, scale, name) for scale in scales[name]]
             cells[-1] += f" {NOT_ABOVE}" if name == CRPS and line.label in beaten else ""
             cells += [_share(board, line)] if name == PRIMARY and shares else []
         lines.append(cells)
@@ -106,10 +106,21 @@ def _headed(metric: str, scale: str, first: str) -> str:
     return title(metric) if scale == first else f"{name} {'dep' if scale == _DEPTH else scale}{arrow}"
 
 
-def _named(line: Line, mark: str, folds: int) -> str:
-    label = line.label + (f" ({line.folds} of {folds} folds)" if line.folds < folds else "")
-    text = f"{label} {mark}".rstrip()
+def _named(line: Line, mark: str, board: Protocol) -> str:
+    text = f"{line.label}{_partly(board, line, board.scales[0])} {mark}".rstrip()
     return Emphasis(text) if line.standing.block == CONTROLS and line.standing.ranked else text
+
+
+def _cell(board: Protocol, line: Line, scale: str, metric: str) -> str:
+    """A number; of another scale than the first with how many folds it is of, where that is not said of the row."""
+    partly, said = _partly(board, line, scale), _partly(board, line, board.scales[0])
+    text = number_text(line.numbers.get(scale, {}).get(metric), metric)
+    return text if partly == said or text == NONE else text + (partly or f" ({len(board.folds)} folds)")
+
+
+def _partly(board: Protocol, line: Line, scale: str) -> str:
+    folds, done = len(board.folds), line.folds.get(scale, 0)
+    return f" ({done} of {folds} folds)" if 0 < done < folds else ""
 
 
 def number_text(number: Number | None, metric: str) -> str:

@@ -50,7 +50,7 @@ class Line:
         label: what is printed.
         standing: its block, and whether it is ranked.
         numbers: scale to metric to number.
-        folds: how many folds it was run on.
+        folds: scale to how many folds it was run on.
         rows: scale to the rows of every fold it was made from.
         records: the runs behind it.
     """
@@ -58,7 +58,7 @@ class Line:
     label: str
     standing: Standing
     numbers: dict[str, dict[str, Number]]
-    folds: int
+    folds: dict[str, int]
     rows: dict[str, list[Row]] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
 
@@ -89,7 +89,8 @@ class Line:
     def is_whole(self, scale: str, metric: str, folds: int) -> bool:
         """Whether it was run on all folds and the metric is defined on every test slide of them."""
         number = self.numbers.get(scale, {}).get(metric)
-        return self.folds == folds and number is not None and number.over is not None and not number.n_missing
+        whole = self.folds.get(scale) == folds
+        return whole and number is not None and number.over is not None and not number.n_missing
 
 
 @dataclass(frozen=True)
@@ -219,19 +220,15 @@ def lines_of(sections: Sequence[Section]) -> list[Line]:
 def _line(label: str, members: Sequence[tuple[Section, Group, Row]], *, legal: bool) -> Line:
     numbers: dict[str, dict[str, Number]] = {}
     rows: dict[str, list[Row]] = {}
+    folds: dict[str, int] = {}
     for scale in dict.fromkeys(scale_of(section) for section, _, _ in members):
         mine = [member for member in members if scale_of(member[0]) == scale]
         metrics = dict.fromkeys(name for _, _, row in mine for name in row.cells)
         numbers[scale] = {name: _number(name, mine, legal=legal) for name in metrics}
         rows[scale] = [row for _, _, row in mine]
-    return Line(
-        label,
-        members[0][2].standing,
-        numbers,
-        len({section.task.protocol for section, _, _ in members}),
-        rows,
-        [record for _, group, _ in members for record in group.done],
-    )
+        folds[scale] = len({section.task.protocol for section, _, _ in mine})
+    records = [record for _, group, _ in members for record in group.done]
+    return Line(label, members[0][2].standing, numbers, folds, rows, records)
 
 
 def _number(metric: str, members: Sequence[tuple[Section, Group, Row]], *, legal: bool) -> Number:

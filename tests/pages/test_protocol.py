@@ -129,6 +129,29 @@ def test_a_row_that_lacks_folds_is_said_and_not_marked():
     assert marks(found)["half"] == ""
 
 
+@pytest.mark.parametrize(
+    ("on_raw", "on_dep", "label", "dep"),
+    [
+        (PATIENTS[:3], PATIENTS, "half (3 of 6 folds)", "(6 folds)"),
+        (PATIENTS, PATIENTS[:4], "half", "(4 of 6 folds)"),
+        (PATIENTS[:4], PATIENTS[:4], "half (4 of 6 folds)", ""),
+    ],
+)
+def test_folds_are_counted_on_every_scale(on_raw, on_dep, label, dep):
+    rest = [*everywhere("good", 0.5, 0.01), *everywhere("ridge", 0.3, kind="control")]
+    rest += [
+        *everywhere("good", 0.4, scale="cp10k-log1p"),
+        *everywhere("ridge", 0.2, kind="control", scale="cp10k-log1p"),
+    ]
+    found = board(*everywhere("half", 0.9, patients=on_raw),
+                  *everywhere("half", 0.8, patients=on_dep, scale="cp10k-log1p"), *rest)  # fmt: skip
+    row = next(row for row in table(found).rows if row[1].startswith("half"))
+    assert row[1].removesuffix(" =") == label
+    assert (row[0] == "1") is (len(on_raw) == len(PATIENTS))  # complete on dep alone is no place in a ranking on raw
+    assert row[3].endswith(dep)
+    assert ("folds)" in row[3]) is bool(dep)
+
+
 def test_both_scales_stand_beside_each_other():
     records = [*everywhere("good", 0.5), *everywhere("ridge", 0.3, kind="control")]
     records += [record("good", [0.1, 0.2], p, scale="cp10k-log1p") for p in PATIENTS]
