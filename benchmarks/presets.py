@@ -1,4 +1,4 @@
-"""How preset small is chosen: the same trials for every method, on patients that no board has to test.
+"""How preset small is chosen: the same trials for every method, on patients that no board of pictures tests.
 
 Run ``python benchmarks/presets.py --data-root DATA --out FOLDER``; it prints a markdown table of trials and what is
 best. A trial fits a method with some settings of the space on its card, the first with the preset's own, in two folds:
