@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from stbench.errors import DataError, RunFailedError
-from stbench.files import check_seal, seal, whole
 from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
+from stbench.training.checkpoint import CHECKPOINT, Stateful, read_checkpoint, write_checkpoint
 from stbench.training.history import History
 from stbench.training.memory import free, kept_on_host, moved_by_passes
 from stbench.training.precision import computing
@@ -24,7 +24,6 @@ from stbench.training.stepper import Stepper
 if TYPE_CHECKING:
     from stbench.training.settings import TrainingSettings
 
-CHECKPOINT = "training.pt"
 _UNREAD = 32  # micro-steps whose losses may wait to be read: each time, the host waits for the device
 
 
@@ -264,29 +263,20 @@ class Trainer:
             "history": self.history.lines,
             "settings": self.settings.model_dump_json(),
         }
-        with whole(self.folder / CHECKPOINT, also=(RuntimeError,)) as part:  # what torch makes of a full disk
-            torch.save(state, part)
-            seal(part)
+        write_checkpoint(self.folder / CHECKPOINT, state)
 
     def _load(self) -> None:
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
             return
         path = self.folder / CHECKPOINT
-        try:
-            check_seal(path)
-        except DataError as error:
-            self.reporter.info(f"expected a training checkpoint in {path}, found {error}; training begins anew")
+        parts: dict[str, Stateful] = {
+            "module": self.module,
+            "ema": self.stepper.averaged,
+            "optimizer": self.stepper.optimizer,
+        }
+        state = read_checkpoint(path, parts, self.device, self.reporter)
+        if state is None:
             return
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            self.module.load_state_dict(state["module"])
-            self.stepper.averaged.load_state_dict(state["ema"])
-            self.stepper.optimizer.load_state_dict(state["optimizer"])
-        except Exception as error:  # torch raises half a dozen types for damaged files
-            first = first_line(error)
-            raise DataError(
-                f"expected a training checkpoint in {path}, found {first}; delete it to start anew"
-            ) from error
         if state["settings"] != self.settings.model_dump_json():
             raise DataError(f"the checkpoint {path} was made with other training settings; choose another --out")
         self.stepper.updates, self.best_update, self.stale = state["counters"]

@@ -9,8 +9,9 @@ from torch import nn
 
 from stbench.errors import DataError, RunFailedError
 from stbench.reporting import Silent
+from stbench.training.checkpoint import CHECKPOINT
 from stbench.training.history import HISTORY
-from stbench.training.loop import CHECKPOINT, Trainer, total_updates
+from stbench.training.loop import Trainer, total_updates
 from stbench.training.settings import TrainingSettings
 from stbench.training.stepper import Stepper
 
