@@ -15,6 +15,7 @@ from stbench.methods.nn.released import released_state
 from stbench.training.loop import Objective, Trainer, total_updates
 from stbench.training.precision import computing
 from stbench.training.settings import TrainingSettings
+from stbench.training.together import PassBudget
 
 
 class TrainedMethod(Method):
@@ -94,7 +95,11 @@ class TrainedMethod(Method):
             self.module_ = self.build(**sizes).to(context.device)
 
     def _trainer(
-        self, train: Sequence[LabelledSlide], validation: Sequence[LabelledSlide], context: Context
+        self,
+        train: Sequence[LabelledSlide],
+        validation: Sequence[LabelledSlide],
+        context: Context,
+        budget: PassBudget | None = None,
     ) -> Trainer:
         objective = self._prepare(train, validation, context)
         return Trainer(
@@ -106,6 +111,7 @@ class TrainedMethod(Method):
             folder=context.workdir,
             reporter=context.reporter,
             score=self._score_name,
+            budget=budget,
         )
 
     def _probe(self, train: Sequence[LabelledSlide], context: Context) -> Trainer:

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stbench.methods.base import Context, LabelledSlide
 from stbench.methods.trained import TrainedMethod
+from stbench.training.together import PassBudget
 
 DEVICE = "meta"
 _aten = torch.ops.aten
@@ -67,7 +68,9 @@ class Counts:
         return Counts(self.kernels - other.kernels, self.waits - other.waits, self.flops - other.flops)
 
 
-def training_step(method: TrainedMethod, slides: Sequence[LabelledSlide], genes: int) -> Counts:
+def training_step(
+    method: TrainedMethod, slides: Sequence[LabelledSlide], genes: int, budget: PassBudget | None = None
+) -> Counts:
     """One update, from the batch to the averaged weights, reading no loss.
 
     The optimiser is plain gradient descent in one kernel: AdamW's fused kernels, two, refuse a device of shapes.
@@ -76,9 +79,10 @@ def training_step(method: TrainedMethod, slides: Sequence[LabelledSlide], genes:
         method: not fitted; what it holds afterwards is of no use.
         slides: to train on.
         genes: G.
+        budget: how many micro-steps share a pass, where they can; None lets each have its own.
     """
     with _without_values() as watch:
-        trainer = method._trainer(slides, slides[:1], Context(_named(genes), device=DEVICE))
+        trainer = method._trainer(slides, slides[:1], Context(_named(genes), device=DEVICE), budget)
         weights = trainer.module.parameters()
         trainer.stepper.optimizer = torch.optim.SGD(weights, lr=trainer.settings.lr, foreach=True)
         trainer._one_update()  # makes what is made once

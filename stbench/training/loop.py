@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,9 +18,10 @@ from stbench.reporting import SILENT, Reporter
 from stbench.text import first_line
 from stbench.training.checkpoint import CHECKPOINT, Stateful, read_checkpoint, write_checkpoint
 from stbench.training.history import History
-from stbench.training.memory import free, kept_on_host, moved_by_passes
+from stbench.training.memory import free, kept_on_host, moved_by_passes, weighing
 from stbench.training.precision import computing
 from stbench.training.stepper import Stepper
+from stbench.training.together import PassBudget, TogetherObjective, apart, parts_of
 
 if TYPE_CHECKING:
     from stbench.training.settings import TrainingSettings
@@ -101,6 +103,8 @@ class Trainer:
         folder: where checkpoint and ``history.csv`` go, None for none.
         reporter: where progress goes.
         score: what validation measures, for the history.
+        budget: how many micro-steps share a pass, where the objective can do so; None asks for as many as a GPU has
+            memory for, and for one at a time on a CPU, where more do not pay.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Trainer:
         folder: Path | None = None,
         reporter: Reporter = SILENT,
         score: str = "PCC",
+        budget: PassBudget | None = None,
     ) -> None:
         self.module, self.objective, self.settings = module, objective, settings
         self.seed, self.device, self.folder, self.reporter = seed, device, folder, reporter
@@ -128,6 +133,7 @@ class Trainer:
         self.history = History(score, folder)
         self._unread: list[Seen] = []
         self._short = False  # of memory
+        self._budget = self._shared(budget)
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Train to the end and leave the best averaged weights in the module, in evaluation mode.
@@ -162,14 +168,19 @@ class Trainer:
         return Outcome(self.best_score, self.stepper.updates, self.best_update, time.perf_counter() - start)
 
     def seconds_per_update(self) -> float:
-        """Wall time of one update, from two measured micro-steps; throw the trainer and its module away afterwards."""
-        generator = torch.Generator().manual_seed(self.seed)
-        self._micro_step(0, generator)  # the first one pays for memory and library start-up
-        self._read()
+        """Wall time of one update, from a part of it; throw the trainer and its module away afterwards."""
+        self._part_of_update(0)  # the first one pays for memory and library start-up
         start = time.perf_counter()
-        self._micro_step(1, generator)
+        return self._part_of_update(1) * (time.perf_counter() - start)
+
+    def _part_of_update(self, index: int) -> int:
+        """Carry out a micro-step, or an update where micro-steps share passes; how many of it make an update."""
+        if self._budget is not None:
+            self._one_update()
+        else:
+            self._micro_step(index, torch.Generator().manual_seed(self.seed + index))
         self._read()
-        return (time.perf_counter() - start) * self.settings.accumulate
+        return 1 if self._budget is not None else self.settings.accumulate
 
     def _one_update(self) -> None:
         statistics = [(part, part.clone()) for part in moved_by_passes(self.module)]
@@ -191,31 +202,73 @@ class Trainer:
         generator = torch.Generator().manual_seed(_mix(self.seed, update))
         with torch.random.fork_rng(devices=[0] if self.device == "cuda" else []):
             torch.manual_seed(_mix(self.seed, update) + 1)  # dropout
-            for k in range(self.settings.accumulate):
-                self._micro_step(update * self.settings.accumulate + k, generator)
+            indices = range(update * self.settings.accumulate, (update + 1) * self.settings.accumulate)
+            if self._budget is not None:
+                self._share_passes(self._budget, indices, generator)
+                return
+            for index in indices:
+                self._micro_step(index, generator)
 
     def _give_way(self, said: str) -> None:
-        """Forget the update that did not fit, and let the host keep what backward passes need from now on."""
+        """Forget the update that did not fit, and ask for less memory from now on."""
         update = self.stepper.updates
+        self.stepper.forget()
+        self._unread = [one for one in self._unread if one.update < update]
+        if self._budget is not None and self._budget.halve():
+            self.reporter.info(
+                f"{self.device} had no memory left in update {update}; half as many windows share a pass from now on, "
+                "which changes numbers by rounding alone"
+            )
+            return
         if self._short:
             raise RunFailedError(
                 f"expected {self.device} to have memory for update {update}, found none left though the host kept what "
                 f"the backward pass needs ({said}); lower batch_windows or the size of windows, or use a larger device"
             )
         self._short = True
-        self.stepper.forget()
-        self._unread = [one for one in self._unread if one.update < update]
         self.reporter.info(
             f"{self.device} had no memory left in update {update}; the host keeps what the backward pass needs from "
             "now on, which is slower and changes no number"
         )
 
     def _micro_step(self, index: int, generator: torch.Generator) -> None:
-        with kept_on_host() if self._short else nullcontext(), computing(self.settings, self.device):
+        with self._frugally():
             terms = self.objective.losses(self.module, index, generator)
+        self._learn([terms])
+
+    def _shared(self, budget: PassBudget | None) -> PassBudget | None:
+        """What bounds the passes that micro-steps share, None where each has its own."""
+        alone = self.settings.clip_rule == "micro" or self.settings.accumulate == 1
+        if alone or not isinstance(self.objective, TogetherObjective):
+            return None
+        return PassBudget() if budget is None and self.device == "cuda" else budget
+
+    def _share_passes(self, budget: PassBudget, indices: range, generator: torch.Generator) -> None:
+        objective, first = self.objective, indices.start
+        assert isinstance(objective, TogetherObjective)
+        for batches in budget.passes(map(objective.micro_batch, indices)):
+            chances = [self._chance(first + k) for k in range(len(batches))]
+            with weighing(budget, batches, self.device), self._frugally(), apart(parts_of(batches, chances)):
+                self._learn(objective.losses_together(self.module, batches, generator))
+            first += len(batches)
+
+    def _chance(self, index: int) -> torch.Generator:
+        """What dropout of a micro-step draws from, whatever shares its pass."""
+        return torch.Generator("cuda" if self.device == "cuda" else "cpu").manual_seed(_mix(self.seed, index) + 1)
+
+    @contextmanager
+    def _frugally(self) -> Iterator[None]:
+        """As precise as the settings say, in as little memory as there is."""
+        with kept_on_host() if self._short else nullcontext(), computing(self.settings, self.device):
+            yield
+
+    def _learn(self, steps: Sequence[dict[str, Tensor]]) -> None:
+        """Go back through the loss terms of the micro-steps of one pass."""
         update = self.stepper.updates
-        norm = self.stepper.micro_step(terms["total"])
-        self._unread.append(Seen(update, norm, {name: term.detach() for name, term in terms.items()}))
+        totals = [terms["total"] for terms in steps]
+        norm = self.stepper.micro_step(totals[0] if len(steps) == 1 else torch.stack(totals).sum(), len(steps))
+        seen = ({name: term.detach() for name, term in terms.items()} for terms in steps)
+        self._unread.extend(Seen(update, norm, terms) for terms in seen)
 
     def _read(self) -> None:
         """Read what the micro-steps left on the device; raises RunFailedError at the first that is not finite."""

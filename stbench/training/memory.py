@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from stbench.training.together import MicroBatch, PassBudget
+
+_IN_CACHE = 2**20  # numbers
 
 
 def kept_on_host() -> AbstractContextManager[object]:
@@ -39,6 +45,26 @@ def in_halves(compute: Callable[[slice], Tensor], n: int, start: int = 0) -> Ten
     free()  # outside of the handler, whose traceback holds on to what did not fit
     half = n // 2
     return torch.cat([in_halves(compute, half, start), in_halves(compute, n - half, start + half)])
+
+
+@contextmanager
+def weighing(budget: PassBudget, batches: Sequence[MicroBatch], device: str) -> Iterator[None]:
+    """Tell a budget what the pass of some micro-steps inside the block takes of a GPU's memory; waits for nothing."""
+    if device != "cuda":
+        yield
+        return
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    yield
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    budget.weigh(batches, torch.cuda.max_memory_allocated() - before, torch.cuda.mem_get_info()[0] + kept)
+
+
+def values_at_once(device: torch.device) -> int:
+    """How many numbers of its widest state a sampling pass may hold: a CPU's cache, a 64th of a GPU's memory."""
+    if device.type != "cuda":
+        return _IN_CACHE
+    return torch.cuda.get_device_properties(device).total_memory // (64 * torch.float32.itemsize)
 
 
 def free() -> None:

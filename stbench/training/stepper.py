@@ -30,8 +30,12 @@ class Stepper:
         self.updates = 0
         self._pending = 0
 
-    def micro_step(self, loss: Tensor) -> Tensor:
+    def micro_step(self, loss: Tensor, steps: int = 1) -> Tensor:
         """Add the gradient of one loss; updates the weights after ``settings.accumulate`` of them.
+
+        Args:
+            loss: of a micro-step, or the sum over ``steps`` of them.
+            steps: how many it is the loss of.
 
         Returns:
             Norm of the gradient accumulated so far, before any clipping. Where it is not finite, the weights are lost:
@@ -39,7 +43,7 @@ class Stepper:
         """
         rules = self.settings
         (loss / rules.accumulate if rules.accumulate_rule == "mean" else loss).backward()  # type: ignore[no-untyped-call]
-        self._pending += 1
+        self._pending += steps
         due = self._pending == rules.accumulate
         limit = rules.clip if due or rules.clip_rule == "micro" else math.inf
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), limit)

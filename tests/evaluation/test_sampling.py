@@ -10,7 +10,7 @@ from stbench.catalogue import method_cards
 from stbench.proofs.contract_bench import SEED, Bench, copied
 
 BATCHES = {
-    "flag": {"stbench.methods.flag.method": {"_TOKEN_BUDGET": {"cpu": 1, "cuda": 1}}},
+    "flag": {"stbench.methods.flag.method": {"values_at_once": lambda _: 1}},
     "joint-diffusion": {"stbench.methods.graph_diffusion.method": {"_SPOTS_PER_BATCH": 1}},
     "node-diffusion": {"stbench.methods.graph_diffusion.method": {"_SPOTS_PER_BATCH": 1}},
     "stem": {"stbench.methods.stem.method": {"_BATCH_VALUES": {"cpu": 1, "cuda": 1}}},

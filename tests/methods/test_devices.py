@@ -55,6 +55,15 @@ def test_where_memory_runs_out_half_is_predicted_at_a_time(benches, name, monkey
     assert max(sizes) > 1
 
 
+@pytest.mark.parametrize("name", ["flag", "joint-diffusion", "node-diffusion"])
+def test_draws_that_go_through_the_network_together_are_those_of_one_after_another(benches, name, monkeypatch):
+    method, inputs = benches[name].fitted, benches[name].test
+    monkeypatch.setattr(method, "settings", method.settings.model_copy(update={"window_px": 500}))
+    alone = method.predict(inputs, 3, 0)
+    monkeypatch.setattr(method, "_draws_at_once", lambda _: 2)
+    np.testing.assert_allclose(method.predict(inputs, 3, 0), alone, rtol=1e-4, atol=1e-4)
+
+
 def test_a_single_row_without_memory_is_an_error(benches, monkeypatch):
     method = benches["stem"].fitted
     monkeypatch.setattr(method.module_, "denoise", full)

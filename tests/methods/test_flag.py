@@ -88,7 +88,7 @@ def test_a_draw_depends_neither_on_their_number_nor_on_the_batch(cohort, monkeyp
     many, few = found.predict(cohort[2], 4, 0), found.predict(cohort[2], 2, 0)
     np.testing.assert_array_equal(many[:2], few)
     assert not np.array_equal(many[0], many[1])
-    monkeypatch.setitem(method._TOKEN_BUDGET, "cpu", 1)  # every window on its own
+    monkeypatch.setattr(method, "values_at_once", lambda _: 1)  # every window on its own
     np.testing.assert_allclose(found.predict(cohort[2], 2, 0), few, atol=1e-4)
 
 

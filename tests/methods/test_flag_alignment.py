@@ -50,7 +50,7 @@ def first_step(cohort, chosen):
     found.module_.projector.register_forward_hook(lambda module, tokens, out: seen.append((tokens[0], out)))
     terms = objective.losses(found.module_, 0, torch.Generator().manual_seed(0))
     (tokens, projected), *_ = seen
-    return terms, objective.batch(0), tokens, projected, found.module_.projector
+    return terms, objective.micro_batch(0), tokens, projected, found.module_.projector
 
 
 def of_file(folder, batch):

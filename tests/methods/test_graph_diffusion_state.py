@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stbench.methods.graph_diffusion import JointDiffusion
-from stbench.methods.graph_diffusion.losses import joint_terms, pair_mean
+from stbench.methods.graph_diffusion.losses import joint_errors, joint_terms, pair_mean
 from stbench.methods.graph_diffusion.network import GraphNetwork
 from stbench.methods.graph_diffusion.settings import JointSettings
 from stbench.methods.graph_diffusion.state import averaged, mirrored, pack, unpack
@@ -57,7 +57,8 @@ def terms_of(batch, sigma, noise, kind="edm", attention="scalar"):
     clean = pack(batch.expression, spot_correlation(batch.expression, batch.mask))
     network = joint.bind(filled_network(joint.settings), batch)
     p = parameterization(kind, 0.01, 10)
-    return joint_terms(network, p, clean, sigma, noise, batch.mask, lambda x: spot_correlation(x, batch.mask))
+    errors = joint_errors(network, p, clean, sigma, noise, lambda x: spot_correlation(x, batch.mask))
+    return joint_terms(errors, batch.mask)
 
 
 @pytest.mark.parametrize("attention", ["scalar", "channel"])
@@ -130,7 +131,7 @@ def test_the_prior_of_the_edges_is_that_of_training_or_as_released(rule, std):
     batch = WindowBatch(
         torch.zeros(1, n, 5), torch.zeros(1, n, n, 2), torch.ones(1, n).bool(), None, (np.arange(n),), "S"
     )
-    _, edges = unpack(joint._start(batch, torch.zeros(1, n, 6), 0, 0))
+    _, edges = unpack(joint._start(batch, torch.zeros(1, n, 6), 0, [0]))
     off = ~torch.eye(n, dtype=torch.bool)
     assert float(10 * edges[0][off].std()) == pytest.approx(std, rel=0.02)
     assert torch.equal(edges, edges.transpose(1, 2))

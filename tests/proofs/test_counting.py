@@ -19,6 +19,7 @@ from stbench.proofs.counting import (
     sampling_pass,
     training_step,
 )
+from stbench.training.together import PassBudget
 
 S, G, D = 36, 12, 40  # spots, genes, features
 KERNELS = {  # of a training step at preset small: may fall, not grow
@@ -55,6 +56,14 @@ def new(name, preset="small", **changes):
     cls = method_class(card)
     features = {"input": "features"} if "input" in cls.Settings.model_fields else {}
     return cls(resolve_settings(card, cls, preset, features | changes))
+
+
+@pytest.mark.parametrize("name", ["flag", "joint-diffusion", "node-diffusion"])
+def test_micro_steps_that_share_a_pass_ask_a_device_for_less(name, slides):
+    rules = {"accumulate": "6", "window_px": "300"}
+    alone, shared = (training_step(new(name, **rules), slides, G, PassBudget(load)) for load in (1, 1e9))
+    assert shared.n_kernels < alone.n_kernels / 2
+    assert shared.n_waits == alone.n_waits == 0
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -12,15 +12,13 @@ from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
 from stbench.methods.flag.losses import gene_alignment, spot_alignment
 from stbench.methods.flag.network import FlagNetwork
 from stbench.methods.flag.settings import FlagSettings
-from stbench.methods.nn.diffusion import training_noise
+from stbench.methods.nn.micro_batches import MicroBatches
 from stbench.methods.nn.precondition import Network
 from stbench.methods.nn.scaling import Scale
-from stbench.methods.nn.sent import sent
 from stbench.methods.nn.window_method import WindowDiffusion, WindowObjective
-from stbench.methods.nn.windows import WindowBatch, real
+from stbench.methods.nn.windows import WindowBatch
 from stbench.priors import GenePrior, PerSpotTable, build_prior, build_spot_prior
-
-_TOKEN_BUDGET = {"cpu": 2**20, "cuda": 2**25}  # tokens x width of one sampling batch; a CPU's must stay in its cache
+from stbench.training.memory import values_at_once
 
 
 class Flag(WindowDiffusion):
@@ -65,8 +63,8 @@ class Flag(WindowDiffusion):
 
     @property
     def _spots_per_batch(self) -> int:
-        budget = _TOKEN_BUDGET["cpu" if next(self.module_.parameters()).is_cpu else "cuda"]
-        return max(1, budget // (self.sizes_["n_genes"] * self.settings.hidden_dim))
+        held = values_at_once(next(self.module_.parameters()).device)  # of the gene tokens
+        return max(1, held // (self.sizes_["n_genes"] * self.settings.hidden_dim))
 
     def _passes(self, draws: int) -> int:
         return super()._passes(draws) if self.settings.diffusion else 1
@@ -82,7 +80,7 @@ class Flag(WindowDiffusion):
     def _regress(self, inputs: SlideInputs) -> FloatArray:
         zeros = torch.zeros(1, inputs.n_spots, self.sizes_["n_genes"])
 
-        def solve(batch: WindowBatch, z: Tensor, position: int) -> Tensor:
+        def solve(batch: WindowBatch, z: Tensor, positions: Sequence[int]) -> Tensor:
             return self.bind(self.module_, batch)(z, z.new_zeros(len(z)))
 
         return self._finish(self._on_windows(inputs, zeros, solve))[0]
@@ -101,10 +99,9 @@ class FlagObjective(WindowObjective):
         self.prior = prior if method.settings.align_weight else None
         self.sizes = {"prior_dim": self.prior.dim if self.prior else 0}
 
-    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(self, module: nn.Module, micro: MicroBatches, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """``score``, ``align`` if there is a prior, and their weighted sum (Algorithm 1)."""
-        batch = self.batch(index)
-        projected: list[Tensor | None] = []
+        batch, projected = micro.joint, list[Tensor | None]()
 
         def network(x: Tensor, t: Tensor) -> Tensor:
             given = batch.features, batch.edges, batch.mask
@@ -112,16 +109,19 @@ class FlagObjective(WindowObjective):
             projected.append(out.projected)
             return out.value.float()
 
-        fit = real(self._fit_loss(network, self.inward(batch), generator), batch.mask, batch.rows).mean()
+        fits = micro.spot_means(self._fit_loss(network, micro, generator))
         if self.prior is None or projected[0] is None:
-            return {"total": fit, "score": fit}
-        align = self._alignment(projected[0], *self._embeddings(self.prior, batch))
-        return {"total": fit + self.method.settings.align_weight * align, "score": fit, "align": align}
+            return [{"total": fit, "score": fit} for fit in fits]
+        found, weight = [], self.method.settings.align_weight
+        for fit, tokens, own in zip(fits, micro.of_spots(projected[0]), micro.each, strict=True):
+            align = self._alignment(tokens, *self._embeddings(self.prior, own))
+            found.append({"total": fit + weight * align, "score": fit, "align": align})
+        return found
 
     def _embeddings(self, prior: GenePrior | PerSpotTable, batch: WindowBatch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's real spots in the order of its mask, and which are there, for the host."""
         vectors, mask = prior.of(batch.slide_id, np.concatenate(batch.spots))
-        return sent(torch.from_numpy(vectors), batch.mask.device), torch.from_numpy(mask)
+        return self._there(torch.from_numpy(vectors)), torch.from_numpy(mask)
 
     def _alignment(self, projected: Tensor, embeddings: Tensor, mask: Tensor) -> Tensor:
         align = self.method.settings.align
@@ -129,11 +129,11 @@ class FlagObjective(WindowObjective):
             return gene_alignment(projected, embeddings, mask)
         return spot_alignment(projected, embeddings, mask, squared=align == "spot-l2")
 
-    def _fit_loss(self, network: Network, clean: Tensor, generator: torch.Generator) -> Tensor:
+    def _fit_loss(self, network: Network, micro: MicroBatches, generator: torch.Generator) -> Tensor:
+        clean = self.inward(micro.joint)
         if not self.method.settings.diffusion:
             return (network(torch.zeros_like(clean), clean.new_zeros(len(clean))) - clean).square()
-        sigma, z = training_noise(self.method._p, clean, generator)
-        return self.method._p.loss(network, clean, sigma, z)
+        return self.method._p.loss(network, clean, *self.noise(micro, generator))
 
 
 def _prior(settings: FlagSettings, train: Sequence[LabelledSlide], context: Context) -> GenePrior | PerSpotTable | None:

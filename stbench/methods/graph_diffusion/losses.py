@@ -23,17 +23,18 @@ def pair_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(pairs, values, 0).sum() / pairs.sum().clamp(min=1)
 
 
-def joint_terms(
+JointErrors = tuple[Tensor, Tensor, Tensor]
+
+
+def joint_errors(
     network: Network,
     p: Parameterization,
     clean: Tensor,
     sigma: Tensor,
     z: Tensor,
-    mask: Tensor,
     implied: Callable[[Tensor], Tensor],
-    rows: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """The three terms of the joint objective, unweighted, from one pass of the network.
+) -> JointErrors:
+    """What the three terms of the joint objective are means of, unweighted, from one pass of the network.
 
     Args:
         network: F on the joint state.
@@ -41,12 +42,11 @@ def joint_terms(
         clean: (B, N, G + N) clean state.
         sigma: (B,) levels.
         z: (B, N, G + N) unit noise.
-        mask: (B, N) True for real spots.
         implied: (B, N, N) correlation that denoised nodes (B, N, G) imply.
-        rows: (S,) places of the real spots in the mask, see :class:`stbench.methods.nn.windows.WindowBatch`.
 
     Returns:
-        ``score`` and ``edge`` (Eq. 15, each the parameterisation's weighted mean square) and ``consistency`` (Eq. 34).
+        (B, N, G) of the spots and (B, N, N) of the pairs (Eq. 15, each the parameterisation's weighted square), and
+        (B, N, N) gaps between edges and what the nodes imply (Eq. 34).
     """
     outputs: list[Tensor] = []
 
@@ -57,10 +57,25 @@ def joint_terms(
     nodes, edges = unpack(p.loss(recorded, clean, sigma, z))
     noisy = clean + sigma[:, None, None] * z
     x, e = unpack(p.denoise(lambda *_: outputs[0], noisy, sigma))
+    return nodes, edges, (e - implied(x)).abs()
+
+
+def joint_terms(errors: JointErrors, mask: Tensor, rows: Tensor | None = None) -> dict[str, Tensor]:
+    """The three terms of the joint objective, unweighted.
+
+    Args:
+        errors: of :func:`joint_errors`.
+        mask: (B, N) True for real spots.
+        rows: (S,) places of the real spots in the mask, see :class:`stbench.methods.nn.windows.WindowBatch`.
+
+    Returns:
+        ``score`` and ``edge`` (Eq. 15) and ``consistency`` (Eq. 34).
+    """
+    nodes, edges, gaps = errors
     return {
         "score": real(nodes, mask, rows).mean(),
         "edge": pair_mean(edges, mask),
-        "consistency": pair_mean((e - implied(x)).abs(), mask),
+        "consistency": pair_mean(gaps, mask),
     }
 
 

@@ -10,19 +10,21 @@ from torch import Tensor, nn
 
 from stbench.errors import DataError
 from stbench.methods.base import Context, LabelledSlide, SlideInputs, draw_seed
-from stbench.methods.graph_diffusion.losses import joint_terms, joint_total
+from stbench.methods.graph_diffusion.losses import joint_errors, joint_terms, joint_total
 from stbench.methods.graph_diffusion.network import GraphNetwork
 from stbench.methods.graph_diffusion.settings import JointSettings, NodeSettings
 from stbench.methods.graph_diffusion.state import averaged, mirrored, pack, unpack
 from stbench.methods.nn.correlation import spot_correlation
 from stbench.methods.nn.diffusion import training_noise
+from stbench.methods.nn.micro_batches import MicroBatches, padded
 from stbench.methods.nn.precondition import Network
 from stbench.methods.nn.sent import sent
 from stbench.methods.nn.window_method import WindowDiffusion, WindowObjective
-from stbench.methods.nn.windows import WindowBatch, real
+from stbench.methods.nn.windows import WindowBatch
+from stbench.training.memory import values_at_once
 
 _LEAST_GENES = 3
-_SPOTS_PER_BATCH = 128  # windows of a batch are of like size: what is padded grows with the square of the largest
+_SPOTS_PER_BATCH = 128  # on a CPU; windows of a batch are of like size: padding grows with the square of the largest
 
 
 class GraphDiffusion(WindowDiffusion):
@@ -61,7 +63,10 @@ class GraphDiffusion(WindowDiffusion):
 
     @property
     def _spots_per_batch(self) -> int:
-        return _SPOTS_PER_BATCH
+        device = next(self.module_.parameters()).device
+        if device.type == "cpu":
+            return _SPOTS_PER_BATCH
+        return max(1, values_at_once(device) // (_SPOTS_PER_BATCH * self.settings.hidden_dim))  # of the edge states
 
     def _batches(self, inputs: SlideInputs) -> Iterator[WindowBatch]:
         return map(self.conditioned, super()._batches(inputs))
@@ -113,9 +118,9 @@ class JointDiffusion(GraphDiffusion):
             return _too_few(context.n_genes)
         return super().refuse(train, test, context)
 
-    def _start(self, batch: WindowBatch, z: Tensor, seed: int, draw: int) -> Tensor:
+    def _start(self, batch: WindowBatch, z: Tensor, seed: int, draws: Sequence[int]) -> Tensor:
         e = torch.zeros(*batch.mask.shape, batch.mask.shape[1])
-        for row, spots in enumerate(batch.spots):
+        for row, (spots, draw) in enumerate(zip(batch.spots, draws, strict=True)):
             name = f"{batch.slide_id}/edges/{spots.min()}"  # windows do not overlap: one spot names them
             generator = torch.Generator().manual_seed(draw_seed(seed, name, draw))
             noise = torch.randn(len(spots), len(spots), generator=generator)
@@ -136,17 +141,11 @@ class NodeObjective(WindowObjective):
 
     method: GraphDiffusion
 
-    def batch(self, index: int) -> WindowBatch:
-        """The windows of a micro-step, an oracle's edges among their conditions."""
-        return self.method.conditioned(super().batch(index))
-
-    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(self, module: nn.Module, micro: MicroBatches, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """``score``, the node term of Eq. 15, which is the total."""
-        batch, p = self.batch(index), self.method._p
-        clean = self.inward(batch)
-        sigma, z = training_noise(p, clean, generator)
-        fit = real(p.loss(self.method.bind(module, batch), clean, sigma, z), batch.mask, batch.rows).mean()
-        return {"total": fit, "score": fit}
+        network = self.method.bind(module, self.method.conditioned(micro.joint))
+        errors = self.method._p.loss(network, self.inward(micro.joint), *self.noise(micro, generator))
+        return [{"total": fit, "score": fit} for fit in micro.spot_means(errors)]
 
 
 class JointObjective(NodeObjective):
@@ -154,29 +153,41 @@ class JointObjective(NodeObjective):
 
     method: JointDiffusion
 
-    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(self, module: nn.Module, micro: MicroBatches, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """``score``, ``edge`` and ``consistency``, and their weighted sum (Eq. 3)."""
-        batch, p, rules = self.batch(index), self.method._p, self.method.settings
+        batch, rules = self.method.conditioned(micro.joint), self.method.settings
         assert batch.expression is not None
-        nodes = self.inward(batch)
-        sigma, z = training_noise(p, nodes, generator)
-        clean = pack(nodes, self._correlation(batch.expression, batch.mask))
 
         def implied(x: Tensor) -> Tensor:
             found = self._correlation(self.outward(x), batch.mask)
             return found if rules.correlation_gradient else found.detach()
 
-        noise = pack(z, self._edge_noise(batch.mask, generator))
+        clean = pack(self.inward(batch), self._correlation(batch.expression, batch.mask))
         network = self.method.bind(module, batch)
-        terms = joint_terms(network, p, clean, sigma, noise, batch.mask, implied, batch.rows)
-        return {"total": joint_total(terms, rules.edge_weight, rules.consistency_weight), **terms}
+        nodes, edges, gaps = joint_errors(network, self.method._p, clean, *self.noise(micro, generator), implied)
+        found = []
+        for (rows, n), own in zip(micro.places, micro.each, strict=True):
+            errors = nodes[rows, :n], edges[rows, :n, :n], gaps[rows, :n, :n]
+            real = None if own.rows is None else self._there(own.rows)
+            terms = joint_terms(errors, batch.mask[rows, :n], real)
+            found.append({"total": joint_total(terms, rules.edge_weight, rules.consistency_weight), **terms})
+        return found
+
+    def noise(self, micro: MicroBatches, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B,) levels and unit noise of the packed state, drawn one micro-step after the other."""
+        drawn = []
+        for windows, size in (batch.shape for batch in micro.each):
+            levels, z = training_noise(self.method._p, (windows, size, self.context.n_genes), generator)
+            drawn.append((levels, z, torch.randn(windows, size, size, generator=generator)))
+        sigma, nodes, edges = zip(*drawn, strict=True)
+        state = pack(self._there(padded(nodes)), self._edge_noise(self._there(padded(edges, 2))))
+        return self._there(torch.cat(sigma)), state
 
     def _correlation(self, expression: Tensor, mask: Tensor) -> Tensor:
         return spot_correlation(expression, mask, by_sum=self.method.settings.correlation == "official")
 
-    def _edge_noise(self, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, N, N) unit noise, drawn on the CPU so that devices agree."""
-        noise = sent(torch.randn(*mask.shape, mask.shape[1], generator=generator), mask.device)
+    def _edge_noise(self, noise: Tensor) -> Tensor:
+        """(B, N, N) unit noise as the settings want it of pairs."""
         return mirrored(noise) if self.method.settings.edge_noise == "symmetric" else noise
 
 

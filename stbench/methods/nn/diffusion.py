@@ -14,7 +14,7 @@ from stbench.methods.nn.sent import sent
 from stbench.methods.nn.windows import WindowBatch
 from stbench.training.memory import in_halves
 
-Solver = Callable[[WindowBatch, Tensor, int], Tensor]
+Solver = Callable[[WindowBatch, Tensor, Sequence[int]], Tensor]
 
 
 def parameterization(
@@ -25,11 +25,11 @@ def parameterization(
     return Edm(sde, noise_log_mean) if name == "edm" else PARAMETERIZATIONS[name](sde)
 
 
-def training_noise(p: Parameterization, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def training_noise(
+    p: Parameterization, shape: tuple[int, int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """(B,) levels, one per window, and (B, N, G) unit noise, drawn on the CPU so that devices agree."""
-    sigma = p.levels(len(clean), generator)
-    z = torch.randn(clean.shape, generator=generator)
-    return sent(sigma, clean.device), sent(z, clean.device)
+    return p.levels(shape[0], generator), torch.randn(shape, generator=generator)
 
 
 def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_genes: int) -> Tensor:
@@ -42,30 +42,38 @@ def slide_noise(seed: int, slide_id: str, draws: Sequence[int], n_spots: int, n_
 
 
 @torch.no_grad()
-def on_windows(batches: Iterable[WindowBatch], noise: Tensor, solve: Solver) -> Tensor:
+def on_windows(
+    batches: Iterable[WindowBatch], noise: Tensor, solve: Solver, at_once: Callable[[WindowBatch], int] = lambda _: 1
+) -> Tensor:
     """Apply a sampler to every window and put the spots back in their places.
 
-    Where the device has no memory for all windows of a batch, half of them are solved at a time.
+    Where the device has no memory for all windows and draws of a batch, half of them are solved at a time.
 
     Args:
         batches: windows that cover the slide, every spot in one.
         noise: (n_draws, n_spots, G) unit noise of the slide; the answer takes its place.
-        solve: maps a batch, its noise (B, N, G) and the position of the draw to clean expression (B, N, G).
+        solve: maps a batch, its noise (B, N, G) and, for each window, the position of the draw to clean expression
+            (B, N, G).
+        at_once: how many draws of a batch go through the network together.
 
     Returns:
         (n_draws, n_spots, G) on the CPU.
     """
     for batch in batches:
-        device = batch.features.device
-        for k in range(len(noise)):
-            clean = _solved(batch, sent(_gather(batch, noise[k]), device), k, solve).cpu()
-            for row, spots in enumerate(batch.spots):
-                noise[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
+        size = at_once(batch)
+        for k in range(0, len(noise), size):
+            _solve(batch, noise, range(k, min(k + size, len(noise))), solve)
     return noise
 
 
-def _solved(batch: WindowBatch, z: Tensor, k: int, solve: Solver) -> Tensor:
-    return in_halves(lambda some: solve(batch.part(some), z[some], k), len(batch.spots))
+def _solve(batch: WindowBatch, noise: Tensor, draws: Sequence[int], solve: Solver) -> None:
+    """Put some draws of a batch in the places of their noise."""
+    repeated = batch.repeated(len(draws))
+    draw_of = [k for k in draws for _ in batch.spots]
+    z = sent(torch.cat([_gather(batch, noise[k]) for k in draws]), batch.features.device)
+    clean = in_halves(lambda some: solve(repeated.part(some), z[some], draw_of[some]), len(draw_of)).cpu()
+    for row, (k, spots) in enumerate(zip(draw_of, repeated.spots, strict=True)):
+        noise[k, torch.from_numpy(spots)] = clean[row, : len(spots)]
 
 
 def _gather(batch: WindowBatch, values: Tensor) -> Tensor:

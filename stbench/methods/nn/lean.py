@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stbench.features.linear import Linear, gelu, gelu_backward_, linear, weight_gradient
+from stbench.training.together import parts_of_batch
 
 _PIECE = 2**18  # entries that dropout scales at a time; torch makes floats of the mask first, best in a cache
 
@@ -77,18 +78,41 @@ class GatedFeedForward(nn.Module):
 def kept_entries(like: Tensor, p: float, *, training: bool) -> Tensor | None:
     """Which entries dropout keeps, as booleans of a tensor's shape; None where it does nothing.
 
-    p is rounded to 16 bits: ``bernoulli_`` takes 6 ns an entry on a CPU, a tenth of a step on edge states.
+    Micro-steps in one batch (:func:`stbench.training.together.apart`) each draw their own, as (B, N, ...) or
+    (B, N, N, ...). p is rounded to 16 bits: ``bernoulli_`` takes 6 ns an entry on a CPU, a tenth of a step on edge
+    states.
     """
     if not training or p == 0:
         return None
+    parts = parts_of_batch()
+    if parts is None:
+        return _drawn(like, p, None)
+    keep = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
+    for part in parts:
+        own = keep[(part.windows, *[slice(part.size)] * (like.dim() - 2))]
+        own.copy_(_drawn(own, p, part.chance))
+    return keep
+
+
+def _drawn(like: Tensor, p: float, chance: torch.Generator | None) -> Tensor:
+    size = (-(-like.numel() // 4),)
     # the bits of random_(-(2**63), None), which a compiled graph cannot hold, but for one word in 2^64
-    words = torch.randint(-(2**63), 2**63 - 1, (-(-like.numel() // 4),), device=like.device).bitwise_xor_(-(2**63))
+    words = torch.randint(-(2**63), 2**63 - 1, size, device=like.device, generator=chance).bitwise_xor_(-(2**63))
     draws = words.view(torch.int16)[: like.numel()].reshape(like.shape)  # four of 16 bits per word
     return draws >= round(p * 2**16) - 2**15
 
 
-class LeanDropout(nn.Module):
+def dropped(x: Tensor, p: float, *, training: bool) -> Tensor:
     """Dropout that keeps a boolean per entry for the backward pass, a quarter of what torch's own keeps on a CPU."""
+    keep = kept_entries(x, p, training=training)
+    if keep is None:
+        return x
+    found: Tensor = _Dropped.apply(x, keep, p)  # type: ignore[no-untyped-call]
+    return found
+
+
+class LeanDropout(nn.Module):
+    """:func:`dropped` as a layer."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -96,11 +120,7 @@ class LeanDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
-        keep = kept_entries(x, self.p, training=self.training)
-        if keep is None:
-            return x
-        dropped: Tensor = _Dropped.apply(x, keep, self.p)  # type: ignore[no-untyped-call]
-        return dropped
+        return dropped(x, self.p, training=self.training)
 
 
 def scale_kept_(x: Tensor, keep: Tensor | None, p: float) -> Tensor:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stbench.methods.base import Context, FloatArray, LabelledSlide, SlideInputs
-from stbench.methods.nn.diffusion import Solver, on_windows, parameterization, slide_noise
+from stbench.methods.nn.diffusion import Solver, on_windows, parameterization, slide_noise, training_noise
+from stbench.methods.nn.lean import dropped
+from stbench.methods.nn.micro_batches import MicroBatches, padded
 from stbench.methods.nn.precondition import Network, Parameterization
 from stbench.methods.nn.samplers import posterior_mean, sample
 from stbench.methods.nn.scaling import Scale, StandardizedRows, feature_moments, gene_moments
+from stbench.methods.nn.sent import sent
 from stbench.methods.nn.settings import GraphSettings
 from stbench.methods.nn.windows import Rows, TrainingWindows, WindowBatch, WindowGeometry, grid_batches
 from stbench.methods.trained import TrainedMethod, lent, without_features
@@ -57,10 +61,24 @@ class WindowObjective(ABC):
         """Batches of training windows."""
         return len(self.windows)
 
-    def batch(self, index: int) -> WindowBatch:
-        """The windows of micro-step ``index`` on the device, some of their features dropped."""
+    def micro_batch(self, index: int) -> WindowBatch:
+        """The windows of micro-step ``index``, on the host."""
+        return self.windows[index]
+
+    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss terms of a micro-step, see :class:`stbench.training.loop.Objective`."""
         batch = self.windows[index].to(self.context.device)
-        return batch.with_features(nn.functional.dropout(batch.features, self.method.settings.feature_dropout))
+        features = nn.functional.dropout(batch.features, self.method.settings.feature_dropout)
+        return self.terms(module, MicroBatches.of([batch.with_features(features)]), generator)[0]
+
+    def losses_together(
+        self, module: nn.Module, batches: Sequence[WindowBatch], generator: torch.Generator
+    ) -> list[dict[str, Tensor]]:
+        """Loss terms of micro-steps in one pass, see :class:`stbench.training.together.TogetherObjective`."""
+        micro = MicroBatches.of(batches)
+        joint = micro.joint.to(self.context.device)
+        features = dropped(joint.features, self.method.settings.feature_dropout, training=True)
+        return self.terms(module, replace(micro, joint=joint.with_features(features)), generator)
 
     def inward(self, batch: WindowBatch) -> Tensor:
         """(B, N, G) expression of a training batch on the network's scale, 0 for padding."""
@@ -71,9 +89,19 @@ class WindowObjective(ABC):
         """Expression from the network's scale to the task's."""
         return x * self._factor + self._shift
 
+    def noise(self, micro: MicroBatches, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B,) levels and (B, N, G) unit noise on the device, drawn one micro-step after the other."""
+        sizes = [(*batch.shape, self.context.n_genes) for batch in micro.each]
+        sigma, z = zip(*(training_noise(self.method._p, size, generator) for size in sizes), strict=True)
+        return self._there(torch.cat(sigma)), self._there(padded(z))
+
     @abstractmethod
-    def losses(self, module: nn.Module, index: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of a micro-step, see :class:`stbench.training.loop.Objective`."""
+    def terms(self, module: nn.Module, micro: MicroBatches, generator: torch.Generator) -> list[dict[str, Tensor]]:
+        """Loss terms of each micro-step; ``"total"`` is what is minimised."""
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        """On the device."""
+        return sent(tensor, self.context.device)
 
     def score(self, module: nn.Module) -> float:
         """What :meth:`WindowDiffusion.validation_score` gives with these weights."""
@@ -118,8 +146,8 @@ class WindowDiffusion(TrainedMethod):
         if not self._p.has_mean:
             return None
 
-        def mean(batch: WindowBatch, z: Tensor, draw: int) -> Tensor:
-            start = self._start(batch, z, seed, draw)
+        def mean(batch: WindowBatch, z: Tensor, draws: Sequence[int]) -> Tensor:
+            start = self._start(batch, z, seed, draws)
             return posterior_mean(self.bind(self.module_, batch), start, self._p)[..., : z.shape[-1]]
 
         noise = slide_noise(seed, inputs.slide_id, [0], inputs.n_spots, self.sizes_["n_genes"])
@@ -191,22 +219,30 @@ class WindowDiffusion(TrainedMethod):
         for batch in grid_batches(inputs, rows, self.geometry, self._spots_per_batch):
             yield batch.to(device)
 
-    def _start(self, batch: WindowBatch, z: Tensor, seed: int, draw: int) -> Tensor:
-        """Unit noise of the state, from the (B, N, G) noise of the spots; depends on seed, slide and draw alone."""
+    def _draws_at_once(self, batch: WindowBatch) -> int:
+        """Draws of a batch that go through the network together: one on a CPU, whose cache a batch fills."""
+        return 1 if batch.mask.is_cpu else max(1, self._spots_per_batch // batch.mask.numel())
+
+    def _start(self, batch: WindowBatch, z: Tensor, seed: int, draws: Sequence[int]) -> Tensor:
+        """Unit noise of the state, from the (B, N, G) noise of the spots and the draw of each window.
+
+        Depends on seed, slide and draw alone.
+        """
         return z
 
     def _sample(self, inputs: SlideInputs, draws: Sequence[int], seed: int, passes: int) -> FloatArray:
         noise = slide_noise(seed, inputs.slide_id, draws, inputs.n_spots, self.sizes_["n_genes"])
 
-        def solve(batch: WindowBatch, z: Tensor, position: int) -> Tensor:
-            return self._solve(batch, self._start(batch, z, seed, draws[position]), passes)[..., : z.shape[-1]]
+        def solve(batch: WindowBatch, z: Tensor, positions: Sequence[int]) -> Tensor:
+            start = self._start(batch, z, seed, [draws[position] for position in positions])
+            return self._solve(batch, start, passes)[..., : z.shape[-1]]
 
         return self._finish(self._on_windows(inputs, noise, solve))
 
     def _on_windows(self, inputs: SlideInputs, noise: Tensor, solve: Solver) -> Tensor:
         """(n_draws, n_spots, G) that a solver makes of the noise of a slide, see :func:`on_windows`."""
         with self.computing():
-            return on_windows(self._batches(inputs), noise, solve)
+            return on_windows(self._batches(inputs), noise, solve, self._draws_at_once)
 
     def _solve(self, batch: WindowBatch, z: Tensor, passes: int) -> Tensor:
         centre = z.new_zeros(z.shape[-1])

@@ -51,6 +51,11 @@ class WindowBatch:
     slide_id: str
     rows: Tensor | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Windows, and places of each."""
+        return len(self.spots), self.mask.shape[1]
+
     def to(self, device: str) -> WindowBatch:
         """The windows on a device."""
         features, edges, mask = (sent(tensor, device) for tensor in (self.features, self.edges, self.mask))
@@ -60,6 +65,17 @@ class WindowBatch:
     def with_features(self, features: Tensor) -> WindowBatch:
         """The same windows with other features; the edge condition stays."""
         return replace(self, features=features)
+
+    def repeated(self, times: int) -> WindowBatch:
+        """All windows, then all of them again, ``times`` in all."""
+        if times == 1:
+            return self
+        features, edges, mask = (torch.cat([part] * times) for part in (self.features, self.edges, self.mask))
+        expression = None if self.expression is None else torch.cat([self.expression] * times)
+        rows = None
+        if self.rows is not None:
+            rows = torch.cat([self.rows + k * self.mask.numel() for k in range(times)])
+        return WindowBatch(features, edges, mask, expression, self.spots * times, self.slide_id, rows)
 
     def part(self, some: slice) -> WindowBatch:
         """Some of the windows, padded as they are."""

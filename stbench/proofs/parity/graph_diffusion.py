@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stbench.errors import DataError
 from stbench.methods.graph_diffusion import JointDiffusion, NodeDiffusion
-from stbench.methods.graph_diffusion.losses import joint_terms, joint_total, pair_mean
+from stbench.methods.graph_diffusion.losses import joint_errors, joint_terms, joint_total, pair_mean
 from stbench.methods.graph_diffusion.settings import JointSettings
 from stbench.methods.graph_diffusion.state import averaged, pack, unpack
 from stbench.methods.nn.correlation import spot_correlation
@@ -101,7 +101,7 @@ def _terms(port: GraphPort, reference: Reference, prefix: str = "") -> dict[str,
     def implied(found: Tensor) -> Tensor:
         return spot_correlation(found, mask, by_sum=True).detach()
 
-    terms = joint_terms(network, p, clean, sigma, noise, mask, implied)
+    terms = joint_terms(joint_errors(network, p, clean, sigma, noise, implied), mask)
     weights = (reference.setting("train_config", name) for name in ("lambda_edge", "lambda_consistency"))
     named = {"loss_x": terms["score"], "loss_e": terms["edge"], "loss_cons": terms["consistency"]}
     return {"loss": joint_total(terms, *weights), **named}

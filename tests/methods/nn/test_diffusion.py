@@ -7,7 +7,7 @@ import torch
 from stbench.methods.base import SlideInputs
 from stbench.methods.nn.diffusion import on_windows, parameterization, slide_noise, training_noise
 from stbench.methods.nn.scaling import Scale
-from stbench.methods.nn.windows import WindowGeometry, grid_batches
+from stbench.methods.nn.windows import WindowGeometry, grid_batches, real
 
 
 @pytest.fixture
@@ -34,9 +34,33 @@ def test_windows_are_put_back_whatever_the_batch(slide, max_spots):
     torch.testing.assert_close(found, noise * 2 + torch.from_numpy(slide.features[:, :1]))
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 8])
+def test_draws_that_go_together_keep_their_noise_and_their_number(slide, at_once):
+    noise, seen = slide_noise(0, "S", range(3), slide.n_spots, 5), []
+
+    def solve(batch, z, draws):
+        seen.append(len(z))
+        return z * 2 + batch.features[..., :1] + torch.tensor(draws)[:, None, None]
+
+    batches = list(grid_batches(slide, slide.features, WindowGeometry(2048, 224), 12))
+    found = on_windows(batches, noise.clone(), solve, lambda _: at_once)
+    own = torch.arange(3.0)[:, None, None]
+    torch.testing.assert_close(found, noise * 2 + torch.from_numpy(slide.features[:, :1]) + own)
+    assert max(seen) == max(len(batch.spots) for batch in batches) * min(at_once, 3)
+
+
+def test_windows_repeated_for_draws_are_the_same_windows(slide):
+    batch = next(grid_batches(slide, slide.features, WindowGeometry(2048, 224), 1000))
+    twice = batch.repeated(2)
+    assert twice.spots == batch.spots * 2
+    for part in (slice(0, len(batch.spots)), slice(len(batch.spots), None)):
+        assert torch.equal(twice.part(part).edges, batch.edges)
+    assert torch.equal(real(twice.features, twice.mask, twice.rows), real(twice.features, twice.mask, None))
+
+
 def test_training_noise_repeats_and_has_one_level_per_window():
-    p, clean = parameterization("edm", 0.01, 10.0), torch.zeros(3, 4, 5)
-    first, again = (training_noise(p, clean, torch.Generator().manual_seed(0)) for _ in range(2))
+    p = parameterization("edm", 0.01, 10.0)
+    first, again = (training_noise(p, (3, 4, 5), torch.Generator().manual_seed(0)) for _ in range(2))
     assert [tuple(tensor.shape) for tensor in first] == [(3,), (3, 4, 5)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
